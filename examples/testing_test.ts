@@ -1,0 +1,69 @@
+/**
+ * Tests one's own code: what it records, and how long it says that took.
+ *
+ * Run it: `deno test examples/testing_test.ts`
+ *
+ * @module
+ */
+import { pipeline, stage } from "@lukhas/stage-metrics";
+import {
+  captureMetrics,
+  manualClock,
+  sampleValue,
+} from "@lukhas/stage-metrics/testing";
+import { assertEquals } from "@std/assert";
+
+/** The code under test: it knows nothing of the test. */
+async function importFile(read: () => Promise<string>): Promise<number> {
+  return await pipeline("import", { lane: "batch" }, async () => {
+    const text = await stage("read", read)
+      // An unreadable file is as good as an empty one.
+      .catch(() => "");
+    return stage("count", () => text.split("\n").length);
+  });
+}
+
+Deno.test("importFile() goes on when a file cannot be read, and its stage tells", async () => {
+  await captureMetrics(async ({ registry }) => {
+    await importFile(() => Promise.reject(new Error("No such file")));
+
+    const labels = { lane: "batch", pipeline_name: "import" };
+    const pipelines = "lukhas_orchestration_pipeline_total";
+    const stages = "lukhas_orchestration_stage_total";
+    assertEquals(
+      [
+        await sampleValue(registry, pipelines, {
+          ...labels,
+          status: "success",
+        }),
+        await sampleValue(registry, stages, {
+          ...labels,
+          stage_name: "read",
+          outcome: "failure",
+        }),
+      ],
+      [1, 1],
+    );
+  });
+});
+
+Deno.test("importFile() measures the reading", async () => {
+  const clock = manualClock();
+  await captureMetrics({ clock }, async ({ registry }) => {
+    await importFile(() => {
+      clock.advance(0.3);
+      return Promise.resolve("a\nb");
+    });
+
+    const sum = "lukhas_orchestration_stage_duration_seconds_sum";
+    assertEquals(
+      await sampleValue(registry, sum, {
+        lane: "batch",
+        pipeline_name: "import",
+        stage_name: "read",
+        outcome: "success",
+      }),
+      0.3,
+    );
+  });
+});

@@ -1,0 +1,65 @@
+/**
+ * Prometheus metrics for multi-stage pipelines.
+ *
+ * `pipeline()` keeps its name and lane in the async context, every `stage()` inside
+ * of it picks them up, and the end of each records how it ended and how long it
+ * took. `metricsHandler()` serves it all.
+ *
+ * @example
+ * ```ts
+ * import { metricsHandler, pipeline, stage } from "@lukhas/stage-metrics";
+ * import { assertEquals, assertStringIncludes } from "@std/assert";
+ *
+ * const handler = metricsHandler({
+ *   next: (request) =>
+ *     pipeline("greeting", async () => {
+ *       const name = await stage("read", () => request.text());
+ *       return stage("write", () => new Response(`Hello, ${name}!`));
+ *     }),
+ * });
+ * // Deno.serve(handler);
+ *
+ * const response = await handler(
+ *   new Request("http://localhost/", { method: "POST", body: "Ada" }),
+ * );
+ * assertEquals(await response.text(), "Hello, Ada!");
+ *
+ * const metrics = await handler(new Request("http://localhost/metrics"));
+ * assertStringIncludes(
+ *   await metrics.text(),
+ *   'lukhas_orchestration_stage_total{lane="production",pipeline_name="greeting",stage_name="read",outcome="success"} 1',
+ * );
+ * ```
+ *
+ * @module
+ */
+export { PIPELINE_BUCKETS, STAGE_BUCKETS } from "./src/buckets.ts";
+export type { ErrorClassifier, ResultClassifier } from "./src/context.ts";
+export type { HandlerMethods, MetricsHandlerOptions } from "./src/handler.ts";
+export type { StageMetricsOptions } from "./src/instance.ts";
+export type { Issue, IssueReport } from "./src/issues.ts";
+export {
+  configure,
+  createStageMetrics,
+  metricsHandler,
+  pipeline,
+  recordPipelineMetrics,
+  recordStageMetrics,
+  stage,
+  type StageMetrics,
+} from "./src/metrics.ts";
+export { classifyError, type Outcome } from "./src/outcome.ts";
+export {
+  currentPipeline,
+  type PipelineMethods,
+  type PipelineOptions,
+  type PipelineScope,
+} from "./src/pipeline.ts";
+export type {
+  PipelineRecord,
+  RecordMethods,
+  StageRecord,
+} from "./src/record.ts";
+export type { MetricsRegistry } from "./src/registry.ts";
+export type { ScopeOptions, ScopeWrapper } from "./src/scope.ts";
+export type { StageMethods, StageOptions, StageScope } from "./src/stage.ts";

@@ -1,0 +1,111 @@
+/**
+ * The upper bounds, in seconds, of the buckets of
+ * `lukhas_orchestration_pipeline_duration_seconds`.
+ *
+ * For work that takes minutes, extend them upwards:
+ *
+ * @example
+ * ```ts
+ * import { createStageMetrics, PIPELINE_BUCKETS } from "@lukhas/stage-metrics";
+ * import { Registry } from "prom-client";
+ *
+ * createStageMetrics({
+ *   registry: new Registry(),
+ *   pipelineBuckets: [...PIPELINE_BUCKETS, 10, 30, 60, 120, 300],
+ * });
+ * ```
+ */
+export const PIPELINE_BUCKETS: readonly number[] = Object.freeze(
+  [0.01, 0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 1, 2.5, 5],
+);
+
+/**
+ * The upper bounds, in seconds, of the buckets of
+ * `lukhas_orchestration_stage_duration_seconds`.
+ *
+ * @example
+ * ```ts
+ * import { STAGE_BUCKETS } from "@lukhas/stage-metrics";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(STAGE_BUCKETS.at(0), 0.001);
+ * assertEquals(STAGE_BUCKETS.at(-1), 1);
+ * ```
+ */
+export const STAGE_BUCKETS: readonly number[] = Object.freeze(
+  [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1],
+);
+
+/**
+ * Checks the bounds that a user sets.
+ *
+ * @throws {TypeError} If they are not an array of numbers.
+ * @throws {RangeError} If they are empty, not finite or do not increase.
+ */
+export function checkBuckets(option: string, buckets: readonly number[]): void {
+  if (
+    !Array.isArray(buckets) || buckets.some((each) => typeof each !== "number")
+  ) {
+    throw new TypeError(
+      `Cannot create a histogram: ${option} must be an array of numbers`,
+    );
+  }
+  if (buckets.length === 0) {
+    throw new RangeError(
+      `Cannot create a histogram: ${option} must not be empty`,
+    );
+  }
+  for (const [i, bound] of buckets.entries()) {
+    if (!Number.isFinite(bound)) {
+      throw new RangeError(
+        `Cannot create a histogram: ${option} must be finite, got ${bound} ("+Inf" is added by itself)`,
+      );
+    }
+    if (i > 0 && bound <= buckets[i - 1]!) {
+      throw new RangeError(
+        `Cannot create a histogram: ${option} must increase, got ${bound} after ${
+          buckets[i - 1]
+        }`,
+      );
+    }
+  }
+}
+
+/**
+ * Checks that bounds only go on from the standard ones.
+ *
+ * @throws {RangeError} If one of the standard bounds is missing, or one was put
+ * between them.
+ */
+export function checkExtends(
+  option: string,
+  buckets: readonly number[],
+  standard: readonly number[],
+): void {
+  if (standard.every((bound, i) => buckets[i] === bound)) return;
+  throw new RangeError(
+    `Cannot create a histogram: under the default prefix ${option} must begin with the standard ${
+      standard.join(", ")
+    }, which dashboards of other services share: extend them upwards, or set another prefix`,
+  );
+}
+
+/**
+ * Spells a number as `le` and `quantile` want it: `1.0`, `0.005`, `1e-05`,
+ * `1e+06`.
+ *
+ * Prometheus 2 takes `1` and `1.0` for two buckets, and the Python client writes
+ * `1.0`; OpenMetrics has it so, too.
+ *
+ * @see {@link https://prometheus.io/docs/specs/om/open_metrics_spec/#considerations-canonical-numbers | OpenMetrics 1.0, Canonical Numbers}
+ */
+export function formatBound(value: number): string {
+  if (value === Infinity) return "+Inf";
+  if (value === -Infinity) return "-Inf";
+  if (Number.isNaN(value)) return "NaN";
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-4 || size >= 1e6)) {
+    return value.toExponential().replace(/e([+-])(\d)$/, "e$10$2");
+  }
+  return Number.isInteger(value) ? `${value}.0` : String(value);
+}

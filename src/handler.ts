@@ -1,0 +1,200 @@
+import { createHash, timingSafeEqual } from "node:crypto";
+import type { Instance } from "./context.ts";
+import { CONTENT_TYPES, render } from "./exposition.ts";
+import { gather } from "./gather.ts";
+import { describeError } from "./issues.ts";
+import { acceptsGzip, negotiateFormat } from "./negotiate.ts";
+import { checkFunctions, checkOptionsObject, checkString } from "./options.ts";
+import { checkRegistry, type MetricsRegistry } from "./registry.ts";
+
+/**
+ * The options of `metricsHandler`.
+ *
+ * @typeParam A What a server passes on after the request.
+ */
+export interface MetricsHandlerOptions<A extends unknown[] = unknown[]> {
+  /**
+   * The registry that is served, or several, merged: what they share by name and
+   * labels is added up, or merged as the metric's `aggregator` says.
+   *
+   * @default {the registry of the instance}
+   */
+  registry?: MetricsRegistry | readonly MetricsRegistry[] | undefined;
+  /**
+   * The path that serves the metrics. It counts only with `next`: without, every
+   * path does.
+   *
+   * @default {"/metrics"}
+   */
+  path?: string | undefined;
+  /**
+   * Handles the requests to all other paths.
+   *
+   * @default {none}
+   */
+  next?:
+    | ((request: Request, ...rest: A) => Response | Promise<Response>)
+    | undefined;
+  /**
+   * The bearer token that a client must present to see the metrics.
+   *
+   * @default {none: everyone may see them}
+   */
+  token?: string | undefined;
+}
+
+/** The ways to serve metrics. */
+export interface HandlerMethods {
+  /**
+   * Makes a Fetch handler that serves metrics.
+   *
+   * @typeParam A What a server passes on after the request.
+   * @param options The options.
+   * @returns The handler, for `Deno.serve`, `Bun.serve` or Hono.
+   * @throws {TypeError} If an option has the wrong type.
+   * @throws {RangeError} If an option has a senseless value.
+   */
+  metricsHandler<A extends unknown[]>(
+    options?: MetricsHandlerOptions<A>,
+  ): (request: Request, ...rest: A) => Promise<Response>;
+}
+
+const DEFAULT_PATH = "/metrics";
+
+/** What the token may consist of: what a client can send in a header. */
+const TOKEN = /^[\x21-\x7e]+$/;
+
+/**
+ * Makes a `metricsHandler` function.
+ *
+ * @param locate Says whose metrics are served, and who is told of troubles.
+ */
+export function createHandlerFunction(
+  locate: () => Instance,
+): HandlerMethods["metricsHandler"] {
+  return (options = {}) => {
+    checkOptions(options);
+    const { registry, path = DEFAULT_PATH, next, token } = options;
+    const chosen = registry === undefined ? undefined : [registry].flat();
+    const isAuthorized = token === undefined ? () => true : bearerCheck(token);
+    return async (request, ...rest) => {
+      if (next !== undefined && new URL(request.url).pathname !== path) {
+        return await next(request, ...rest);
+      }
+      if (!isAuthorized(request.headers.get("Authorization"))) {
+        return plain(401, "Unauthorized", {
+          "WWW-Authenticate": 'Bearer realm="metrics"',
+        });
+      }
+      if (request.method !== "GET" && request.method !== "HEAD") {
+        return plain(405, "Method Not Allowed", { Allow: "GET, HEAD" });
+      }
+      try {
+        return await scrape(request, locate, chosen);
+      } catch (error) {
+        // What went wrong is for the owner to know, not for whoever scrapes.
+        locate().issues.report(
+          "collector_error",
+          `The metrics could not be collected: ${describeError(error)}`,
+        );
+        return plain(500, "Internal Server Error", {});
+      }
+    };
+  };
+}
+
+async function scrape(
+  request: Request,
+  locate: () => Instance,
+  chosen: readonly MetricsRegistry[] | undefined,
+): Promise<Response> {
+  const format = negotiateFormat(request.headers.get("Accept"));
+  const gzip = acceptsGzip(request.headers.get("Accept-Encoding"));
+  const headers = new Headers({
+    "Content-Type": CONTENT_TYPES[format],
+    "Cache-Control": "no-store",
+    "Vary": "Accept, Accept-Encoding",
+  });
+  if (gzip) headers.set("Content-Encoding", "gzip");
+  if (request.method === "HEAD") return new Response(null, { headers });
+  const registries = chosen ?? [locate().registration.registry];
+  const families = await gather(registries, () => locate().issues);
+  const body = toStream(render(families, format));
+  return new Response(
+    gzip ? body.pipeThrough(new CompressionStream("gzip")) : body,
+    { headers },
+  );
+}
+
+function toStream(
+  chunks: Iterator<string>,
+): ReadableStream<Uint8Array<ArrayBuffer>> {
+  const encoder = new TextEncoder();
+  return new ReadableStream<Uint8Array<ArrayBuffer>>({
+    pull(controller) {
+      const { done, value } = chunks.next();
+      if (done) controller.close();
+      else controller.enqueue(encoder.encode(value));
+    },
+  });
+}
+
+function plain(
+  status: number,
+  text: string,
+  headers: Record<string, string>,
+): Response {
+  return new Response(`${text}\n`, {
+    status,
+    headers: {
+      "Content-Type": "text/plain; charset=utf-8",
+      "Cache-Control": "no-store",
+      ...headers,
+    },
+  });
+}
+
+/** Digests are of one length, so that comparing them tells nothing by its time. */
+function bearerCheck(token: string): (authorization: string | null) => boolean {
+  const expected = sha256(token);
+  return (authorization) => {
+    const given = /^Bearer +(.*)$/i.exec(authorization ?? "")?.[1];
+    return given !== undefined && timingSafeEqual(sha256(given), expected);
+  };
+}
+
+function sha256(text: string): Uint8Array {
+  return createHash("sha256").update(text).digest();
+}
+
+function isPathname(path: string): boolean {
+  return path.startsWith("/") &&
+    new URL(`http://localhost${path}`).pathname === path;
+}
+
+function checkOptions(options: object): void {
+  const what = "create a metrics handler";
+  checkOptionsObject(what, options);
+  checkFunctions(what, options, ["next"]);
+  const { registry, path, token } = options as MetricsHandlerOptions;
+  if (registry !== undefined) {
+    const registries = [registry].flat();
+    if (registries.length === 0) {
+      throw new RangeError(`Cannot ${what}: registry must not be empty`);
+    }
+    for (const each of registries) checkRegistry(what, each);
+  }
+  checkString(what, "path", path);
+  // Any other path could never be equal to that of a request.
+  if (path !== undefined && !isPathname(path)) {
+    throw new RangeError(
+      `Cannot ${what}: path must be the path of a URL, as "/metrics" is, got "${path}"`,
+    );
+  }
+  checkString(what, "token", token);
+  if (token !== undefined && !TOKEN.test(token)) {
+    throw new RangeError(
+      `Cannot ${what}: token must consist of visible ASCII characters, one at least`,
+    );
+  }
+}

@@ -1,0 +1,197 @@
+import { register } from "prom-client";
+import {
+  checkBuckets,
+  checkExtends,
+  PIPELINE_BUCKETS,
+  STAGE_BUCKETS,
+} from "./buckets.ts";
+import { monotonicSeconds } from "./clock.ts";
+import type { ErrorClassifier, Instance, ResultClassifier } from "./context.ts";
+import { describeError, type IssueReport, IssueReporter } from "./issues.ts";
+import { environmentLane, toLane } from "./labels.ts";
+import { checkFunctions, checkOptionsObject, checkString } from "./options.ts";
+import {
+  checkRegistry,
+  findRegistration,
+  keepRegistration,
+  type MetricsRegistry,
+  Registration,
+} from "./registry.ts";
+
+const DEFAULT_PREFIX = "lukhas_orchestration_";
+
+/** @see {@link https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels | Prometheus, Metric names} */
+const METRIC_NAME = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
+
+/** The options of {@linkcode createStageMetrics} and {@linkcode configure}. */
+export interface StageMetricsOptions {
+  /**
+   * Where the metrics are registered.
+   *
+   * @default {prom-client's global `register`}
+   */
+  registry?: MetricsRegistry | undefined;
+  /**
+   * What the names of the metrics begin with. Dashboards of other services share
+   * the default.
+   *
+   * @default {"lukhas_orchestration_"}
+   */
+  prefix?: string | undefined;
+  /**
+   * The label `lane` where no pipeline says one, trimmed and lower-cased.
+   *
+   * @default {the environment variable `LUKHAS_LANE`, or else `"production"`}
+   */
+  lane?: string | undefined;
+  /**
+   * Upper bounds of the duration buckets of pipelines, in seconds. Under the
+   * default prefix they may only go on from the standard ones.
+   *
+   * @default {those the registry has already, or else PIPELINE_BUCKETS}
+   */
+  pipelineBuckets?: readonly number[] | undefined;
+  /**
+   * Upper bounds of the duration buckets of stages, in seconds. Under the default
+   * prefix they may only go on from the standard ones.
+   *
+   * @default {those the registry has already, or else STAGE_BUCKETS}
+   */
+  stageBuckets?: readonly number[] | undefined;
+  /**
+   * Reads an error as an outcome; what it leaves open by `undefined` is read by
+   * the default.
+   *
+   * @default {the exported `classifyError`}
+   */
+  classifyError?: ErrorClassifier | undefined;
+  /**
+   * Reads a value as an outcome; `undefined` means `success`.
+   *
+   * @default {none: what returns is a success}
+   */
+  classifyResult?: ResultClassifier | undefined;
+  /**
+   * Is told of the library's own troubles, each of which is also counted.
+   *
+   * @default {one warning on the console for each kind}
+   */
+  onIssue?: ((report: IssueReport) => void) | undefined;
+  /**
+   * Measures durations, in seconds; must not run backwards.
+   *
+   * @default {performance.now() / 1000}
+   */
+  clock?: (() => number) | undefined;
+}
+
+/**
+ * Makes an instance.
+ *
+ * @throws {TypeError} If an option has the wrong type.
+ * @throws {RangeError} If an option has a senseless value, or does not agree with
+ * the metrics that the registry has already.
+ * @throws {Error} If the registry has a metric of such a name that is not ours.
+ */
+export function createInstance(options: StageMetricsOptions): Instance {
+  checkStageMetricsOptions(options);
+  const { registry = register, prefix = DEFAULT_PREFIX } = options;
+  const existing = findRegistration(registry, prefix);
+  existing?.checkShareable(options);
+  const registration = existing ?? newRegistration(registry, prefix, options);
+  registration.register();
+  return instanceOf(registration, options);
+}
+
+/**
+ * Makes an instance where throwing would break what is to be measured: what
+ * {@linkcode createInstance} throws for, but senseless options, becomes an issue.
+ */
+export function createTolerantInstance(options: StageMetricsOptions): Instance {
+  const { registry = register, prefix = DEFAULT_PREFIX } = options;
+  const existing = findRegistration(registry, prefix);
+  const registration = existing ?? newRegistration(registry, prefix, options);
+  const instance = instanceOf(registration, options);
+  try {
+    existing?.checkShareable(options);
+  } catch (error) {
+    instance.issues.report("registry_conflict", describeError(error));
+  }
+  registration.ensure(instance.issues);
+  return instance;
+}
+
+function newRegistration(
+  registry: MetricsRegistry,
+  prefix: string,
+  options: StageMetricsOptions,
+): Registration {
+  const {
+    pipelineBuckets = PIPELINE_BUCKETS,
+    stageBuckets = STAGE_BUCKETS,
+    clock = monotonicSeconds,
+    onIssue,
+  } = options;
+  return new Registration(
+    registry,
+    { prefix, pipelineBuckets, stageBuckets, clock },
+    onIssue,
+  );
+}
+
+function instanceOf(
+  registration: Registration,
+  options: StageMetricsOptions,
+): Instance {
+  keepRegistration(registration);
+  const { issueCounts, tree, now } = registration;
+  const issues = new IssueReporter(issueCounts, options.onIssue);
+  return {
+    registration,
+    tree,
+    issues,
+    lane: options.lane === undefined
+      ? environmentLane(issues)
+      : toLane(options.lane, issues),
+    now,
+    classifyError: options.classifyError,
+    classifyResult: options.classifyResult,
+  };
+}
+
+/**
+ * Checks options without touching anything.
+ *
+ * @throws {TypeError} If an option has the wrong type.
+ * @throws {RangeError} If an option has a senseless value.
+ */
+export function checkStageMetricsOptions(options: StageMetricsOptions): void {
+  const what = "create stage metrics";
+  checkOptionsObject(what, options);
+  const { registry, prefix, lane, pipelineBuckets, stageBuckets } = options;
+  if (registry !== undefined) checkRegistry(what, registry);
+  checkString(what, "prefix", prefix);
+  if (prefix !== undefined && !METRIC_NAME.test(`${prefix}pipeline_total`)) {
+    throw new RangeError(
+      `Cannot ${what}: a metric name must match ${METRIC_NAME.source}, got the prefix "${prefix}"`,
+    );
+  }
+  checkString(what, "lane", lane);
+  checkFunctions(what, options, [
+    "classifyError",
+    "classifyResult",
+    "onIssue",
+    "clock",
+  ]);
+  const standard = prefix === undefined || prefix === DEFAULT_PREFIX;
+  if (pipelineBuckets !== undefined) {
+    checkBuckets("pipelineBuckets", pipelineBuckets);
+    if (standard) {
+      checkExtends("pipelineBuckets", pipelineBuckets, PIPELINE_BUCKETS);
+    }
+  }
+  if (stageBuckets !== undefined) {
+    checkBuckets("stageBuckets", stageBuckets);
+    if (standard) checkExtends("stageBuckets", stageBuckets, STAGE_BUCKETS);
+  }
+}

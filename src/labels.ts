@@ -1,0 +1,112 @@
+import type { IssueReporter } from "./issues.ts";
+import type { OutcomeLabel } from "./outcome.ts";
+
+/** The value of a label about which nothing usable is known. */
+export const UNKNOWN = "unknown";
+
+const DEFAULT_LANE = "production";
+const LANE_VARIABLE = "LUKHAS_LANE";
+
+/** In UTF-16 code units; what is longer is cut. */
+const MAX_NAME_LENGTH = 128;
+
+/** Whose name is being read, for the message of an issue. */
+export type Named = "pipeline" | "stage" | "lane";
+
+/** Makes the name of a pipeline or a stage safe to be a label's value. */
+export function toName(
+  value: unknown,
+  named: Named,
+  issues: IssueReporter,
+): string {
+  if (typeof value !== "string") {
+    issues.report(
+      "invalid_name",
+      `A ${named} name must be a string, got ${typeof value}: recorded as "${UNKNOWN}"`,
+    );
+    return UNKNOWN;
+  }
+  if (value === "") {
+    issues.report(
+      "invalid_name",
+      `A ${named} name must not be empty: recorded as "${UNKNOWN}"`,
+    );
+    return UNKNOWN;
+  }
+  if (value.length > MAX_NAME_LENGTH) {
+    issues.report(
+      "invalid_name",
+      `A ${named} name must not exceed ${MAX_NAME_LENGTH} characters, got ${value.length}: cut`,
+    );
+    value = cut(value as string);
+  }
+  // Two lone surrogates would both be encoded as U+FFFD: one series, not two.
+  return (value as string).toWellFormed();
+}
+
+/** Makes a lane safe to be a label's value. */
+export function toLane(value: unknown, issues: IssueReporter): string {
+  if (typeof value !== "string") return toName(value, "lane", issues);
+  const lane = value.trim().toLowerCase();
+  return lane === "" ? UNKNOWN : toName(lane, "lane", issues);
+}
+
+/** Makes a status or an outcome safe to be a label's value. */
+export function toOutcome(
+  value: unknown,
+  issues: IssueReporter,
+): OutcomeLabel {
+  switch (value) {
+    case "success":
+    case "failure":
+    case "timeout":
+      return value;
+    case "error":
+      return "failure";
+  }
+  issues.report(
+    "invalid_value",
+    `An outcome must be "success", "failure" or "timeout": recorded as "${UNKNOWN}"`,
+  );
+  return UNKNOWN;
+}
+
+/** Makes a duration in seconds safe to be observed. */
+export function toDuration(value: unknown, issues: IssueReporter): number {
+  if (typeof value === "number" && value >= 0) return value;
+  issues.report(
+    "invalid_value",
+    "A duration must be a number of seconds that is not negative: recorded as 0",
+  );
+  return 0;
+}
+
+/** The lane of the environment, `production` where it names none. */
+export function environmentLane(issues: IssueReporter): string {
+  const lane = readEnvironment(LANE_VARIABLE);
+  return lane === undefined ? DEFAULT_LANE : toLane(lane, issues);
+}
+
+/** Ends at a whole code point: half a surrogate pair is no text. */
+function cut(name: string): string {
+  const last = name.charCodeAt(MAX_NAME_LENGTH - 1);
+  const isHighSurrogate = last >= 0xd800 && last <= 0xdbff;
+  return name.slice(0, MAX_NAME_LENGTH - (isHighSurrogate ? 1 : 0));
+}
+
+function readEnvironment(variable: string): string | undefined {
+  const { Deno, process } = globalThis as {
+    Deno?: {
+      permissions: {
+        querySync(descriptor: object): { readonly state: string };
+      };
+    };
+    process?: { readonly env: Record<string, string | undefined> };
+  };
+  // Reading without the permission would prompt for it, or throw.
+  const permission = Deno?.permissions.querySync({ name: "env", variable });
+  if (permission !== undefined && permission.state !== "granted") {
+    return undefined;
+  }
+  return process?.env[variable];
+}

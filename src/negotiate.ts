@@ -1,0 +1,94 @@
+import type { Format } from "./exposition.ts";
+
+/** What a client says of one media range or coding. */
+interface Preference {
+  readonly value: string;
+  readonly parameters: ReadonlyMap<string, string>;
+  /** From 0, not acceptable, to 1. */
+  readonly quality: number;
+}
+
+/** How well a client likes a format: by its own weight, then by how it named it. */
+interface Match {
+  readonly quality: number;
+  readonly specificity: number;
+}
+
+const NO_MATCH: Match = { quality: 0, specificity: -1 };
+
+/**
+ * Chooses the format of an answer: OpenMetrics if the client prefers it, else
+ * text, which is also what a client gets that accepts neither.
+ *
+ * @param accept The header `Accept` of the request.
+ *
+ * @see {@link https://www.rfc-editor.org/rfc/rfc9110#section-12.5.1 | RFC 9110, Accept}
+ */
+export function negotiateFormat(accept: string | null): Format {
+  const preferences = parsePreferences(accept ?? "");
+  const text = match(preferences, "text", "plain", "0.0.4");
+  const openMetrics = match(
+    preferences,
+    "application",
+    "openmetrics-text",
+    "1.0.0",
+  );
+  const isPreferred = openMetrics.quality > text.quality ||
+    openMetrics.quality === text.quality && openMetrics.quality > 0 &&
+      openMetrics.specificity > text.specificity;
+  return isPreferred ? "openmetrics" : "text";
+}
+
+/**
+ * Says whether an answer may be compressed.
+ *
+ * @param acceptEncoding The header `Accept-Encoding` of the request.
+ *
+ * @see {@link https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3 | RFC 9110, Accept-Encoding}
+ */
+export function acceptsGzip(acceptEncoding: string | null): boolean {
+  const preferences = parsePreferences(acceptEncoding ?? "");
+  const qualityOf = (coding: string) =>
+    preferences.find(({ value }) => value === coding)?.quality;
+  const gzip = qualityOf("gzip") ?? qualityOf("x-gzip") ?? qualityOf("*") ?? 0;
+  return gzip > 0 && gzip >= (qualityOf("identity") ?? 0);
+}
+
+function match(
+  preferences: readonly Preference[],
+  type: string,
+  subtype: string,
+  version: string,
+): Match {
+  let best = NO_MATCH;
+  for (const { value, parameters, quality } of preferences) {
+    const specificity = ["*/*", `${type}/*`, `${type}/${subtype}`]
+      .indexOf(value);
+    // The more specific range counts, even where it weighs less.
+    if (specificity <= best.specificity) continue;
+    if ((parameters.get("version") ?? version) !== version) continue;
+    if ((parameters.get("charset") ?? "utf-8") !== "utf-8") continue;
+    best = { quality, specificity };
+  }
+  return best;
+}
+
+function parsePreferences(header: string): Preference[] {
+  return header.toLowerCase().split(",").map((element) => {
+    const [value = "", ...rest] = element.split(";").map((each) => each.trim());
+    const parameters = new Map(rest.map(parseParameter));
+    const quality = Number(parameters.get("q") ?? 1);
+    return {
+      value,
+      parameters,
+      quality: quality >= 0 && quality <= 1 ? quality : 0,
+    };
+  });
+}
+
+function parseParameter(parameter: string): [string, string] {
+  const [name = "", value = ""] = parameter.split("=").map((each) =>
+    each.trim()
+  );
+  return [name, value.replace(/^"(.*)"$/, "$1")];
+}

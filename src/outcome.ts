@@ -1,0 +1,72 @@
+/**
+ * How a pipeline or a stage ended.
+ *
+ * It is the value of the label `status` of pipelines and `outcome` of stages.
+ */
+export type Outcome = "success" | "failure" | "timeout";
+
+/** An outcome as a label holds it: what is none of the three is `unknown`. */
+export type OutcomeLabel = Outcome | "unknown";
+
+/** How many errors deep a chain of causes is followed. */
+const MAX_DEPTH = 16;
+
+/** `Deno.errors.TimedOut` is the one well-known class that is named otherwise. */
+const TIMEOUT_NAME = /(?:TimeoutError|^TimedOut)$/;
+
+const TIMEOUT_CODE = /^(?:ETIMEDOUT|ESOCKETTIMEDOUT|UND_ERR_\w+_TIMEOUT)$/;
+
+/**
+ * Reads an error as an outcome: `timeout` if it tells of one, else `failure`.
+ *
+ * A timeout is an error
+ *
+ * - whose `name` is `TimeoutError` or ends in it, as that of
+ *   {@linkcode https://dom.spec.whatwg.org/#dom-abortsignal-timeout | AbortSignal.timeout},
+ *   or is `TimedOut`, as that of `Deno.errors.TimedOut`;
+ * - whose `code` is `ETIMEDOUT`, `ESOCKETTIMEDOUT` or `UND_ERR_…_TIMEOUT`;
+ * - whose `cause` is one, or the cause's cause and so on, at most 16 deep;
+ * - an `AbortError` whose `reason` is one;
+ * - an `AggregateError` all of whose `errors` are.
+ *
+ * A plain cancellation (`AbortError`) is no timeout.
+ *
+ * @param error What was thrown, or what a promise rejected with.
+ * @returns `"timeout"` or `"failure"`.
+ *
+ * @example
+ * ```ts
+ * import { classifyError } from "@lukhas/stage-metrics";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const late = new DOMException("Signal timed out", "TimeoutError");
+ * assertEquals(classifyError(late), "timeout");
+ * assertEquals(classifyError(new Error("No answer", { cause: late })), "timeout");
+ * assertEquals(classifyError(new TypeError("Not a number")), "failure");
+ * ```
+ */
+export function classifyError(error: unknown): Outcome {
+  try {
+    return isTimeout(error, new Set()) ? "timeout" : "failure";
+  } catch {
+    // A proxy or a getter of the error's threw: nothing says timeout.
+    return "failure";
+  }
+}
+
+function isTimeout(error: unknown, above: Set<unknown>): boolean {
+  if (typeof error !== "object" || error === null) return false;
+  if (above.has(error) || above.size === MAX_DEPTH) return false;
+  const { name, code, cause, reason, errors } = error as {
+    [key in "name" | "code" | "cause" | "reason" | "errors"]?: unknown;
+  };
+  if (typeof name === "string" && TIMEOUT_NAME.test(name)) return true;
+  if (typeof code === "string" && TIMEOUT_CODE.test(code)) return true;
+  above.add(error);
+  const found = isTimeout(cause, above) ||
+    name === "AbortError" && isTimeout(reason, above) ||
+    name === "AggregateError" && Array.isArray(errors) && errors.length > 0 &&
+      errors.every((each) => isTimeout(each, above));
+  above.delete(error);
+  return found;
+}

@@ -1,0 +1,131 @@
+import { type Ambient, getAmbient, type Instance } from "./context.ts";
+import type { IssueReporter } from "./issues.ts";
+import { toDuration, toLane, toName, toOutcome, UNKNOWN } from "./labels.ts";
+import type { Outcome } from "./outcome.ts";
+import { ambientLane, recordEnd } from "./pipeline.ts";
+
+/** A run of a pipeline that was measured elsewhere. */
+export interface PipelineRecord {
+  /** The label `pipeline_name`. */
+  readonly pipelineName: string;
+  /** How long it took, in seconds. */
+  readonly durationSec: number;
+  /** How it ended, the label `status`; `error` is read as `failure`. */
+  readonly status: Outcome | "error";
+  /**
+   * The label `lane`, trimmed and lower-cased.
+   *
+   * @default {that of the ambient pipeline, or else of the instance}
+   */
+  readonly lane?: string | undefined;
+}
+
+/** A run of a stage that was measured elsewhere. */
+export interface StageRecord {
+  /**
+   * The label `pipeline_name`.
+   *
+   * @default {that of the ambient pipeline}
+   */
+  readonly pipelineName?: string | undefined;
+  /** The label `stage_name`. */
+  readonly stageName: string;
+  /** How long it took, in seconds. */
+  readonly durationSec: number;
+  /** How it ended, the label `outcome`; `error` is read as `failure`. */
+  readonly outcome: Outcome | "error";
+  /**
+   * The label `lane`, trimmed and lower-cased.
+   *
+   * @default {that of the ambient pipeline, or else of the instance}
+   */
+  readonly lane?: string | undefined;
+}
+
+/** The ways to record what was measured elsewhere. */
+export interface RecordMethods {
+  /**
+   * Records a run of a pipeline that was measured elsewhere.
+   *
+   * @param record What was measured.
+   */
+  recordPipelineMetrics(record: PipelineRecord): void;
+  /**
+   * Records a run of a stage that was measured elsewhere.
+   *
+   * @param record What was measured.
+   */
+  recordStageMetrics(record: StageRecord): void;
+}
+
+/**
+ * Makes the two recorders.
+ *
+ * @param locate Says what a record that names no pipeline belongs to.
+ * @param locateInstance Says which instance one that names its pipeline belongs to.
+ */
+export function createRecordMethods(
+  locate: () => Ambient,
+  locateInstance: () => Instance,
+): RecordMethods {
+  return {
+    recordPipelineMetrics(record) {
+      const instance = locateInstance();
+      const { registration, tree, issues } = instance;
+      registration.ensure(issues);
+      if (!isRecord(record, issues)) return;
+      const name = toName(record.pipelineName, "pipeline", issues);
+      const { series } = tree.pipeline(toRecordLane(record, instance), name);
+      recordEnd(
+        series,
+        toOutcome(record.status, issues),
+        toDuration(record.durationSec, issues),
+      );
+    },
+    recordStageMetrics(record) {
+      const named = record?.pipelineName !== undefined;
+      const instance = named ? locateInstance() : locate().instance;
+      const { registration, tree, issues } = instance;
+      registration.ensure(issues);
+      if (!isRecord(record, issues)) return;
+      const stageName = toName(record.stageName, "stage", issues);
+      const pipelineName = named
+        ? toName(record.pipelineName, "pipeline", issues)
+        : ambientName(stageName, issues);
+      tree.pipeline(toRecordLane(record, instance), pipelineName)
+        .stage(stageName)
+        .record(
+          toOutcome(record.outcome, issues),
+          toDuration(record.durationSec, issues),
+        );
+    },
+  };
+}
+
+function isRecord(record: unknown, issues: IssueReporter): boolean {
+  if (typeof record === "object" && record !== null) return true;
+  issues.report(
+    "invalid_value",
+    `A record must be an object, got ${typeof record}: nothing was recorded`,
+  );
+  return false;
+}
+
+function toRecordLane(
+  { lane }: { readonly lane?: string | undefined },
+  instance: Instance,
+): string {
+  return lane === undefined
+    ? ambientLane(instance)
+    : toLane(lane, instance.issues);
+}
+
+function ambientName(stageName: string, issues: IssueReporter): string {
+  const pipeline = getAmbient()?.pipeline;
+  if (pipeline !== undefined) return pipeline.node.name;
+  issues.report(
+    "orphan_stage",
+    `Stage "${stageName}" was recorded with no pipeline around it: give its pipelineName, or record it inside of pipeline()`,
+  );
+  return UNKNOWN;
+}

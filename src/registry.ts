@@ -1,0 +1,233 @@
+import { guardClock, monotonicSeconds } from "./clock.ts";
+import { createFamilies, type Family } from "./families.ts";
+import {
+  describeError,
+  type IssueCounts,
+  type IssueReport,
+  IssueReporter,
+  zeroIssues,
+} from "./issues.ts";
+import { SeriesTree } from "./series.ts";
+
+/**
+ * A registry of metrics, as this library needs one.
+ *
+ * Registries of `prom-client` 15 and of its successor `@prometheus-io/client`
+ * 0.16 are of this shape.
+ */
+export interface MetricsRegistry {
+  /** Adds a metric; throws if another one has its name. */
+  registerMetric(metric: object): void;
+  /** Removes the metric of that name. */
+  removeSingleMetric(name: string): void;
+  /** Gives the metric of that name, if there is one. */
+  getSingleMetric(name: string): object | undefined;
+  /** Gives every metric. */
+  getMetricsAsArray(): object[];
+}
+
+const METHODS = [
+  "registerMetric",
+  "removeSingleMetric",
+  "getSingleMetric",
+  "getMetricsAsArray",
+] as const;
+
+/**
+ * Checks that something is a registry.
+ *
+ * @param what What cannot be done otherwise, for the message.
+ * @throws {TypeError} If it is none.
+ */
+export function checkRegistry(
+  what: string,
+  registry: Partial<MetricsRegistry> | null,
+): void {
+  const missing = METHODS.find((name) =>
+    typeof registry?.[name] !== "function"
+  );
+  if (missing === undefined) return;
+  throw new TypeError(
+    `Cannot ${what}: registry must be one of prom-client's, it has no method ${missing}()`,
+  );
+}
+
+/** What the metrics of one registry and prefix are made from. */
+export interface RegistrationOptions {
+  readonly prefix: string;
+  readonly pipelineBuckets: readonly number[];
+  readonly stageBuckets: readonly number[];
+  readonly clock: () => number;
+}
+
+/** What an instance says of them; it takes what it leaves open as it is. */
+export type RegistrationChoice = {
+  readonly [key in keyof RegistrationOptions]?:
+    | RegistrationOptions[key]
+    | undefined;
+};
+
+/** The metrics that all instances of one registry and prefix share. */
+export class Registration {
+  readonly registry: MetricsRegistry;
+  readonly options: RegistrationOptions;
+  readonly tree: SeriesTree;
+  readonly issueCounts: IssueCounts = zeroIssues();
+  /** Seconds; monotonic; never throws. */
+  readonly now: () => number;
+  /** Who is told of what concerns no instance: the first one's. */
+  readonly issues: IssueReporter;
+  readonly #families: readonly Family[];
+  readonly #issuesFamily: Family;
+  /** What the registry held under the last family's name when last looked at. */
+  #seen: object | undefined | null = null;
+
+  constructor(
+    registry: MetricsRegistry,
+    options: RegistrationOptions,
+    onIssue: ((report: IssueReport) => void) | undefined,
+  ) {
+    const { prefix, pipelineBuckets, stageBuckets, clock } = options;
+    this.registry = registry;
+    this.options = options;
+    this.tree = new SeriesTree(pipelineBuckets, stageBuckets);
+    this.issues = new IssueReporter(this.issueCounts, onIssue);
+    this.now = clock === monotonicSeconds
+      ? clock
+      : guardClock(clock, (message) =>
+        this.issues.report("hook_error", message));
+    this.#families = createFamilies(
+      prefix,
+      this.tree,
+      this.issueCounts,
+      this.now,
+    );
+    this.#issuesFamily = this.#families.at(-1)!;
+  }
+
+  /**
+   * Checks that an instance with these options can share these metrics.
+   *
+   * @throws {RangeError} If the metrics have other buckets or another clock.
+   */
+  checkShareable(options: RegistrationChoice): void {
+    const { prefix } = this.options;
+    for (const key of ["pipelineBuckets", "stageBuckets"] as const) {
+      const [asked, have] = [options[key]?.join(", "), this.options[key]];
+      if (asked !== undefined && asked !== have.join(", ")) {
+        throw new RangeError(
+          `Cannot share the metrics "${prefix}*" of the registry: they have the ${key} ${
+            have.join(", ")
+          }, not ${asked}`,
+        );
+      }
+    }
+    if (options.clock !== undefined && options.clock !== this.options.clock) {
+      throw new RangeError(
+        `Cannot share the metrics "${prefix}*" of the registry: they go by another clock`,
+      );
+    }
+  }
+
+  /**
+   * Puts the families into the registry, all or none.
+   *
+   * @throws {Error} If the registry has a metric of such a name that is not ours.
+   */
+  register(): void {
+    const missing: Family[] = [];
+    for (const family of this.#families) {
+      const found = this.registry.getSingleMetric(family.fullName);
+      if (found === undefined) {
+        missing.push(family);
+      } else if (found !== family) {
+        throw new Error(
+          `Cannot register "${family.fullName}": the registry has a metric of that name already, and it is not this library's`,
+        );
+      }
+    }
+    const added: Family[] = [];
+    try {
+      for (const family of missing) {
+        // An OpenMetrics registry may have renamed it before it was cleared.
+        family.name = family.fullName;
+        this.registry.registerMetric(family);
+        added.push(family);
+      }
+    } catch (error) {
+      for (const family of added) {
+        this.registry.removeSingleMetric(family.fullName);
+      }
+      throw error;
+    }
+    this.#seen = this.#issuesFamily;
+  }
+
+  /**
+   * Registers anew what the registry has lost by a `clear()`. Where it takes no
+   * families, it gets at least the one that tells of it, if it takes that.
+   */
+  ensure(issues: IssueReporter): void {
+    const { fullName } = this.#issuesFamily;
+    try {
+      if (this.registry.getSingleMetric(fullName) === this.#seen) return;
+      this.register();
+    } catch (error) {
+      issues.report("registry_conflict", describeError(error));
+      this.#seen = this.#registerIssues();
+    }
+  }
+
+  #registerIssues(): object | undefined {
+    const { fullName } = this.#issuesFamily;
+    try {
+      if (this.registry.getSingleMetric(fullName) === undefined) {
+        this.registry.registerMetric(this.#issuesFamily);
+      }
+      return this.registry.getSingleMetric(fullName);
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+const registrations = new WeakMap<MetricsRegistry, Map<string, Registration>>();
+
+/** The metrics of ours that a registry has, under every prefix. */
+export function registrationsOf(
+  registry: MetricsRegistry,
+): Iterable<Registration> {
+  return registrations.get(registry)?.values() ?? [];
+}
+
+/** The metrics of ours that a registry has under a prefix. */
+export function findRegistration(
+  registry: MetricsRegistry,
+  prefix: string,
+): Registration | undefined {
+  return registrations.get(registry)?.get(prefix);
+}
+
+/** Lets instances to come find the metrics of a registry. */
+export function keepRegistration(registration: Registration): void {
+  const { registry, options } = registration;
+  let byPrefix = registrations.get(registry);
+  if (byPrefix === undefined) {
+    byPrefix = new Map();
+    registrations.set(registry, byPrefix);
+  }
+  byPrefix.set(options.prefix, registration);
+}
+
+/**
+ * The labels that a registry adds to every sample.
+ *
+ * Both clients tell them only through the views that they make, each of which
+ * one failing collector fails as a whole: hence a look at the field behind.
+ */
+export function defaultLabels(
+  registry: MetricsRegistry,
+): Readonly<Record<string, unknown>> {
+  return (registry as { _defaultLabels?: Record<string, unknown> })
+    ._defaultLabels ?? {};
+}

@@ -1,0 +1,192 @@
+import type { OutcomeLabel } from "./outcome.ts";
+
+/** What one outcome of a label set has counted. */
+export class Ending {
+  /** How many ended so. */
+  total = 0;
+  /** When the last one ended so, in Unix seconds; 0 before the first. */
+  lastEnd = 0;
+  /**
+   * Observations by bucket, the one of `+Inf` included and none added up, then
+   * the sum of what was observed. It exists from the first observation.
+   */
+  histogram: Float64Array | undefined;
+
+  /** Adds one observation, in seconds, to its bucket. */
+  observe(bounds: Float64Array, seconds: number): void {
+    const histogram = this.histogram ??= emptyHistogram(bounds);
+    // So few bounds, most hits among the first: a linear search beats others.
+    let bucket = 0;
+    while (bucket < bounds.length && seconds > bounds[bucket]!) bucket++;
+    histogram[bucket]!++;
+    if (seconds !== Infinity) histogram[bounds.length + 1]! += seconds;
+  }
+}
+
+/**
+ * One label set, without its outcome: what runs under it, and how it ended.
+ *
+ * A scope looks its series up once, when it starts, and then holds it.
+ */
+export class Series {
+  readonly success: Ending = new Ending();
+  readonly failure: Ending = new Ending();
+  readonly timeout: Ending = new Ending();
+  /** Only recorders can be given what is no outcome. */
+  unknown: Ending | undefined;
+  /** How many are running. */
+  running = 0;
+  readonly #bounds: Float64Array;
+  #startSum = 0;
+
+  constructor(bounds: Float64Array) {
+    this.#bounds = bounds;
+    this.success.histogram = emptyHistogram(bounds);
+  }
+
+  /** One more is running, since `now` in seconds. */
+  start(now: number): void {
+    this.running++;
+    this.#startSum += now;
+  }
+
+  /** One that was running since `start` runs no more. */
+  stop(start: number): void {
+    this.running--;
+    // Starting over at 0 when nothing runs keeps rounding errors from adding up.
+    this.#startSum = this.running === 0 ? 0 : this.#startSum - start;
+  }
+
+  /** Counts one that ended so, after so many seconds. */
+  record(outcome: OutcomeLabel, seconds: number): Ending {
+    const ending = this.#ending(outcome);
+    ending.total++;
+    ending.observe(this.#bounds, seconds);
+    return ending;
+  }
+
+  /** The summed age of those running, in seconds. */
+  unfinishedSeconds(now: number): number {
+    return Math.max(0, this.running * now - this.#startSum);
+  }
+
+  /** The outcomes that have something to tell. */
+  *endings(): Generator<[OutcomeLabel, Ending]> {
+    yield ["success", this.success];
+    yield ["failure", this.failure];
+    yield ["timeout", this.timeout];
+    if (this.unknown !== undefined) yield ["unknown", this.unknown];
+  }
+
+  #ending(outcome: OutcomeLabel): Ending {
+    switch (outcome) {
+      case "success":
+        return this.success;
+      case "failure":
+        return this.failure;
+      case "timeout":
+        return this.timeout;
+      case "unknown":
+        return this.unknown ??= new Ending();
+    }
+  }
+}
+
+/** The place of a pipeline in the tree: its own series, and its stages'. */
+export class PipelineNode {
+  readonly lane: string;
+  readonly name: string;
+  readonly #tree: SeriesTree;
+  readonly #stages = new Map<string, Series>();
+  #series: Series | undefined;
+
+  constructor(tree: SeriesTree, lane: string, name: string) {
+    this.#tree = tree;
+    this.lane = lane;
+    this.name = name;
+  }
+
+  /**
+   * The series of the pipeline itself. It comes into being when asked for: a
+   * stage that was recorded for a pipeline says nothing about its runs.
+   */
+  get series(): Series {
+    return this.#series ??= new Series(this.#tree.pipelineBounds);
+  }
+
+  /** The series of the pipeline itself, if it ever ran or was recorded. */
+  get ownSeries(): Series | undefined {
+    return this.#series;
+  }
+
+  /** The series of a stage by name, if it is known. */
+  findStage(name: string): Series | undefined {
+    return this.#stages.get(name);
+  }
+
+  /** The series of a stage by a name that is safe. */
+  stage(name: string): Series {
+    let series = this.#stages.get(name);
+    if (series === undefined) {
+      series = new Series(this.#tree.stageBounds);
+      this.#stages.set(name, series);
+    }
+    return series;
+  }
+
+  /** Every stage that is known. */
+  stages(): Iterable<[string, Series]> {
+    return this.#stages;
+  }
+}
+
+/**
+ * All series of one registry and prefix: lane → pipeline → stage → outcome.
+ *
+ * Nested maps find a series ten times as fast as a key joined of its labels
+ * would, and no two label sets can ever share a key.
+ */
+export class SeriesTree {
+  /** Upper bounds in seconds, without `+Inf`. */
+  readonly pipelineBounds: Float64Array;
+  /** Upper bounds in seconds, without `+Inf`. */
+  readonly stageBounds: Float64Array;
+  readonly #lanes = new Map<string, Map<string, PipelineNode>>();
+
+  constructor(
+    pipelineBuckets: readonly number[],
+    stageBuckets: readonly number[],
+  ) {
+    this.pipelineBounds = Float64Array.from(pipelineBuckets);
+    this.stageBounds = Float64Array.from(stageBuckets);
+  }
+
+  /** The node of a pipeline, if it is known. */
+  findPipeline(lane: string, name: string): PipelineNode | undefined {
+    return this.#lanes.get(lane)?.get(name);
+  }
+
+  /** The node of a pipeline by a lane and a name that are safe. */
+  pipeline(lane: string, name: string): PipelineNode {
+    let pipelines = this.#lanes.get(lane);
+    if (pipelines === undefined) {
+      pipelines = new Map();
+      this.#lanes.set(lane, pipelines);
+    }
+    let node = pipelines.get(name);
+    if (node === undefined) {
+      node = new PipelineNode(this, lane, name);
+      pipelines.set(name, node);
+    }
+    return node;
+  }
+
+  /** Every pipeline that is known. */
+  *pipelines(): Generator<PipelineNode> {
+    for (const pipelines of this.#lanes.values()) yield* pipelines.values();
+  }
+}
+
+function emptyHistogram(bounds: Float64Array): Float64Array {
+  return new Float64Array(bounds.length + 2);
+}

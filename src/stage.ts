@@ -1,0 +1,168 @@
+import type { Ambient, Instance } from "./context.ts";
+import { toName, UNKNOWN } from "./labels.ts";
+import type { Outcome } from "./outcome.ts";
+import {
+  runScope,
+  Scope,
+  scopeFunction,
+  type ScopeOptions,
+  type ScopeWrapper,
+} from "./scope.ts";
+import type { PipelineNode, Series } from "./series.ts";
+
+/** The options of a stage. */
+export interface StageOptions extends ScopeOptions {}
+
+/** A stage while it runs. */
+export interface StageScope {
+  /** The label `stage_name`. */
+  readonly name: string;
+  /** The label `pipeline_name`. */
+  readonly pipelineName: string;
+  /** The label `lane`. */
+  readonly lane: string;
+  /**
+   * Sets the outcome that is recorded if the stage returns; the last call before
+   * that counts. If it throws, the error is classified all the same. Works
+   * destructured.
+   */
+  setOutcome(outcome: Outcome): void;
+}
+
+/**
+ * The ways to call `stage`.
+ *
+ * Its overloads are written as methods: so a scope whose stages have narrower
+ * names passes where a plain one is asked for.
+ */
+export interface StageMethods {
+  /**
+   * Runs an async function as a stage.
+   *
+   * @typeParam T The type of the value.
+   * @param name The name of the stage, the label `stage_name`.
+   * @param fn What to run.
+   * @returns A native promise for the value of `fn`.
+   * @throws What `fn` throws.
+   */
+  stage<T>(name: string, fn: (scope: StageScope) => PromiseLike<T>): Promise<T>;
+  /**
+   * Runs a function as a stage.
+   *
+   * @typeParam T The type of the value.
+   * @param name The name of the stage, the label `stage_name`.
+   * @param fn What to run.
+   * @returns What `fn` returns.
+   * @throws What `fn` throws.
+   */
+  stage<T>(name: string, fn: (scope: StageScope) => T): T;
+  /**
+   * Runs an async function as a stage with options.
+   *
+   * @typeParam T The type of the value.
+   * @param name The name of the stage, the label `stage_name`.
+   * @param options The options.
+   * @param fn What to run.
+   * @returns A native promise for the value of `fn`.
+   * @throws What `fn` throws.
+   */
+  stage<T>(
+    name: string,
+    options: StageOptions | undefined,
+    fn: (scope: StageScope) => PromiseLike<T>,
+  ): Promise<T>;
+  /**
+   * Runs a function as a stage with options.
+   *
+   * @typeParam T The type of the value.
+   * @param name The name of the stage, the label `stage_name`.
+   * @param options The options.
+   * @param fn What to run.
+   * @returns What `fn` returns.
+   * @throws What `fn` throws.
+   */
+  stage<T>(
+    name: string,
+    options: StageOptions | undefined,
+    fn: (scope: StageScope) => T,
+  ): T;
+  /**
+   * Makes a wrapper, and the standard decorator of a method.
+   *
+   * @param name The name of the stage, the label `stage_name`.
+   * @param options The options.
+   * @returns What wraps a function, so that each call of it is a stage.
+   */
+  stage(name: string, options?: StageOptions): ScopeWrapper;
+}
+
+class StageRun extends Scope implements StageScope {
+  readonly name: string;
+  readonly #node: PipelineNode;
+
+  constructor(
+    instance: Instance,
+    node: PipelineNode,
+    name: string,
+    series: Series,
+    options: StageOptions | undefined,
+  ) {
+    super(instance, series, options);
+    this.#node = node;
+    this.name = name;
+  }
+
+  get pipelineName(): string {
+    return this.#node.name;
+  }
+
+  get lane(): string {
+    return this.#node.lane;
+  }
+}
+
+/**
+ * Makes a `stage` function.
+ *
+ * @param locate Says what a stage that starts now belongs to.
+ */
+export function createStageFunction(
+  locate: () => Ambient,
+): StageMethods["stage"] {
+  return scopeFunction<StageScope, StageOptions>(
+    "stage",
+    (name, options, fn) => runScope(startStage(locate(), name, options), fn),
+  ) as StageMethods["stage"];
+}
+
+function startStage(
+  { instance, pipeline }: Ambient,
+  name: string,
+  options: StageOptions | undefined,
+): StageRun {
+  const { issues } = instance;
+  const node = pipeline?.node ?? orphanNode(instance);
+  let series = node.findStage(name);
+  if (series === undefined) {
+    name = toName(name, "stage", issues);
+    series = node.stage(name);
+  }
+  if (pipeline === undefined) {
+    issues.report(
+      "orphan_stage",
+      `Stage "${name}" ran with no pipeline around it: run it inside of pipeline(), or call the stage() of the pipeline's scope`,
+    );
+  } else if (pipeline.settled) {
+    issues.report(
+      "late_stage",
+      `Stage "${name}" started after its pipeline "${node.name}" had ended: await what starts it inside of the pipeline`,
+    );
+  }
+  return new StageRun(instance, node, name, series, options);
+}
+
+/** Where stages without a pipeline are recorded. */
+function orphanNode({ registration, issues, tree, lane }: Instance) {
+  registration.ensure(issues);
+  return tree.pipeline(lane, UNKNOWN);
+}

@@ -1,0 +1,65 @@
+import { PIPELINE_BUCKETS, STAGE_BUCKETS } from "../mod.ts";
+import { checkBuckets, checkExtends, formatBound } from "../src/buckets.ts";
+import { assertEquals, assertThrows } from "@std/assert";
+
+Deno.test("The standard buckets are those that the Python fleet has", () => {
+  assertEquals(
+    [...PIPELINE_BUCKETS],
+    [0.01, 0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 1, 2.5, 5],
+  );
+  assertEquals(
+    [...STAGE_BUCKETS],
+    [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1],
+  );
+});
+
+Deno.test("The standard buckets cannot be changed", () => {
+  assertThrows(() => (PIPELINE_BUCKETS as number[]).push(10), TypeError);
+  assertThrows(() => (STAGE_BUCKETS as number[])[0] = 10, TypeError);
+});
+
+Deno.test("formatBound() spells numbers as the Python client does", () => {
+  // Each pair is what prometheus_client.utils.floatToGoString answers.
+  const spelled: [number, string][] = [
+    [0, "0.0"],
+    [0.000001, "1e-06"],
+    [0.0000125, "1.25e-05"],
+    [0.0001, "0.0001"],
+    [0.001, "0.001"],
+    [0.25, "0.25"],
+    [1, "1.0"],
+    [2.5, "2.5"],
+    [5, "5.0"],
+    [100, "100.0"],
+    [123456, "123456.0"],
+    [1000000, "1e+06"],
+    [1234567, "1.234567e+06"],
+    [-1, "-1.0"],
+    [Infinity, "+Inf"],
+    [-Infinity, "-Inf"],
+    [NaN, "NaN"],
+  ];
+  for (const [value, text] of spelled) assertEquals(formatBound(value), text);
+});
+
+Deno.test("checkBuckets() throws when buckets are no increasing finite numbers", () => {
+  const check = (buckets: unknown) => () =>
+    checkBuckets("stageBuckets", buckets as number[]);
+  assertThrows(check("1"), TypeError, "stageBuckets must be an array");
+  assertThrows(check([1, "2"]), TypeError, "must be an array of numbers");
+  assertThrows(check([]), RangeError, "must not be empty");
+  assertThrows(check([1, Infinity]), RangeError, "must be finite");
+  assertThrows(check([NaN]), RangeError, "must be finite, got NaN");
+  assertThrows(check([1, 0.5]), RangeError, "must increase, got 0.5 after 1");
+  assertThrows(check([1, 1]), RangeError, "must increase, got 1 after 1");
+  check([-1, 0, 1])();
+});
+
+Deno.test("checkExtends() throws unless buckets go on from the standard ones", () => {
+  const check = (buckets: number[]) => () =>
+    checkExtends("stageBuckets", buckets, STAGE_BUCKETS);
+  check([...STAGE_BUCKETS])();
+  check([...STAGE_BUCKETS, 10, 60])();
+  assertThrows(check([0.0001, ...STAGE_BUCKETS]), RangeError, "begin with");
+  assertThrows(check([0.001, 0.005]), RangeError, "set another prefix");
+});

@@ -1,0 +1,323 @@
+import { createStageMetrics, metricsHandler, pipeline } from "../mod.ts";
+import type { IssueReport, MetricsHandlerOptions } from "../mod.ts";
+import { captureMetrics } from "../src/testing.ts";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import { Counter, Gauge, Registry } from "prom-client";
+
+const TEXT = "text/plain; version=0.0.4; charset=utf-8";
+const OPENMETRICS =
+  "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/** A registry with one gauge, that shows which registry was served. */
+function registryOf(name: string, value = 1): Registry {
+  const registry = new Registry();
+  new Gauge({ name, help: "Help", registers: [registry] }).set(value);
+  return registry;
+}
+
+function request(path = "/metrics", init: RequestInit = {}): Request {
+  return new Request(`http://localhost${path}`, init);
+}
+
+Deno.test("metricsHandler() answers GET on every path without `next`, even with `path`", async () => {
+  const handler = metricsHandler({
+    registry: registryOf("mine"),
+    path: "/elsewhere",
+  });
+  for (const path of ["/", "/metrics", "/elsewhere", "/a/b?c=d"]) {
+    const response = await handler(request(path));
+    assertEquals(response.status, 200);
+    assertEquals(response.headers.get("Content-Type"), TEXT);
+    assertEquals(response.headers.get("Cache-Control"), "no-store");
+    assertEquals(response.headers.get("Vary"), "Accept, Accept-Encoding");
+    assertEquals(
+      await response.text(),
+      "# HELP mine Help\n# TYPE mine gauge\nmine 1\n",
+    );
+  }
+});
+
+Deno.test("metricsHandler() hands every other path to `next`, with all that the server gives", async () => {
+  const handler = metricsHandler({
+    registry: registryOf("mine"),
+    next: (request, info: { port: number }, more: string) =>
+      new Response(`${new URL(request.url).pathname} ${info.port} ${more}`),
+  });
+  const answer = async (path: string) =>
+    await (await handler(request(path), { port: 80 }, "more")).text();
+  assertEquals(await answer("/"), "/ 80 more");
+  assertEquals(await answer("/metrics/"), "/metrics/ 80 more");
+  assertEquals(await answer("/Metrics"), "/Metrics 80 more");
+  assertStringIncludes(await answer("/metrics"), "mine 1");
+  assertStringIncludes(await answer("/metrics?name=x"), "mine 1");
+});
+
+Deno.test("metricsHandler() serves another `path`, and lets an error of `next` pass", async () => {
+  const handler = metricsHandler({
+    registry: registryOf("mine"),
+    path: "/internal/m",
+    next: () => Promise.reject(new Error("Mine")),
+  });
+  assertEquals((await handler(request("/internal/m"))).status, 200);
+  await assertRejects(() => handler(request("/metrics")), Error, "Mine");
+});
+
+Deno.test("metricsHandler() answers HEAD with the headers of GET, and no body", async () => {
+  const handler = metricsHandler({ registry: registryOf("mine") });
+  const headers = { Accept: OPENMETRICS, "Accept-Encoding": "gzip" };
+  const head = await handler(request("/", { method: "HEAD", headers }));
+  const get = await handler(request("/", { headers }));
+  assertEquals(head.status, 200);
+  assertEquals(head.body, null);
+  assertEquals([...head.headers], [...get.headers]);
+  await get.body?.cancel();
+});
+
+Deno.test("metricsHandler() answers other methods with 405 and Allow", async () => {
+  const handler = metricsHandler({ registry: registryOf("mine") });
+  for (const method of ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"]) {
+    const response = await handler(request("/", { method }));
+    assertEquals(response.status, 405);
+    assertEquals(response.headers.get("Allow"), "GET, HEAD");
+    assertEquals(await response.text(), "Method Not Allowed\n");
+  }
+});
+
+Deno.test("metricsHandler() with a token answers only who presents it", async () => {
+  const handler = metricsHandler({
+    registry: registryOf("mine"),
+    token: "s3cret",
+    next: () => new Response("open"),
+  });
+  const status = async (authorization?: string) => {
+    const headers = authorization === undefined
+      ? {}
+      : { Authorization: authorization };
+    const response = await handler(request("/metrics", { headers }));
+    await response.body?.cancel();
+    return response.status;
+  };
+  assertEquals(await status("Bearer s3cret"), 200);
+  assertEquals(await status("bearer  s3cret"), 200);
+  for (
+    const wrong of [
+      undefined,
+      "",
+      "s3cret",
+      "Bearer",
+      "Bearer s3cre",
+      "Bearer s3crets",
+      "Bearer S3cret",
+      "Bearer s3cret x",
+      "Basic s3cret",
+      "Bearer s3cret, Bearer s3cret",
+    ]
+  ) {
+    assertEquals(await status(wrong), 401, wrong);
+  }
+  const response = await handler(request("/metrics", { method: "POST" }));
+  assertEquals(response.status, 401);
+  assertEquals(
+    response.headers.get("WWW-Authenticate"),
+    'Bearer realm="metrics"',
+  );
+  assertEquals(await response.text(), "Unauthorized\n");
+  assertEquals(await (await handler(request("/"))).text(), "open");
+});
+
+Deno.test("metricsHandler() throws for senseless options", () => {
+  const senseless: [unknown, typeof TypeError, string][] = [
+    [null, TypeError, "options must be an object, got null"],
+    [{ registry: {} }, TypeError, "it has no method registerMetric()"],
+    [{ registry: [] }, RangeError, "registry must not be empty"],
+    [{ registry: [registryOf("a"), null] }, TypeError, "has no method"],
+    [{ next: "next" }, TypeError, "next must be a function, got string"],
+    [{ path: 1 }, TypeError, "path must be a string, got number"],
+    [{ path: "metrics" }, RangeError, 'got "metrics"'],
+    [{ path: "/metrics?x" }, RangeError, "path must be the path of a URL"],
+    [{ path: "" }, RangeError, "path must be the path of a URL"],
+    [{ token: 1 }, TypeError, "token must be a string, got number"],
+    [{ token: "" }, RangeError, "token must consist of visible ASCII"],
+    [{ token: "a b" }, RangeError, "token must consist of visible ASCII"],
+    [{ token: "pässword" }, RangeError, "token must consist of visible ASCII"],
+  ];
+  for (const [options, errorClass, message] of senseless) {
+    assertThrows(
+      () => metricsHandler(options as MetricsHandlerOptions),
+      errorClass,
+      message,
+    );
+  }
+});
+
+Deno.test("metricsHandler() gives two clients at once the format that each wants, and changes nothing", async () => {
+  const registry = new Registry();
+  new Counter({ name: "mine_total", help: "Help", registers: [registry] })
+    .inc(2);
+  const metrics = createStageMetrics({ registry, lane: "test" });
+  metrics.pipeline("p", () => {});
+  const before = await registry.metrics();
+
+  const handler = metrics.metricsHandler();
+  const bodies = await Promise.all([TEXT, OPENMETRICS, TEXT, OPENMETRICS].map(
+    async (Accept) => {
+      const response = await handler(request("/", { headers: { Accept } }));
+      assertEquals(response.headers.get("Content-Type"), Accept);
+      return await response.text();
+    },
+  ));
+  assertEquals(bodies[0], bodies[2]);
+  assertEquals(bodies[1], bodies[3]);
+  assertStringIncludes(bodies[0]!, "# TYPE mine_total counter\nmine_total 2\n");
+  assertStringIncludes(
+    bodies[1]!,
+    "# TYPE mine counter\n# HELP mine Help\nmine_total 2\n",
+  );
+  assertEquals(bodies[0]!.includes("# EOF"), false);
+  assert(bodies[1]!.endsWith("\n# EOF\n"));
+  assertEquals(await registry.metrics(), before);
+});
+
+Deno.test("metricsHandler() compresses where the client accepts gzip", async () => {
+  const handler = metricsHandler({ registry: registryOf("mine") });
+  const headers = { "Accept-Encoding": "gzip, deflate" };
+  const response = await handler(request("/", { headers }));
+  assertEquals(response.headers.get("Content-Encoding"), "gzip");
+  const plain = response.body!.pipeThrough(new DecompressionStream("gzip"));
+  assertEquals(
+    await new Response(plain).text(),
+    await (await handler(request("/"))).text(),
+  );
+});
+
+Deno.test("metricsHandler() streams: a client that goes away early costs nothing", async () => {
+  const registry = new Registry();
+  for (let i = 0; i < 100; i++) {
+    new Gauge({ name: `gauge_${i}`, help: "Help", registers: [registry] });
+  }
+  const response = await metricsHandler({ registry })(request("/"));
+  const reader = response.body!.getReader();
+  const { value } = await reader.read();
+  assertEquals(
+    new TextDecoder().decode(value),
+    "# HELP gauge_0 Help\n# TYPE gauge_0 gauge\ngauge_0 0\n",
+  );
+  await reader.cancel();
+});
+
+Deno.test("metricsHandler() leaves out a collector that throws, counts it and tells of it", async () => {
+  const registry = new Registry();
+  const reports: IssueReport[] = [];
+  createStageMetrics({
+    registry,
+    lane: "test",
+    onIssue: (report) => reports.push(report),
+  });
+  for (
+    const [name, collect] of [
+      ["throws", () => {
+        throw new Error("Secret of the database");
+      }],
+      ["rejects", () => Promise.reject(new Error("Secret of the cache"))],
+      ["works", () => {}],
+    ] as const
+  ) {
+    new Gauge({ name, help: "Help", registers: [registry], collect });
+  }
+  const response = await metricsHandler({ registry })(request("/"));
+  assertEquals(response.status, 200);
+  const text = await response.text();
+  assertStringIncludes(text, "\nworks 0\n");
+  assertEquals(/throws|rejects|Secret/.test(text), false);
+  assertStringIncludes(text, 'issues_total{issue="collector_error"} 2\n');
+  assertEquals(reports, [
+    {
+      issue: "collector_error",
+      message: 'Metric "throws" was left out: Error: Secret of the database',
+    },
+    {
+      issue: "collector_error",
+      message: 'Metric "rejects" was left out: Error: Secret of the cache',
+    },
+  ]);
+});
+
+Deno.test("metricsHandler() answers with nothing for a registry that cannot list its metrics, and tells of it", async () => {
+  const reports: IssueReport[] = [];
+  const registry = registryOf("mine");
+  registry.getMetricsAsArray = () => {
+    throw new Error("Secret");
+  };
+  const options = {
+    onIssue: (report: IssueReport) => reports.push(report),
+  };
+  await captureMetrics(options, async () => {
+    const response = await metricsHandler({ registry })(request("/"));
+    assertEquals([response.status, await response.text()], [200, ""]);
+  });
+  assertEquals(reports, [{
+    issue: "collector_error",
+    message: "The metrics of a registry were left out: Error: Secret",
+  }]);
+});
+
+Deno.test("metricsHandler() answers 500 where all goes wrong, and keeps the reason to itself", async () => {
+  const reports: IssueReport[] = [];
+  const registry = Object.defineProperty(new Registry(), "_defaultLabels", {
+    get() {
+      throw new Error("Secret");
+    },
+  });
+  const { metricsHandler } = createStageMetrics({
+    registry,
+    onIssue: (report) => reports.push(report),
+  });
+  const response = await metricsHandler()(request("/"));
+  assertEquals(response.status, 500);
+  assertEquals(await response.text(), "Internal Server Error\n");
+  assertEquals(reports, [{
+    issue: "collector_error",
+    message: "The metrics could not be collected: Error: Secret",
+  }]);
+});
+
+Deno.test("metricsHandler() of the imported functions serves the instance that code runs in", async () => {
+  const handler = metricsHandler({
+    next: () => pipeline("p", () => new Response("answer")),
+  });
+  await captureMetrics({ lane: "test" }, async () => {
+    await handler(request("/"));
+    const response = await handler(request("/metrics"));
+    assertStringIncludes(
+      await response.text(),
+      'pipeline_total{lane="test",pipeline_name="p",status="success"} 1',
+    );
+  });
+});
+
+Deno.test("metricsHandler() serves over HTTP, from Deno.serve", async () => {
+  const { metricsHandler, pipeline } = createStageMetrics({
+    registry: new Registry(),
+    lane: "test",
+  });
+  const handler = metricsHandler({
+    next: (request, info: Deno.ServeHandlerInfo) =>
+      pipeline("p", () => new Response(`${request.method} ${info.remoteAddr}`)),
+  });
+  await using server = Deno.serve({ port: 0, onListen() {} }, handler);
+  const url = `http://localhost:${(server.addr as Deno.NetAddr).port}`;
+  await (await fetch(url)).text();
+  // Deno's fetch asks for gzip, and unpacks it.
+  const response = await fetch(`${url}/metrics`);
+  assertStringIncludes(
+    await response.text(),
+    'pipeline_total{lane="test",pipeline_name="p",status="success"} 1',
+  );
+  assertEquals((await fetch(url, { method: "HEAD" })).status, 200);
+});

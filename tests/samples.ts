@@ -1,0 +1,53 @@
+/**
+ * What the tests read metrics with.
+ *
+ * @module
+ */
+import type { StageMetrics } from "../mod.ts";
+
+const PREFIX = "lukhas_orchestration_";
+
+/**
+ * Scrapes an instance and gives its samples, the prefix left out, as text and
+ * value: `stage_total{lane="…",…}` → 1. Only those that are not 0, and neither
+ * buckets nor timestamps unless asked for.
+ */
+export async function samplesOf(
+  { metricsHandler }: StageMetrics,
+  names: RegExp = /_total$/,
+): Promise<Record<string, number>> {
+  const response = await metricsHandler()(new Request("http://localhost/"));
+  const samples = (await response.text()).split("\n")
+    .map((line) => /^(([^{ ]+)[^]*) (\S+)$/.exec(line))
+    .filter((found) => found !== null && !found[0].startsWith("#"))
+    .map((found) => found as unknown as [string, string, string, string])
+    .filter(([, , name, value]) => names.test(name) && value !== "0")
+    .map(([, series, , value]) =>
+      [series.replace(PREFIX, ""), Number(value)] as const
+    );
+  return Object.fromEntries(samples);
+}
+
+/** The text of a pipeline's series, to be looked up in `samplesOf`. */
+export function pipelineTotal(
+  name: string,
+  status: string,
+  lane = "test",
+): string {
+  return `pipeline_total{lane="${lane}",pipeline_name="${name}",status="${status}"}`;
+}
+
+/** The text of a stage's series, to be looked up in `samplesOf`. */
+export function stageTotal(
+  pipeline: string,
+  name: string,
+  outcome: string,
+  lane = "test",
+): string {
+  return `stage_total{lane="${lane}",pipeline_name="${pipeline}",stage_name="${name}",outcome="${outcome}"}`;
+}
+
+/** The text of an issue's series, to be looked up in `samplesOf`. */
+export function issuesTotal(issue: string): string {
+  return `instrumentation_issues_total{issue="${issue}"}`;
+}

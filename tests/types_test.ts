@@ -1,0 +1,209 @@
+/**
+ * Holds the types by lines that compile, and by `@ts-expect-error` over those that
+ * must not; the compiler is what fails.
+ *
+ * @module
+ */
+import {
+  createStageMetrics,
+  metricsHandler,
+  type MetricsRegistry,
+  pipeline,
+  type PipelineOptions,
+  type PipelineScope,
+  recordPipelineMetrics,
+  recordStageMetrics,
+  stage,
+  type StageMetricsOptions,
+  type StageOptions,
+  type StageScope,
+} from "../mod.ts";
+import { captureMetrics } from "../src/testing.ts";
+import { Registry as SuccessorRegistry } from "@prometheus-io/client";
+import { Registry } from "prom-client";
+
+/** Whether two types are the same, `any` told from all others. */
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends
+  (<T>() => T extends B ? 1 : 2) ? true : false;
+
+function same<A, B>(_: Same<A, B>): void {}
+
+/** A query that runs when it is awaited, as those of Knex, Drizzle and Prisma. */
+interface LazyQuery<T> extends PromiseLike<T> {
+  where(condition: string): LazyQuery<T>;
+}
+
+declare const anything: unknown;
+
+/** Is compiled, and never called. */
+function _types(): void {
+  const lazy = anything as LazyQuery<string[]>;
+
+  // A sync function stays sync, an async one gives a native promise.
+  const sync = stage("s", () => 1);
+  same<typeof sync, number>(true);
+  const async = stage("s", () => Promise.resolve(1));
+  same<typeof async, Promise<number>>(true);
+  const thenable = pipeline("p", () => lazy.where("x"));
+  same<typeof thenable, Promise<string[]>>(true);
+  const either = stage("s", () => anything as number | Promise<number>);
+  same<typeof either, number | Promise<number>>(true);
+  const nothing = pipeline("p", { lane: "batch" }, () => {});
+  same<typeof nothing, void>(true);
+  const untyped = pipeline("p", {}, async () => await anything as string);
+  same<typeof untyped, Promise<string>>(true);
+
+  // `any` stays `any`.
+  // deno-lint-ignore no-explicit-any
+  const any = stage("s", () => anything as any);
+  // deno-lint-ignore no-explicit-any
+  same<typeof any, any>(true);
+
+  // Inside of generic functions the type is the callback's.
+  function generic<T>(fn: () => T): T {
+    return stage("s", fn);
+  }
+  function genericAsync<T>(fn: () => Promise<T>): Promise<T> {
+    return pipeline("p", undefined, fn);
+  }
+  same<ReturnType<typeof generic<string>>, string>(true);
+  same<ReturnType<typeof genericAsync<string>>, Promise<string>>(true);
+
+  // A wrapper has the function's own type, generics, overloads, `this` and `any`.
+  const identity = stage("s")(<T>(value: T, times?: number) =>
+    [value, times] as const
+  );
+  same<
+    typeof identity,
+    <T>(value: T, times?: number) => readonly [T, number | undefined]
+  >(true);
+  function overloaded(value: string): string;
+  function overloaded(value: number): number;
+  function overloaded(value: string | number): string | number {
+    return value;
+  }
+  const wrapped = pipeline("p", { lane: "batch" })(overloaded);
+  same<typeof wrapped, typeof overloaded>(true);
+  const withThis = stage("s")(function (this: Date, by: number) {
+    return this.getTime() + by;
+  });
+  same<typeof withThis, (this: Date, by: number) => number>(true);
+  // deno-lint-ignore no-explicit-any
+  const anyWrapped = stage("s")(anything as (...args: any[]) => any);
+  // deno-lint-ignore no-explicit-any
+  same<typeof anyWrapped, (...args: any[]) => any>(true);
+  // @ts-expect-error: what is wrapped must be a function
+  stage("s")(1);
+
+  // As a decorator it keeps the method's type, generics and `this` included.
+  class Service {
+    @pipeline("p")
+    async run<T>(this: Service, value: T): Promise<T> {
+      return await Promise.resolve(value);
+    }
+
+    @stage("s", {
+      classifyResult: (n: number) => n > 0 ? "success" : "failure",
+    })
+    static count(): number {
+      return 1;
+    }
+
+    // @ts-expect-error: a field is no method
+    @stage("s")
+    field = 1;
+  }
+  same<ReturnType<typeof Service.count>, number>(true);
+  same<
+    typeof Service.prototype.run,
+    <T>(this: Service, value: T) => Promise<T>
+  >(
+    true,
+  );
+
+  // Callers with `exactOptionalPropertyTypes` may pass on what may be undefined.
+  const maybe = anything as string | undefined;
+  const undefineds: StageOptions = {
+    classifyError: undefined,
+    classifyResult: undefined,
+  };
+  const options: PipelineOptions = { lane: maybe, ...undefineds };
+  const instanceOptions: StageMetricsOptions = {
+    registry: undefined,
+    prefix: undefined,
+    lane: maybe,
+    pipelineBuckets: undefined,
+    stageBuckets: undefined,
+    onIssue: undefined,
+    clock: undefined,
+    ...undefineds,
+  };
+  pipeline("p", options, () => stage("s", undefineds, () => {}));
+  createStageMetrics(instanceOptions);
+  metricsHandler({
+    registry: undefined,
+    path: maybe,
+    next: undefined,
+    token: maybe,
+  });
+  recordPipelineMetrics({
+    pipelineName: "p",
+    durationSec: 1,
+    status: "success",
+    lane: maybe,
+  });
+  recordStageMetrics({
+    stageName: "s",
+    durationSec: 1,
+    outcome: "error",
+    lane: maybe,
+    pipelineName: maybe,
+  });
+  // @ts-expect-error: a status is one of four
+  recordPipelineMetrics({ pipelineName: "p", durationSec: 1, status: "ok" });
+  // @ts-expect-error: a stage has no lane of its own
+  stage("s", { lane: "batch" }, () => {});
+
+  // Classifiers may know more of their value than `unknown`.
+  stage("s", {
+    classifyError: (error) => error === "late" ? "timeout" : undefined,
+    classifyResult: (response: Response) => response.ok ? undefined : "failure",
+  }, () => fetch("http://localhost/"));
+  // @ts-expect-error: an outcome is one of three
+  stage("s", { classifyResult: () => "unknown" }, () => {});
+
+  // The scopes' types, and their stages.
+  pipeline("p", (scope) => {
+    same<typeof scope, PipelineScope>(true);
+    const nested = scope.stage("s", (scope) => {
+      same<typeof scope, StageScope>(true);
+      return scope.lane;
+    });
+    same<typeof nested, string>(true);
+    // @ts-expect-error: an outcome is one of three
+    scope.setOutcome("error");
+    // @ts-expect-error: a scope's labels are fixed
+    scope.lane = "batch";
+  });
+
+  // Registries of both clients, and whatever the server gives on to `next`.
+  const registries: MetricsRegistry[] = [
+    new Registry(),
+    new SuccessorRegistry(),
+  ];
+  const handler = metricsHandler({
+    registry: registries,
+    next: (_request, info: Deno.ServeHandlerInfo) =>
+      new Response(info.remoteAddr.transport),
+  });
+  same<
+    typeof handler,
+    (request: Request, info: Deno.ServeHandlerInfo) => Promise<Response>
+  >(true);
+  Deno.serve(handler);
+  Deno.serve(metricsHandler());
+  Deno.serve(pipeline("p")((_request: Request) => new Response()));
+
+  const captured = captureMetrics({ lane: "test" }, ({ registry }) => registry);
+  same<typeof captured, MetricsRegistry>(true);
+}
