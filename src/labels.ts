@@ -103,10 +103,14 @@ function readEnvironment(variable: string): string | undefined {
     };
     process?: { readonly env: Record<string, string | undefined> };
   };
-  // Reading without the permission would prompt for it, or throw.
-  const permission = Deno?.permissions.querySync({ name: "env", variable });
-  if (permission !== undefined && permission.state !== "granted") {
+  try {
+    // Reading without the permission would prompt for it.
+    const permission = Deno?.permissions.querySync({ name: "env", variable });
+    const isGranted = permission === undefined ||
+      permission.state === "granted";
+    return isGranted ? process?.env[variable] : undefined;
+  } catch {
+    // A runtime that only looks like Deno: no environment is no reason to fail.
     return undefined;
   }
-  return process?.env[variable];
 }

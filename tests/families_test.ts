@@ -219,6 +219,8 @@ for (
 
     registry.clear();
     metrics.pipeline("p", () => {});
+    const name = "lukhas_orchestration_pipeline_total";
+    assert(registry.getSingleMetric(name) !== undefined);
     assert((await registry.metrics()).includes(
       'lukhas_orchestration_pipeline_total{lane="test",pipeline_name="p",status="success"} 2\n',
     ));

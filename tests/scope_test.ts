@@ -158,6 +158,28 @@ Deno.test("classifyResult() says how a value that is returned is recorded, if it
   });
 });
 
+Deno.test("classifyResult() of a call goes before that of the instance", async () => {
+  const options = {
+    ...OPTIONS,
+    classifyResult: (value: unknown) =>
+      value === undefined ? undefined : "failure" as const,
+  };
+  const call = {
+    classifyResult: (value: unknown) =>
+      value === "call" ? "timeout" as const : undefined,
+  };
+  await captureMetrics(options, async (metrics) => {
+    for (const value of ["call", "instance", undefined]) {
+      pipeline(`p ${value}`, call, () => value);
+    }
+    assertEquals(await samplesOf(metrics), {
+      [pipelineTotal("p call", "timeout")]: 1,
+      [pipelineTotal("p instance", "failure")]: 1,
+      [pipelineTotal("p undefined", "success")]: 1,
+    });
+  });
+});
+
 Deno.test("classifyError() of a call goes before that of the instance, which goes before the default", async () => {
   const options = {
     ...OPTIONS,

@@ -1,0 +1,11 @@
+/** Tells who asks that there is no answer, and why. */
+export class NoAnswer extends Error {
+  override name = "NoAnswer";
+  /** The status of the HTTP response. */
+  readonly status: number;
+
+  constructor(message: string, status = 404) {
+    super(message);
+    this.status = status;
+  }
+}

@@ -1,0 +1,49 @@
+import { NoAnswer } from "./no_answer.ts";
+
+/** What somebody wants to know. */
+export interface Question {
+  /** The words to search for; of a comparison, those of each side. */
+  readonly sides: readonly (readonly string[])[];
+  /** What was put in quotation marks: it must stand so in the answer. */
+  readonly phrases: readonly string[];
+  /** The one file to look into, if the question names it. */
+  readonly file: string | undefined;
+}
+
+const STOP_WORDS = new Set(
+  ("a an and any are as at be by can could do does for from get give has have how " +
+    "i in into is it its me my no not of on one or please should show so tell than " +
+    "that the their them then there these they this to use used using was we were " +
+    "what when where which who why will with would you your").split(" "),
+);
+
+/** "difference between a and b", "compare a and b", "a vs b" */
+const COMPARISONS = [
+  /\b(?:between|compare) (.+?) (?:and|with|to) (.+)/i,
+  /(.+?) (?:vs\.?|versus) (.+)/i,
+];
+
+/**
+ * Reads a question.
+ *
+ * @throws {NoAnswer} If it has no word to search for.
+ */
+export function parseQuestion(text: string): Question {
+  const phrases = [...text.matchAll(/["“]([^"“”]+)["”]/g)].map((m) => m[1]!);
+  const file = /\bin ([\w./-]+\.md)\b/i.exec(text)?.[1];
+  const rest = file === undefined ? text : text.replace(`in ${file}`, " ");
+  const compared = COMPARISONS.map((form) => form.exec(rest)?.slice(1))
+    .find((sides) => sides !== undefined);
+  const sides = (compared ?? [rest]).map((side) =>
+    words(side).filter((word) => !STOP_WORDS.has(word))
+  );
+  if (sides.some((side) => side.length === 0)) {
+    throw new NoAnswer("The question has no word to search for", 400);
+  }
+  return { sides, phrases, file };
+}
+
+/** The words of a text, in lower case. */
+export function words(text: string): string[] {
+  return text.toLowerCase().match(/[\p{L}\p{N}_]+/gu) ?? [];
+}
