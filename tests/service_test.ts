@@ -1,42 +1,10 @@
 import { createHandler } from "../examples/service.ts";
 import { captureMetrics } from "../src/testing.ts";
+import { createFolder, startService } from "./service.ts";
 import { pipelineTotal, samplesOf, stageTotal } from "./samples.ts";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 
 const NAME = "matriz_async_cognitive";
-
-const FILES = {
-  "garden.md": `# Garden
-
-Roses want sun, and water twice a week.
-
-- Lilies want shade.
-- Ferns want neither sun nor wind.
-`,
-  "kitchen/bread.md": `# Bread
-
-Knead the dough for ten minutes.
-
-\`\`\`
-roses in code are not prose
-\`\`\`
-`,
-  ".hidden.md": "Roses are hidden here.\n",
-};
-
-/** Makes a folder of Markdown files, for as long as `fn` takes. */
-async function withFolder(fn: (folder: string) => Promise<void>) {
-  const folder = await Deno.makeTempDir();
-  try {
-    await Deno.mkdir(`${folder}/kitchen`);
-    for (const [name, text] of Object.entries(FILES)) {
-      await Deno.writeTextFile(`${folder}/${name}`, text);
-    }
-    await fn(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
 
 /** Asks one question, and says what came back and what was recorded. */
 async function ask(folder: string, question: string) {
@@ -77,89 +45,86 @@ const SEARCHED = {
 };
 
 Deno.test("The demo quotes what answers a question, and runs the stages that it takes", async () => {
-  await withFolder(async (folder) => {
-    assertEquals(await ask(folder, "What do roses want?"), {
-      status: 200,
-      quotes: ["garden.md:3", "garden.md:5"],
-      confidence: 1,
-      error: undefined,
-      samples: run("success", SEARCHED),
-    });
+  await using folder = await createFolder();
+  assertEquals(await ask(folder.path, "What do roses want?"), {
+    status: 200,
+    quotes: ["garden.md:3", "garden.md:5"],
+    confidence: 1,
+    error: undefined,
+    samples: run("success", SEARCHED),
   });
 });
 
 Deno.test("The demo validates quotation marks, and goes on where they do not hold", async () => {
-  await withFolder(async (folder) => {
-    assertEquals(await ask(folder, 'Do roses "want sun, and"?'), {
-      status: 200,
-      quotes: ["garden.md:3", "garden.md:6"],
-      confidence: 1,
-      error: undefined,
-      samples: run("success", { ...SEARCHED, validation: "success" }),
-    });
-    const { samples } = await ask(folder, 'Roses "want rain"');
-    assertEquals(
-      samples,
-      run("success", {
-        ...SEARCHED,
-        validation: "failure",
-        reflection: "failure",
-      }),
-    );
+  await using folder = await createFolder();
+  assertEquals(await ask(folder.path, 'Do roses "want sun, and"?'), {
+    status: 200,
+    quotes: ["garden.md:3", "garden.md:6"],
+    confidence: 1,
+    error: undefined,
+    samples: run("success", { ...SEARCHED, validation: "success" }),
   });
+  const { samples } = await ask(folder.path, 'Roses "want rain"');
+  assertEquals(
+    samples,
+    run("success", {
+      ...SEARCHED,
+      validation: "failure",
+      reflection: "failure",
+    }),
+  );
 });
 
 Deno.test("The demo reflects where words are missing, and finds their relatives", async () => {
-  await withFolder(async (folder) => {
-    assertEquals(await ask(folder, "kneading"), {
-      status: 200,
-      quotes: ["kitchen/bread.md:3"],
-      confidence: 1,
-      error: undefined,
-      samples: run("success", { ...SEARCHED, reflection: "success" }),
-    });
+  await using folder = await createFolder();
+  assertEquals(await ask(folder.path, "kneading"), {
+    status: 200,
+    quotes: ["kitchen/bread.md:3"],
+    confidence: 1,
+    error: undefined,
+    samples: run("success", { ...SEARCHED, reflection: "success" }),
   });
 });
 
 Deno.test("The demo searches for both sides of a comparison", async () => {
-  await withFolder(async (folder) => {
-    const { quotes, samples } = await ask(folder, "lilies versus dough");
-    assertEquals(quotes, ["garden.md:5", "kitchen/bread.md:3"]);
-    assertEquals(samples[stageTotal(NAME, "rank", "success")], 2);
-  });
+  await using folder = await createFolder();
+  const { quotes, samples } = await ask(folder.path, "lilies versus dough");
+  assertEquals(quotes, ["garden.md:5", "kitchen/bread.md:3"]);
+  assertEquals(samples[stageTotal(NAME, "rank", "success")], 2);
 });
 
 Deno.test("The demo looks into the one file that a question names", async () => {
-  await withFolder(async (folder) => {
-    const { quotes } = await ask(folder, "minutes in kitchen/bread.md");
-    assertEquals(quotes, ["kitchen/bread.md:3"]);
-    for (const file of ["nosuch.md", "../secret.md", ".hidden.md"]) {
-      const { status, error, samples } = await ask(folder, `roses in ${file}`);
-      assertEquals([status, error], [404, `There is no file "${file}"`]);
-      assertEquals(
-        samples,
-        run("failure", { intent: "success", decision: "failure" }),
-      );
-    }
-  });
+  await using folder = await createFolder();
+  const { quotes } = await ask(folder.path, "minutes in kitchen/bread.md");
+  assertEquals(quotes, ["kitchen/bread.md:3"]);
+  for (const file of ["nosuch.md", "../secret.md", ".hidden.md"]) {
+    const { status, error, samples } = await ask(
+      folder.path,
+      `roses in ${file}`,
+    );
+    assertEquals([status, error], [404, `There is no file "${file}"`]);
+    assertEquals(
+      samples,
+      run("failure", { intent: "success", decision: "failure" }),
+    );
+  }
 });
 
 Deno.test("The demo fails where there is nothing to search for, or to find", async () => {
-  await withFolder(async (folder) => {
-    assertEquals(await ask(folder, "What is it?"), {
-      status: 400,
-      quotes: undefined,
-      confidence: undefined,
-      error: "The question has no word to search for",
-      samples: run("failure", { intent: "failure" }),
-    });
-    assertEquals(await ask(folder, "xylophone"), {
-      status: 404,
-      quotes: undefined,
-      confidence: undefined,
-      error: "Nothing was found",
-      samples: run("failure", { ...SEARCHED, reflection: "failure" }),
-    });
+  await using folder = await createFolder();
+  assertEquals(await ask(folder.path, "What is it?"), {
+    status: 400,
+    quotes: undefined,
+    confidence: undefined,
+    error: "The question has no word to search for",
+    samples: run("failure", { intent: "failure" }),
+  });
+  assertEquals(await ask(folder.path, "xylophone"), {
+    status: 404,
+    quotes: undefined,
+    confidence: undefined,
+    error: "Nothing was found",
+    samples: run("failure", { ...SEARCHED, reflection: "failure" }),
   });
 });
 
@@ -175,34 +140,21 @@ Deno.test("The demo helps who asks nothing, or elsewhere", async () => {
 });
 
 Deno.test("The demo starts, says where it is and what to try, and answers", async () => {
-  await withFolder(async (folder) => {
-    const command = new Deno.Command(Deno.execPath(), {
-      args: [
-        "run",
-        "--allow-net=127.0.0.1",
-        "--allow-read",
-        "--allow-env=LUKHAS_LANE",
-        new URL("../examples/service.ts", import.meta.url).href,
-        "--port=0",
-        folder,
-      ],
-      stdout: "piped",
-    });
-    await using service = command.spawn();
-    const reader = service.stdout.pipeThrough(new TextDecoderStream())
-      .getReader();
-    const { value: greeting = "" } = await reader.read();
-    assertMatch(greeting, /^Answering from 2 Markdown files on http/);
-    const [, metrics = ""] = /curl (\S+\/metrics)/.exec(greeting) ?? [];
-    const asked = await fetch(new URL("/ask?q=roses", metrics));
-    assertEquals(asked.status, 200);
-    await asked.body?.cancel();
-    assertStringIncludes(
-      await (await fetch(metrics)).text(),
-      pipelineTotal(NAME, "success", "production") + " 1",
-    );
-    await reader.cancel();
-  });
+  await using folder = await createFolder();
+  await using service = await startService(folder.path);
+  assertMatch(service.greeting, /^Answering from 2 Markdown files on http/);
+  const commands = service.greeting.match(/(?<=curl '?)http[^'\s]+/g) ?? [];
+  const answers = await Promise.all(commands.map(async (url) => {
+    const response = await fetch(url);
+    return [response.status, await response.text()] as const;
+  }));
+  // The folder has nothing of what the first one asks.
+  assertEquals(answers.map(([status]) => status), [404, 200, 200]);
+  const metrics = await (await fetch(`${service.url}/metrics`)).text();
+  assertStringIncludes(
+    metrics,
+    pipelineTotal(NAME, "failure", "production") + " 1",
+  );
 });
 
 Deno.test("The demo says in one line why it cannot start", async () => {

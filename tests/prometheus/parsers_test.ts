@@ -1,0 +1,200 @@
+import { createStageMetrics } from "../../mod.ts";
+import { isInstalled } from "./prometheus.ts";
+import { assertEquals } from "@std/assert";
+import {
+  collectDefaultMetrics,
+  Counter,
+  Gauge,
+  Histogram,
+  Registry,
+  Summary,
+} from "prom-client";
+
+/** Debian's own: another Python in the path would not have Debian's packages. */
+const PYTHON = "/usr/bin/python3";
+
+const HOSTILE = [
+  'a"b',
+  "a\\b",
+  "a\nb",
+  "a\\nb",
+  'a",stage_name="b',
+  "a,b:c{d}=e # f",
+  "\u0000\u0007\u0085\u2028",
+  "\u202eé😀",
+  "__proto__",
+  " ",
+];
+
+interface ParsedFamily {
+  readonly name: string;
+  readonly type: string;
+  readonly help: string;
+  readonly samples: readonly [string, Record<string, string>, string][];
+}
+
+/** Pipes a text through a program. */
+async function pipeThrough(
+  program: string,
+  args: string[],
+  text: string,
+): Promise<string> {
+  const child = new Deno.Command(program, {
+    args,
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(text));
+  await writer.close();
+  const { code, stdout, stderr } = await child.output();
+  const decoder = new TextDecoder();
+  assertEquals([code, decoder.decode(stderr)], [0, ""]);
+  return decoder.decode(stdout);
+}
+
+async function parse(format: string, text: string): Promise<ParsedFamily[]> {
+  const script = new URL("parse.py", import.meta.url).pathname;
+  return JSON.parse(await pipeThrough(PYTHON, [script, format], text));
+}
+
+/** Every series, and what it holds. */
+function flatten(
+  samples: Iterable<readonly [string, object, number]>,
+): Map<string, number> {
+  return new Map([...samples].map(([name, labels, value]) => {
+    const pairs = Object.entries(labels).map(([key, label]) => // The standard has `le` and `quantile` compared as numbers.
+    [key, key === "le" || key === "quantile" ? Number(label) : String(label)]);
+    return [JSON.stringify([name, pairs.sort()]), value];
+  }));
+}
+
+/** Metrics of ours with hostile labels, and one of each type of others'. */
+function fill(registry: Registry) {
+  const metrics = createStageMetrics({ registry, onIssue() {} });
+  for (const name of HOSTILE) {
+    metrics.recordPipelineMetrics({
+      pipelineName: name,
+      lane: name,
+      durationSec: 0.2,
+      status: "timeout",
+    });
+    metrics.recordStageMetrics({
+      pipelineName: name,
+      stageName: name,
+      durationSec: Infinity,
+      outcome: "failure",
+    });
+  }
+  const help = 'Says "no\\yes"\nand more';
+  const common = { help, labelNames: ["label"], registers: [registry] };
+  const gauge = new Gauge({ name: "their_gauge", ...common });
+  const summary = new Summary({ name: "their_summary", ...common });
+  const histogram = new Histogram({
+    name: "their_histogram",
+    buckets: [0.5, 1, 1e6],
+    ...common,
+  });
+  const counter = new Counter({ name: "their_counter_total", ...common });
+  const odd = new Counter({ name: "their_odd_counter", ...common });
+  for (const label of HOSTILE) {
+    gauge.set({ label }, -1e-9);
+    summary.observe({ label }, 3);
+    histogram.observe({ label }, 0.75);
+    counter.inc({ label });
+    odd.inc({ label }, 2 ** 53);
+  }
+  return metrics;
+}
+
+async function scrape(
+  { metricsHandler }: ReturnType<typeof fill>,
+  accept: string,
+): Promise<string> {
+  const headers = { Accept: accept };
+  const request = new Request("http://localhost/", { headers });
+  return await (await metricsHandler()(request)).text();
+}
+
+Deno.test({
+  name: "promtool check metrics is clean on our families",
+  ignore: !isInstalled("promtool", "promtool check metrics"),
+  async fn() {
+    const metrics = createStageMetrics({ registry: new Registry() });
+    metrics.pipeline("p", () => metrics.stage("s", () => {}));
+    const text = await scrape(metrics, "text/plain");
+    assertEquals(await pipeThrough("promtool", ["check", "metrics"], text), "");
+  },
+});
+
+for (
+  const [format, accept] of [
+    ["text", "text/plain"],
+    ["openmetrics", "application/openmetrics-text"],
+  ] as const
+) {
+  Deno.test({
+    name: `The Python client reads back every sample, in ${format}`,
+    ignore: !isInstalled(PYTHON, `reading ${format} back by the Python client`),
+    async fn() {
+      const registry = new Registry();
+      registry.setDefaultLabels({ zone: 'eu"\\\n' });
+      const metrics = fill(registry);
+      const families = await parse(format, await scrape(metrics, accept));
+
+      const json = await registry.getMetricsAsJSON();
+      const expected = json.flatMap(({ name, values }) =>
+        values.map((sample) => {
+          const { metricName = name } = sample as { metricName?: string };
+          // The Python client's text parser names every counter `_total`.
+          const readName = format === "text" && name === "their_odd_counter"
+            ? "their_odd_counter_total"
+            : metricName;
+          return [readName, sample.labels, sample.value] as const;
+        })
+      );
+      const actual = families.flatMap(({ samples }) => samples).map(
+        ([name, labels, value]) =>
+          [name, labels, Number(value.replace("inf", "Infinity"))] as const,
+      );
+      assertEquals(flatten(actual), flatten(expected));
+      assertEquals(actual.length, expected.length);
+
+      const types = Object.fromEntries(
+        families.map(({ name, type }) => [name, type]),
+      );
+      assertEquals(types["lukhas_orchestration_pipeline"], "counter");
+      assertEquals(
+        types["lukhas_orchestration_stage_duration_seconds"],
+        "histogram",
+      );
+      assertEquals(types["their_gauge"], "gauge");
+      assertEquals(types["their_summary"], "summary");
+      assertEquals(types["their_histogram"], "histogram");
+      assertEquals(types["their_counter"], "counter");
+      const helps = new Set(
+        families.filter(({ name }) => name.startsWith("their_"))
+          .map(({ help }) => help),
+      );
+      assertEquals([...helps], ['Says "no\\yes"\nand more']);
+    },
+  });
+
+  Deno.test({
+    name: `The Python client reads prom-client's default metrics, in ${format}`,
+    ignore: !isInstalled(PYTHON, `reading ${format} back by the Python client`),
+    async fn() {
+      const registry = new Registry();
+      collectDefaultMetrics({ register: registry });
+      const metrics = createStageMetrics({ registry });
+      const families = await parse(format, await scrape(metrics, accept));
+      const names = new Set(families.map(({ name }) => name));
+      for (const { name, type } of registry.getMetricsAsArray()) {
+        const isCounter = type as unknown === "counter";
+        const family = isCounter ? name.replace(/_total$/, "") : name;
+        assertEquals(names.has(family), true, family);
+      }
+    },
+  });
+}

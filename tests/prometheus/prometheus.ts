@@ -1,0 +1,125 @@
+/**
+ * Runs the real Prometheus, for as long as a test takes.
+ *
+ * @module
+ */
+
+/** A series and its value, as a query answers. */
+export interface QueryResult {
+  readonly metric: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+/** A Prometheus that is running. */
+export interface Prometheus extends AsyncDisposable {
+  query(promql: string): Promise<QueryResult[]>;
+}
+
+/** How long something may take to come true; it is there to end, not to measure. */
+const PATIENCE_MS = 30_000;
+const POLL_MS = 50;
+
+/** Whether a program is installed; says so, and what is skipped, where it is not. */
+export function isInstalled(program: string, tests: string): boolean {
+  try {
+    new Deno.Command(program, { args: ["--version"] }).outputSync();
+    return true;
+  } catch {
+    console.warn(`Skipped: ${tests}, as "${program}" is not installed`);
+    return false;
+  }
+}
+
+/** Calls `check` until it throws no more; lets its last error out. */
+export async function eventually<T>(check: () => T | Promise<T>): Promise<T> {
+  for (const start = Date.now();;) {
+    try {
+      return await check();
+    } catch (error) {
+      if (Date.now() - start > PATIENCE_MS) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+/**
+ * Starts a Prometheus, and waits until it answers.
+ *
+ * @param jobs The address, host and port, that each job scrapes, by its name.
+ */
+export async function startPrometheus(
+  jobs: Readonly<Record<string, string>>,
+): Promise<Prometheus> {
+  const folder = await Deno.makeTempDir();
+  const config = `${folder}/prometheus.json`;
+  // JSON is YAML, too.
+  await Deno.writeTextFile(
+    config,
+    JSON.stringify({
+      global: { scrape_interval: "200ms", scrape_timeout: "200ms" },
+      scrape_configs: Object.entries(jobs).map(([job_name, target]) => ({
+        job_name,
+        static_configs: [{ targets: [target] }],
+      })),
+    }),
+  );
+  const address = `127.0.0.1:${freePort()}`;
+  const child = new Deno.Command("prometheus", {
+    args: [
+      `--config.file=${config}`,
+      `--storage.tsdb.path=${folder}/data`,
+      `--web.listen-address=${address}`,
+    ],
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+
+  async function query(promql: string): Promise<QueryResult[]> {
+    const parameters = new URLSearchParams({ query: promql });
+    const response = await fetch(
+      `http://${address}/api/v1/query?${parameters}`,
+    );
+    const { status, error, data } = await response.json();
+    if (status !== "success") throw new Error(`${error}: ${promql}`);
+    return data.result.map(
+      ({ metric, value }: {
+        metric: Record<string, string>;
+        value: [number, string];
+      }) => ({ metric, value: Number(value[1]) }),
+    );
+  }
+
+  async function stop(): Promise<void> {
+    child.kill("SIGKILL");
+    await child.status;
+    await Deno.remove(folder, { recursive: true });
+  }
+
+  try {
+    await eventually(() => query("vector(1)"));
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { query, [Symbol.asyncDispose]: stop };
+}
+
+/** The address, host and port, of a server. */
+export function addressOf({ addr }: Deno.HttpServer): string {
+  return `127.0.0.1:${(addr as Deno.NetAddr).port}`;
+}
+
+/** Serves on loopback, on a free port. */
+export function serve(
+  handler: (request: Request) => Response | Promise<Response>,
+): Deno.HttpServer {
+  return Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen() {} },
+    handler,
+  );
+}
+
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
