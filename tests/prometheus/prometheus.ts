@@ -85,7 +85,7 @@ export async function startPrometheus(
       ({ metric, value }: {
         metric: Record<string, string>;
         value: [number, string];
-      }) => ({ metric, value: Number(value[1]) }),
+      }) => ({ metric, value: Number(value[1].replace("Inf", "Infinity")) }),
     );
   }
 

@@ -1,0 +1,210 @@
+import { createStageMetrics } from "../../mod.ts";
+import {
+  addressOf,
+  eventually,
+  isInstalled,
+  type QueryResult,
+  serve,
+  startPrometheus,
+} from "./prometheus.ts";
+import { assertEquals } from "@std/assert";
+import { Registry } from "prom-client";
+
+/** The questions of the README and their queries. */
+function readQueries(): Map<string, string> {
+  const readme = Deno.readTextFileSync(
+    new URL("../../README.md", import.meta.url),
+  );
+  const entries = readme.matchAll(
+    /\*\*([^*]+\?)\*\*(?:(?!```)[^*])*```promql\n([^`]+)```/g,
+  );
+  return new Map([...entries].map(([, question = "", query = ""]) => [
+    question.replace(/\s+/g, " "),
+    query,
+  ]));
+}
+
+/**
+ * How often each run is recorded in a round. The second round is three of the
+ * first: all series grow in the same proportion, so that `rate()` extrapolates
+ * them by the same factor, and ratios between them are exact.
+ */
+const ROUND = [
+  { pipeline: "a", lane: "x", status: "success", seconds: 0.2, times: 6 },
+  { pipeline: "a", lane: "x", status: "success", seconds: 3, times: 1 },
+  { pipeline: "a", lane: "y", status: "failure", seconds: 0.1, times: 2 },
+  { pipeline: "a", lane: "y", status: "timeout", seconds: 4, times: 1 },
+  { pipeline: "fine", lane: "y", status: "success", seconds: 0.1, times: 2 },
+  { pipeline: "never", lane: "z", status: "failure", seconds: 0.1, times: 1 },
+] as const;
+
+/** The stages of a round, all of pipeline "a" and lane "x". */
+const STAGES = [
+  { stage: "fast", outcome: "success", seconds: 0.015, times: 10 },
+  { stage: "slow", outcome: "success", seconds: 0.15, times: 9 },
+  { stage: "slow", outcome: "timeout", seconds: 0.3, times: 11 },
+] as const;
+
+/** What the Python module writes: `error`, no zeros, and only the first four. */
+function pythonSamples(rounds: number): string {
+  const labels = 'lane="x",pipeline_name="python"';
+  const total = "lukhas_orchestration_pipeline_total";
+  const duration = "lukhas_orchestration_pipeline_duration_seconds";
+  const lines = [
+    `${total}{lane="x",pipeline_name="python fine",status="success"} ${rounds}`,
+  ];
+  for (const [status, times] of [["success", 3], ["error", 1]] as const) {
+    const count = times * rounds;
+    lines.push(
+      `${total}{${labels},status="${status}"} ${count}`,
+      // Each took 0.3 s.
+      `${duration}_bucket{${labels},status="${status}",le="0.25"} 0`,
+      `${duration}_bucket{${labels},status="${status}",le="1.0"} ${count}`,
+      `${duration}_bucket{${labels},status="${status}",le="+Inf"} ${count}`,
+      `${duration}_sum{${labels},status="${status}"} ${0.3 * count}`,
+      `${duration}_count{${labels},status="${status}"} ${count}`,
+    );
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+/** The answers, told apart by their labels; what never ran has no ratio. */
+function byLabels(results: readonly QueryResult[]): Record<string, number> {
+  return Object.fromEntries(
+    results.filter(({ value }) => !Number.isNaN(value)).map(
+      ({ metric, value }) => [
+        Object.values(metric).sort().join(" / "),
+        // What extrapolation leaves behind is a rounding error.
+        Number(value.toPrecision(9)),
+      ],
+    ),
+  );
+}
+
+const HOUR = 3600;
+
+/** What the answer to each of the README's questions must be. */
+const ANSWERS: Record<string, (answer: Record<string, number>) => void> = {
+  "Which share of the runs does not succeed, by pipeline?": (answer) =>
+    assertEquals(answer, {
+      a: 0.3,
+      fine: 0,
+      never: 1,
+      nightly: 0,
+      python: 0.25,
+      "python fine": 0,
+    }),
+  "How long do 95 % of a stage's runs take at most, however they end?": (
+    answer,
+  ) =>
+    assertEquals(answer, {
+      // All of them within (0.01, 0.02].
+      "a / fast": 0.0195,
+      // The 19th of 20, of which 9 are within (0.1, 0.2] and 11 within (0.2, 0.5].
+      "a / slow": Number((0.2 + 0.3 * 10 / 11).toPrecision(9)),
+    }),
+  "Which share of the runs succeeds within 250 ms?": (answer) =>
+    assertEquals(answer, { a: 0.6, fine: 1, never: 0, nightly: 1, python: 0 }),
+  "Which stage is the slowest, on average?": (answer) =>
+    // 9 of 0.15 s and 11 of 0.3 s.
+    assertEquals(answer, { "a / slow": 0.2325 }),
+  "How many runs a second are there, by lane?": (answer) => {
+    const ratios = Object.entries(answer).map((
+      [lane, rate],
+    ) => [lane, Number((rate / answer.z!).toPrecision(6))]);
+    // In lane "x" 7 of ours and 5 of Python's, in "y" 5, in "z" 2.
+    assertEquals(Object.fromEntries(ratios), { x: 6, y: 2.5, z: 1 });
+  },
+  "Which stages timed out within the last hour, and how often?": (answer) =>
+    assertEquals(Object.keys(answer), ["a / slow"]),
+  "Which pipelines are stuck, and how many runs of them?": (answer) =>
+    assertEquals(answer, { stuck: 2 }),
+  "Has the nightly run not succeeded for 26 hours?": (
+    { nightly, ...others },
+  ) => {
+    assertEquals(Math.floor(nightly! / HOUR), 27);
+    assertEquals(others, { never: Infinity });
+  },
+};
+
+Deno.test({
+  name:
+    "The README's queries answer its questions, over our metrics and the Python module's",
+  ignore: !isInstalled("prometheus", "the README's queries"),
+  async fn() {
+    const metrics = createStageMetrics({ registry: new Registry(), lane: "z" });
+    let rounds = 0;
+    function recordRound(): void {
+      rounds++;
+      for (const { pipeline, lane, status, seconds, times } of ROUND) {
+        for (let i = 0; i < times; i++) {
+          metrics.recordPipelineMetrics({
+            pipelineName: pipeline,
+            lane,
+            status,
+            durationSec: seconds,
+          });
+        }
+      }
+      for (const { stage, outcome, seconds, times } of STAGES) {
+        for (let i = 0; i < times; i++) {
+          metrics.recordStageMetrics({
+            pipelineName: "a",
+            stageName: stage,
+            lane: "x",
+            outcome,
+            durationSec: seconds,
+          });
+        }
+      }
+      recordLongAgo(27 * HOUR, () => metrics.pipeline("nightly", () => {}));
+    }
+
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const stuck = [1, 2].map(() => metrics.pipeline("stuck", () => promise));
+    const handler = metrics.metricsHandler();
+    await using server = serve(async (request) => {
+      const ours = await handler(new Request(request.url));
+      return new Response(await ours.text() + pythonSamples(rounds), ours);
+    });
+    recordRound();
+    await using prometheus = await startPrometheus({
+      fleet: addressOf(server),
+    });
+    const waitForRounds = () =>
+      eventually(async () => {
+        const answer = await prometheus.query(
+          'lukhas_orchestration_pipeline_total{pipeline_name="never", status="failure"}',
+        );
+        assertEquals(answer.map(({ value }) => value), [rounds]);
+      });
+    await waitForRounds();
+    for (let i = 0; i < 3; i++) recordRound();
+    await waitForRounds();
+
+    const queries = readQueries();
+    assertEquals([...queries.keys()].sort(), Object.keys(ANSWERS).sort());
+    for (const [question, query] of queries) {
+      const answer = byLabels(await prometheus.query(query));
+      try {
+        ANSWERS[question]!(answer);
+      } catch (cause) {
+        throw new Error(`${question} ${JSON.stringify(answer)}`, { cause });
+      }
+    }
+    resolve();
+    await Promise.all(stuck);
+  },
+});
+
+/** Lets something happen so many seconds ago, for all that the clock on the wall says. */
+function recordLongAgo(seconds: number, fn: () => void): void {
+  const { now } = Date;
+  const past = now() - seconds * 1000;
+  try {
+    Date.now = () => past;
+    fn();
+  } finally {
+    Date.now = now;
+  }
+}
