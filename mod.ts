@@ -35,19 +35,18 @@
  */
 export { PIPELINE_BUCKETS, STAGE_BUCKETS } from "./src/buckets.ts";
 export type { ErrorClassifier, ResultClassifier } from "./src/context.ts";
-export type { HandlerMethods, MetricsHandlerOptions } from "./src/handler.ts";
-export type { StageMetricsOptions } from "./src/instance.ts";
-export type { Issue, IssueReport } from "./src/issues.ts";
 export {
   configure,
-  createStageMetrics,
   metricsHandler,
   pipeline,
   recordPipelineMetrics,
   recordStageMetrics,
   stage,
-  type StageMetrics,
-} from "./src/metrics.ts";
+} from "./src/default.ts";
+export type { HandlerMethods, MetricsHandlerOptions } from "./src/handler.ts";
+export type { StageMetricsOptions } from "./src/instance.ts";
+export type { Issue, IssueReport } from "./src/issues.ts";
+export { createStageMetrics, type StageMetrics } from "./src/metrics.ts";
 export { classifyError, type Outcome } from "./src/outcome.ts";
 export {
   currentPipeline,

@@ -1,0 +1,218 @@
+import { type Ambient, getAmbient } from "./context.ts";
+import type { MetricsHandlerOptions } from "./handler.ts";
+import {
+  checkStageMetricsOptions,
+  createTolerantInstance,
+  type StageMetricsOptions,
+} from "./instance.ts";
+import { createMethods } from "./metrics.ts";
+import type { PipelineMethods } from "./pipeline.ts";
+import type { PipelineRecord, StageRecord } from "./record.ts";
+import type { StageMethods } from "./stage.ts";
+
+let configuredOptions: StageMetricsOptions = {};
+let root: Ambient | undefined;
+
+/**
+ * Sets the options of the default instance, the one of `pipeline`, `stage` and
+ * all other functions that are imported.
+ *
+ * Call it first thing: the default instance comes into being with the first
+ * scope, record or scrape. Until then, neither registry nor environment is touched.
+ *
+ * @param options The options.
+ * @throws {TypeError} If an option has the wrong type.
+ * @throws {RangeError} If an option has a senseless value.
+ * @throws {Error} If the default instance is in use already.
+ *
+ * @example
+ * ```ts
+ * import { configure, PIPELINE_BUCKETS } from "@lukhas/stage-metrics";
+ *
+ * configure({
+ *   lane: "canary",
+ *   pipelineBuckets: [...PIPELINE_BUCKETS, 10, 30, 60, 120, 300],
+ * });
+ * ```
+ */
+export function configure(options: StageMetricsOptions): void {
+  checkStageMetricsOptions(options);
+  if (root !== undefined) {
+    throw new Error(
+      "Cannot configure the default instance: it is in use already, call configure() before the first scope, record or scrape",
+    );
+  }
+  configuredOptions = { ...options };
+}
+
+function locate(): Ambient {
+  return getAmbient() ?? (root ??= {
+    instance: createTolerantInstance(configuredOptions),
+    pipeline: undefined,
+  });
+}
+
+const methods = createMethods(() => locate().instance, locate);
+
+/**
+ * Runs a function as a pipeline: times it, records how it ended, and lets every
+ * `stage` that is called inside of it know its name and lane.
+ *
+ * - `pipeline(name, fn)` and `pipeline(name, options, fn)` call `fn(scope)` and give
+ *   what it returns: a promise for a promise, and any other value as it is;
+ * - `pipeline(name)` and `pipeline(name, options)` make a wrapper: each call of
+ *   `pipeline(name)(fn)` is a pipeline. It is the standard decorator of a method, too.
+ *
+ * What `fn` throws is classified and rethrown. It throws a `TypeError` itself if
+ * the function is missing, or an option has the wrong type.
+ *
+ * Its overloads are those of {@linkcode PipelineMethods}.
+ *
+ * @example
+ * ```ts
+ * import { pipeline, stage } from "@lukhas/stage-metrics";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const answer = await pipeline("question_answering", async () => {
+ *   const words = stage("parse", () => "life, the universe".split(", "));
+ *   return await stage("search", async () => words.length);
+ * });
+ * assertEquals(answer, 2);
+ * ```
+ *
+ * @example As a wrapper
+ * ```ts
+ * import { pipeline } from "@lukhas/stage-metrics";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const double = pipeline("double", { lane: "batch" })((n: number) => 2 * n);
+ * assertEquals(double(21), 42);
+ * ```
+ */
+export const pipeline: PipelineMethods["pipeline"] = methods.pipeline;
+
+/**
+ * Runs a function as a stage of the pipeline around it: times it, and records how
+ * it ended. Stages may run in parallel, and within each other.
+ *
+ * - `stage(name, fn)` and `stage(name, options, fn)` call `fn(scope)` and give what
+ *   it returns: a promise for a promise, and any other value as it is;
+ * - `stage(name)` and `stage(name, options)` make a wrapper: each call of
+ *   `stage(name)(fn)` is a stage. It is the standard decorator of a method, too.
+ *
+ * What `fn` throws is classified and rethrown. It throws a `TypeError` itself if
+ * the function is missing, or an option has the wrong type.
+ *
+ * Its overloads are those of {@linkcode StageMethods}.
+ *
+ * @example
+ * ```ts
+ * import { pipeline, stage } from "@lukhas/stage-metrics";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const fetchPrice = stage("price")(async (item: string) => item.length);
+ * const total = await pipeline("checkout", async () => {
+ *   const prices = await Promise.all(["tea", "milk"].map(fetchPrice));
+ *   return stage("sum", () => prices.reduce((sum, price) => sum + price));
+ * });
+ * assertEquals(total, 7);
+ * ```
+ *
+ * @example As a decorator
+ * ```ts
+ * import { stage } from "@lukhas/stage-metrics";
+ *
+ * class Shop {
+ *   @stage("checkout")
+ *   async checkout(items: string[]): Promise<number> {
+ *     return items.length;
+ *   }
+ * }
+ * ```
+ */
+export const stage: StageMethods["stage"] = methods.stage;
+
+/**
+ * Records a run of a pipeline that was measured elsewhere.
+ *
+ * Its lane defaults to that of the pipeline around it. A negative duration or
+ * `NaN` is recorded as 0; `Infinity` counts, and adds nothing to the sum.
+ *
+ * @param record What was measured.
+ *
+ * @example
+ * ```ts
+ * import { recordPipelineMetrics } from "@lukhas/stage-metrics";
+ *
+ * recordPipelineMetrics({
+ *   pipelineName: "nightly_import",
+ *   durationSec: 12.5,
+ *   status: "success",
+ *   lane: "batch",
+ * });
+ * ```
+ */
+export function recordPipelineMetrics(record: PipelineRecord): void {
+  methods.recordPipelineMetrics(record);
+}
+
+/**
+ * Records a run of a stage that was measured elsewhere.
+ *
+ * Its pipeline and lane default to those of the pipeline around it. A negative
+ * duration or `NaN` is recorded as 0; `Infinity` counts, and adds nothing to the
+ * sum.
+ *
+ * @param record What was measured.
+ *
+ * @example
+ * ```ts
+ * import { recordStageMetrics } from "@lukhas/stage-metrics";
+ *
+ * recordStageMetrics({
+ *   pipelineName: "nightly_import",
+ *   stageName: "download",
+ *   durationSec: 0.25,
+ *   outcome: "timeout",
+ * });
+ * ```
+ */
+export function recordStageMetrics(record: StageRecord): void {
+  methods.recordStageMetrics(record);
+}
+
+/**
+ * Makes a Fetch handler that serves metrics, for `Deno.serve`, `Bun.serve` or
+ * Hono.
+ *
+ * It answers `GET` and `HEAD`, in OpenMetrics 1.0 to clients that prefer it and
+ * else in the text format 0.0.4, compressed if the client accepts gzip. A metric
+ * that cannot be collected is left out, and counted as `collector_error`.
+ *
+ * @typeParam A What the server passes on after the request.
+ * @param options The options.
+ * @returns The handler.
+ * @throws {TypeError} If an option has the wrong type.
+ * @throws {RangeError} If an option has a senseless value.
+ *
+ * @example
+ * ```ts
+ * import { metricsHandler, pipeline } from "@lukhas/stage-metrics";
+ * import { assertEquals, assertStringIncludes } from "@std/assert";
+ *
+ * const handler = metricsHandler({
+ *   next: (request) => pipeline("greeting", () => new Response(request.url)),
+ * });
+ * // Deno.serve(handler);
+ *
+ * const greeting = await handler(new Request("http://localhost/hello"));
+ * assertEquals(await greeting.text(), "http://localhost/hello");
+ * const metrics = await handler(new Request("http://localhost/metrics"));
+ * assertStringIncludes(await metrics.text(), 'pipeline_name="greeting"');
+ * ```
+ */
+export function metricsHandler<A extends unknown[]>(
+  options?: MetricsHandlerOptions<A>,
+): (request: Request, ...rest: A) => Promise<Response> {
+  return methods.metricsHandler(options);
+}
