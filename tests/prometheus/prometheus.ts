@@ -19,15 +19,24 @@ export interface Prometheus extends AsyncDisposable {
 const PATIENCE_MS = 30_000;
 const POLL_MS = 50;
 
-/** Whether a program is installed; says so, and what is skipped, where it is not. */
-export function isInstalled(program: string, tests: string): boolean {
+/**
+ * Whether a program is installed; says what is skipped, and why, where it is not.
+ *
+ * @param args What it must be able to do.
+ */
+export function isInstalled(
+  program: string,
+  tests: string,
+  args: string[] = ["--version"],
+): boolean {
   try {
-    new Deno.Command(program, { args: ["--version"] }).outputSync();
-    return true;
+    const { success } = new Deno.Command(program, { args }).outputSync();
+    if (success) return true;
   } catch {
-    console.warn(`Skipped: ${tests}, as "${program}" is not installed`);
-    return false;
+    // It is not there at all.
   }
+  console.warn(`Skipped: ${tests}, as "${program} ${args.join(" ")}" fails`);
+  return false;
 }
 
 /** Calls `check` until it throws no more; lets its last error out. */
