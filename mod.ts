@@ -34,20 +34,38 @@
  * @module
  */
 export { PIPELINE_BUCKETS, STAGE_BUCKETS } from "./src/buckets.ts";
-export type { ErrorClassifier, ResultClassifier } from "./src/context.ts";
+export type { ScopeWrapper } from "./src/calling.ts";
 export {
   configure,
+  definePipeline,
   metricsHandler,
+  openPipeline,
   pipeline,
   recordPipelineMetrics,
   recordStageMetrics,
   stage,
+  stageStream,
 } from "./src/default.ts";
+export type {
+  DeclaredPipeline,
+  DefineMethods,
+  PipelineDeclaration,
+} from "./src/define.ts";
 export type { HandlerMethods, MetricsHandlerOptions } from "./src/handler.ts";
 export type { StageMetricsOptions } from "./src/instance.ts";
 export type { Issue, IssueReport } from "./src/issues.ts";
-export { createStageMetrics, type StageMetrics } from "./src/metrics.ts";
-export { classifyError, type Outcome } from "./src/outcome.ts";
+export {
+  createStageMetrics,
+  type Methods,
+  type StageMetrics,
+} from "./src/metrics.ts";
+export type { OpenMethods, PipelineHandle } from "./src/open.ts";
+export {
+  classifyError,
+  type ErrorClassifier,
+  type Outcome,
+  type ResultClassifier,
+} from "./src/outcome.ts";
 export {
   currentPipeline,
   type PipelineMethods,
@@ -60,5 +78,10 @@ export type {
   StageRecord,
 } from "./src/record.ts";
 export type { MetricsRegistry } from "./src/registry.ts";
-export type { ScopeOptions, ScopeWrapper } from "./src/scope.ts";
+export type { ScopeOptions } from "./src/scope.ts";
 export type { StageMethods, StageOptions, StageScope } from "./src/stage.ts";
+export type {
+  MeasuredStream,
+  StreamMethods,
+  StreamOptions,
+} from "./src/stream.ts";

@@ -1,37 +1,17 @@
 import { AsyncLocalStorage } from "node:async_hooks";
-import type { IssueReporter } from "./issues.ts";
-import type { Outcome } from "./outcome.ts";
-import type { Registration } from "./registry.ts";
-import type { PipelineNode, SeriesTree } from "./series.ts";
+import type { OutcomeLabel } from "./outcome.ts";
+import type { Instance, Scope, ScopeOptions } from "./scope.ts";
+import type { PipelineNode } from "./series.ts";
 
-/** Reads an error as an outcome; `undefined` leaves it to the next in line. */
-export type ErrorClassifier = (error: unknown) => Outcome | undefined;
-
-/** Reads a value as an outcome; `undefined` means `success`. */
-export type ResultClassifier = {
-  // Written as a method, it takes functions of a narrower parameter: those who
-  // classify a stage's value know its type, these options do not.
-  classify(value: unknown): Outcome | undefined;
-}["classify"];
-
-/** What scopes and recorders need of the instance that they record to. */
-export interface Instance {
-  readonly registration: Registration;
-  readonly tree: SeriesTree;
-  readonly issues: IssueReporter;
-  /** The lane where nothing else says one. */
-  readonly lane: string;
-  /** Seconds; monotonic; never throws. */
-  readonly now: () => number;
-  readonly classifyError: ErrorClassifier | undefined;
-  readonly classifyResult: ResultClassifier | undefined;
-}
-
-/** A pipeline as its stages see it. */
-export interface AmbientPipeline {
+/** A pipeline as what runs inside of it sees it. */
+export interface AmbientPipeline extends Scope {
   readonly node: PipelineNode;
-  /** Whether it has returned or thrown. */
-  readonly settled: boolean;
+  /** The options of its stages, by name, where it declares them. */
+  readonly declaredStages: ReadonlyMap<string, ScopeOptions> | undefined;
+  /** It stays open until a stream that was begun inside of it has ended. */
+  beginStream(): void;
+  /** One stream less. */
+  endStream(outcome: OutcomeLabel, isCancelled: boolean): void;
 }
 
 /** What the code that runs now belongs to. */

@@ -1,4 +1,9 @@
 import { type Ambient, getAmbient } from "./context.ts";
+import type {
+  DeclaredPipeline,
+  PipelineDeclaration,
+  Prepare,
+} from "./define.ts";
 import type { MetricsHandlerOptions } from "./handler.ts";
 import {
   checkStageMetricsOptions,
@@ -6,9 +11,11 @@ import {
   type StageMetricsOptions,
 } from "./instance.ts";
 import { createMethods } from "./metrics.ts";
-import type { PipelineMethods } from "./pipeline.ts";
+import type { PipelineHandle } from "./open.ts";
+import type { PipelineMethods, PipelineOptions } from "./pipeline.ts";
 import type { PipelineRecord, StageRecord } from "./record.ts";
 import type { StageMethods } from "./stage.ts";
+import type { StreamMethods } from "./stream.ts";
 
 let configuredOptions: StageMetricsOptions = {};
 let root: Ambient | undefined;
@@ -45,14 +52,26 @@ export function configure(options: StageMetricsOptions): void {
   configuredOptions = { ...options };
 }
 
+/** What is to be prepared as soon as there is an instance. */
+const declared: Prepare[] = [];
+
 function locate(): Ambient {
-  return getAmbient() ?? (root ??= {
-    instance: createTolerantInstance(configuredOptions),
-    pipeline: undefined,
-  });
+  return getAmbient() ?? (root ??= createRoot());
 }
 
-const methods = createMethods(() => locate().instance, locate);
+function createRoot(): Ambient {
+  const instance = createTolerantInstance(configuredOptions);
+  for (const prepare of declared.splice(0)) prepare(instance);
+  return { instance, pipeline: undefined };
+}
+
+function whenReady(prepare: Prepare): void {
+  const ambient = getAmbient() ?? root;
+  if (ambient === undefined) declared.push(prepare);
+  else prepare(ambient.instance);
+}
+
+const methods = createMethods(() => locate().instance, locate, whenReady);
 
 /**
  * Runs a function as a pipeline: times it, records how it ended, and lets every
@@ -90,6 +109,71 @@ const methods = createMethods(() => locate().instance, locate);
  * ```
  */
 export const pipeline: PipelineMethods["pipeline"] = methods.pipeline;
+
+/**
+ * Opens a pipeline that no callback can enclose: it ends when its handle is closed.
+ *
+ * @param name The name of the pipeline, the label `pipeline_name`.
+ * @param options The options.
+ * @returns The handle. Disposed of unclosed, as by `using`, it records `failure`.
+ * @throws {TypeError} If an option has the wrong type.
+ * @throws {RangeError} If the timeout is `NaN`.
+ *
+ * @example
+ * ```ts
+ * import { openPipeline, stage } from "@lukhas/stage-metrics";
+ *
+ * using upload = openPipeline("upload", { timeout: 30_000 });
+ * upload.stage("receive", () => {});
+ * upload.run(() => stage("store", () => {}));
+ * upload.close();
+ * ```
+ */
+export function openPipeline(
+  name: string,
+  options?: PipelineOptions,
+): PipelineHandle {
+  return methods.openPipeline(name, options);
+}
+
+/**
+ * Declares a pipeline once: its options, its stages and theirs.
+ *
+ * The compiler then knows the names of its stages, their series are there at 0
+ * before the first run, and a plain `stage` inside of it has the declared options,
+ * unless its call says otherwise. A stage that is not declared is the issue
+ * `undeclared_stage`.
+ *
+ * @typeParam N The names of its stages.
+ * @param name The name of the pipeline, the label `pipeline_name`.
+ * @param declaration Its options and its stages.
+ * @returns The pipeline, to be run.
+ * @throws {TypeError} If an option, a name or a stage has the wrong type.
+ * @throws {RangeError} If a name is empty, or a timeout is `NaN`.
+ *
+ * @example
+ * ```ts
+ * import { definePipeline, stage } from "@lukhas/stage-metrics";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const answering = definePipeline("answering", {
+ *   timeout: 250,
+ *   stages: { parse: { timeout: 50 }, search: {} },
+ * });
+ *
+ * const found = await answering.run(async () => {
+ *   const words = answering.stage("parse", () => ["life", "universe"]);
+ *   return await stage("search", async () => words.length);
+ * });
+ * assertEquals(found, 2);
+ * ```
+ */
+export function definePipeline<N extends string>(
+  name: string,
+  declaration: PipelineDeclaration<N>,
+): DeclaredPipeline<N> {
+  return methods.definePipeline(name, declaration);
+}
 
 /**
  * Runs a function as a stage of the pipeline around it: times it, and records how
@@ -131,6 +215,35 @@ export const pipeline: PipelineMethods["pipeline"] = methods.pipeline;
  * ```
  */
 export const stage: StageMethods["stage"] = methods.stage;
+
+/**
+ * Measures a stream as a stage of the pipeline around it: from this call until it
+ * ends, fails, or its consumer stops. The pipeline stays open as long.
+ *
+ * - `stageStream(name, source)` and `stageStream(name, options, source)` give a
+ *   stream of the same kind for a `ReadableStream` or an async iterable, and `null`
+ *   for `null`.
+ *
+ * The source's own code runs inside of the pipeline, whoever consumes it.
+ *
+ * Its overloads are those of {@linkcode StreamMethods}.
+ *
+ * @example
+ * ```ts
+ * import { pipeline, stageStream } from "@lukhas/stage-metrics";
+ * import { assertEquals } from "@std/assert";
+ *
+ * async function* tokens() {
+ *   yield "Hello, ";
+ *   yield "Ada!";
+ * }
+ *
+ * const answer = pipeline("chat", () =>
+ *   stageStream("generate", { firstChunk: "first_token" }, tokens()));
+ * assertEquals(await Array.fromAsync(answer), ["Hello, ", "Ada!"]);
+ * ```
+ */
+export const stageStream: StreamMethods["stageStream"] = methods.stageStream;
 
 /**
  * Records a run of a pipeline that was measured elsewhere.

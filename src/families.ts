@@ -120,6 +120,8 @@ export function createFamilies(
     unfinishedFamily(prefix, pipeline, now),
     unfinishedFamily(prefix, stage, now),
     lastEndFamily(prefix, pipeline),
+    cancelledFamily(prefix, pipeline),
+    cancelledFamily(prefix, stage),
     issuesFamily(prefix, issues),
   ];
 }
@@ -220,6 +222,23 @@ function lastEndFamily(prefix: string, kind: Kind): Family {
   });
 }
 
+function cancelledFamily(prefix: string, kind: Kind): Family {
+  return new Family({
+    name: `${prefix}${kind.name}_cancelled_total`,
+    help:
+      `The number of ${kind.name} executions that a caller or a consumer had given up.`,
+    type: "counter",
+    *samples() {
+      for (const [labels, { cancelled }] of endings(kind)) {
+        if (cancelled > 0) yield { labels, value: cancelled };
+      }
+    },
+    reset() {
+      for (const [, ending] of endings(kind)) ending.cancelled = 0;
+    },
+  });
+}
+
 function issuesFamily(prefix: string, issues: IssueCounts): Family {
   return new Family({
     name: `${prefix}instrumentation_issues_total`,
@@ -241,10 +260,8 @@ function issuesFamily(prefix: string, issues: IssueCounts): Family {
 function* pipelineSeries(
   tree: SeriesTree,
 ): Generator<[Record<string, string>, Series]> {
-  for (const { lane, name, ownSeries } of tree.pipelines()) {
-    if (ownSeries !== undefined) {
-      yield [{ lane, pipeline_name: name }, ownSeries];
-    }
+  for (const { lane, name, series } of tree.pipelines()) {
+    if (series !== undefined) yield [{ lane, pipeline_name: name }, series];
   }
 }
 

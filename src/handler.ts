@@ -1,10 +1,10 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import type { Instance } from "./context.ts";
+import type { Instance } from "./scope.ts";
 import { CONTENT_TYPES, render } from "./exposition.ts";
 import { gather } from "./gather.ts";
 import { describeError } from "./issues.ts";
 import { acceptsGzip, negotiateFormat } from "./negotiate.ts";
-import { checkFunctions, checkOptionsObject, checkString } from "./options.ts";
+import { checkFunctions, checkObject, checkString } from "./options.ts";
 import { checkRegistry, type MetricsRegistry } from "./registry.ts";
 
 /**
@@ -174,7 +174,7 @@ function isPathname(path: string): boolean {
 
 function checkOptions(options: object): void {
   const what = "create a metrics handler";
-  checkOptionsObject(what, options);
+  checkObject(what, options);
   checkFunctions(what, options, ["next"]);
   const { registry, path, token } = options as MetricsHandlerOptions;
   if (registry !== undefined) {

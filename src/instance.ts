@@ -6,10 +6,11 @@ import {
   STAGE_BUCKETS,
 } from "./buckets.ts";
 import { monotonicSeconds } from "./clock.ts";
-import type { ErrorClassifier, Instance, ResultClassifier } from "./context.ts";
+import type { ErrorClassifier, ResultClassifier } from "./outcome.ts";
+import type { Instance } from "./scope.ts";
 import { describeError, type IssueReport, IssueReporter } from "./issues.ts";
 import { environmentLane, toLane } from "./labels.ts";
-import { checkFunctions, checkOptionsObject, checkString } from "./options.ts";
+import { checkFunctions, checkObject, checkString } from "./options.ts";
 import {
   checkRegistry,
   findRegistration,
@@ -167,7 +168,7 @@ function instanceOf(
  */
 export function checkStageMetricsOptions(options: StageMetricsOptions): void {
   const what = "create stage metrics";
-  checkOptionsObject(what, options);
+  checkObject(what, options);
   const { registry, prefix, lane, pipelineBuckets, stageBuckets } = options;
   if (registry !== undefined) checkRegistry(what, registry);
   checkString(what, "prefix", prefix);

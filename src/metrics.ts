@@ -1,6 +1,13 @@
-import { type Ambient, getAmbient, type Instance } from "./context.ts";
+import { type Ambient, getAmbient } from "./context.ts";
+import type { Instance } from "./scope.ts";
+import {
+  createDefineFunction,
+  type DefineMethods,
+  type Prepare,
+} from "./define.ts";
 import { createHandlerFunction, type HandlerMethods } from "./handler.ts";
 import { createInstance, type StageMetricsOptions } from "./instance.ts";
+import { createOpenFunction, type OpenMethods } from "./open.ts";
 import {
   createPipelineFunction,
   currentPipeline,
@@ -10,10 +17,21 @@ import {
 import { createRecordMethods, type RecordMethods } from "./record.ts";
 import type { MetricsRegistry } from "./registry.ts";
 import { createStageFunction, type StageMethods } from "./stage.ts";
+import { createStreamFunction, type StreamMethods } from "./stream.ts";
+
+/** The functions that record and serve. */
+export interface Methods
+  extends
+    PipelineMethods,
+    OpenMethods,
+    DefineMethods,
+    StageMethods,
+    StreamMethods,
+    RecordMethods,
+    HandlerMethods {}
 
 /** An instance: all of the library's functions, on one registry and prefix. */
-export interface StageMetrics
-  extends PipelineMethods, StageMethods, RecordMethods, HandlerMethods {
+export interface StageMetrics extends Methods {
   /** Where the metrics are registered. */
   readonly registry: MetricsRegistry;
   /** The innermost pipeline around the code that calls this, if there is one. */
@@ -71,30 +89,30 @@ export function metricsOf(instance: Instance): StageMetrics {
         const ambient = getAmbient();
         return ambient?.pipeline === undefined ? root : ambient;
       },
+      (prepare) => prepare(instance),
     ),
   };
 }
-
-/** The functions that record and serve. */
-export type Methods =
-  & PipelineMethods
-  & StageMethods
-  & RecordMethods
-  & HandlerMethods;
 
 /**
  * Makes the functions that record and serve.
  *
  * @param locateInstance Says which instance a pipeline belongs to.
  * @param locate Says what a stage belongs to.
+ * @param whenReady Calls what it is given once there is an instance.
  */
 export function createMethods(
   locateInstance: () => Instance,
   locate: () => Ambient,
+  whenReady: (prepare: Prepare) => void,
 ): Methods {
+  const stage = createStageFunction(locate);
   return {
     pipeline: createPipelineFunction(locateInstance),
-    stage: createStageFunction(locate),
+    openPipeline: createOpenFunction(locateInstance),
+    definePipeline: createDefineFunction(locateInstance, stage, whenReady),
+    stage,
+    stageStream: createStreamFunction(locate),
     ...createRecordMethods(locate, locateInstance),
     metricsHandler: createHandlerFunction(locateInstance),
   };

@@ -2,15 +2,17 @@
  * Checks that options are an object.
  *
  * @param what What cannot be done otherwise, for the message.
+ * @param named What they are called, for the message.
  * @throws {TypeError} If they are none.
  */
-export function checkOptionsObject(
+export function checkObject(
   what: string,
-  options: unknown,
-): asserts options is object {
-  if (typeof options === "object" && options !== null) return;
-  const got = options === null ? "null" : typeof options;
-  throw new TypeError(`Cannot ${what}: options must be an object, got ${got}`);
+  value: unknown,
+  named = "options",
+): asserts value is object {
+  if (typeof value === "object" && value !== null) return;
+  const got = value === null ? "null" : typeof value;
+  throw new TypeError(`Cannot ${what}: ${named} must be an object, got ${got}`);
 }
 
 /**
@@ -44,4 +46,33 @@ export function checkString(what: string, name: string, value: unknown): void {
   throw new TypeError(
     `Cannot ${what}: ${name} must be a string, got ${typeof value}`,
   );
+}
+
+/**
+ * Checks that a name is one.
+ *
+ * @param what What cannot be done otherwise, for the message.
+ * @throws {TypeError} If it is no string.
+ * @throws {RangeError} If it is empty.
+ */
+export function checkName(what: string, named: string, value: unknown): void {
+  if (typeof value !== "string") {
+    throw new TypeError(
+      `Cannot ${what}: ${named} must be a string, got ${typeof value}`,
+    );
+  }
+  if (value === "") {
+    throw new RangeError(`Cannot ${what}: ${named} must not be empty`);
+  }
+}
+
+/**
+ * Checks that a function is one.
+ *
+ * @param what What cannot be done otherwise, for the message.
+ * @throws {TypeError} If it is none.
+ */
+export function checkFunction(what: string, fn: unknown): void {
+  if (typeof fn === "function") return;
+  throw new TypeError(`Cannot ${what}: expected a function, got ${typeof fn}`);
 }

@@ -8,6 +8,16 @@ export type Outcome = "success" | "failure" | "timeout";
 /** An outcome as a label holds it: what is none of the three is `unknown`. */
 export type OutcomeLabel = Outcome | "unknown";
 
+/** Reads an error as an outcome; `undefined` leaves it to the next in line. */
+export type ErrorClassifier = (error: unknown) => Outcome | undefined;
+
+/** Reads a value as an outcome; `undefined` means `success`. */
+export type ResultClassifier = {
+  // Written as a method, it takes functions of a narrower parameter: those who
+  // classify a stage's value know its type, these options do not.
+  classify(value: unknown): Outcome | undefined;
+}["classify"];
+
 /** How many errors deep a chain of causes is followed. */
 const MAX_DEPTH = 16;
 

@@ -1,20 +1,20 @@
+import { scopeFunction, type ScopeWrapper } from "./calling.ts";
 import {
+  type Ambient,
   type AmbientPipeline,
   getAmbient,
-  type Instance,
   runWith,
 } from "./context.ts";
 import { toLane, toName } from "./labels.ts";
 import type { Outcome, OutcomeLabel } from "./outcome.ts";
+import { type Instance, runScope, Scope, type ScopeOptions } from "./scope.ts";
+import type { Ending, PipelineNode, Series } from "./series.ts";
 import {
-  runScope,
-  Scope,
-  scopeFunction,
-  type ScopeOptions,
-  type ScopeWrapper,
-} from "./scope.ts";
-import type { PipelineNode, Series } from "./series.ts";
-import { createStageFunction, type StageMethods } from "./stage.ts";
+  createStageFunction,
+  type StageMethods,
+  type StageOptions,
+} from "./stage.ts";
+import { createStreamFunction, type StreamMethods } from "./stream.ts";
 
 /** The options of a pipeline. */
 export interface PipelineOptions extends ScopeOptions {
@@ -29,15 +29,24 @@ export interface PipelineOptions extends ScopeOptions {
 /**
  * A pipeline while it runs.
  *
- * Its `stage` runs a stage of this very pipeline, also where the async context is
- * lost, as in the listeners of an emitter that was made elsewhere. Its methods
- * work destructured.
+ * Its `stage` and `stageStream` belong to this very pipeline, also where the async
+ * context is lost, as in the listeners of an emitter that was made elsewhere. Its
+ * methods work destructured.
+ *
+ * @typeParam N The names of its stages, where it declares them.
  */
-export interface PipelineScope extends StageMethods {
+export interface PipelineScope<N extends string = string>
+  extends StageMethods<N>, StreamMethods<N> {
   /** The label `pipeline_name`. */
   readonly name: string;
   /** The label `lane`. */
   readonly lane: string;
+  /**
+   * To be handed on to what should stop with the pipeline, as `fetch`. It is aborted
+   * when this pipeline, or one around it, is ended by a deadline or a signal, or
+   * throws.
+   */
+  readonly signal: AbortSignal;
   /**
    * Sets the outcome that is recorded if the pipeline returns; the last call
    * before that counts. If it throws, the error is classified all the same.
@@ -110,16 +119,29 @@ export interface PipelineMethods {
   pipeline(name: string, options?: PipelineOptions): ScopeWrapper;
 }
 
-class PipelineRun extends Scope implements PipelineScope, AmbientPipeline {
+/** The options of a pipeline's stages, by name, where it declares them. */
+export type DeclaredStages = ReadonlyMap<string, StageOptions>;
+
+/** One run of a pipeline; what its code finds in the context. */
+export class PipelineRun extends Scope
+  implements PipelineScope, AmbientPipeline, Ambient {
   readonly node: PipelineNode;
+  readonly declaredStages: DeclaredStages | undefined;
+  #openStreams = 0;
+  /** How its code ended, while streams keep it open. */
+  #finishedAs: OutcomeLabel | undefined;
+  /** Whether the consumer of one of those had given up. */
+  #isGivenUp = false;
 
   constructor(
     instance: Instance,
     node: PipelineNode,
     options: PipelineOptions | undefined,
+    declaredStages: DeclaredStages | undefined,
   ) {
-    super(instance, node.series, options);
+    super(instance, node.startSeries(), options, getAmbient()?.pipeline);
     this.node = node;
+    this.declaredStages = declaredStages;
   }
 
   get name(): string {
@@ -130,7 +152,6 @@ class PipelineRun extends Scope implements PipelineScope, AmbientPipeline {
     return this.node.lane;
   }
 
-  /** A run is itself what its code finds in the context. */
   get pipeline(): this {
     return this;
   }
@@ -139,8 +160,41 @@ class PipelineRun extends Scope implements PipelineScope, AmbientPipeline {
     return createStageFunction(() => this);
   }
 
-  protected override record(outcome: OutcomeLabel, seconds: number): void {
-    recordEnd(this.series, outcome, seconds);
+  get stageStream(): StreamMethods["stageStream"] {
+    return createStreamFunction(() => this);
+  }
+
+  describe(): string {
+    return `Pipeline '${this.name}'`;
+  }
+
+  /** Lets the stages that are open know, so that they can stop. */
+  override fail(error: unknown): void {
+    super.fail(error);
+    this.limits.abort(error);
+  }
+
+  beginStream(): void {
+    this.#openStreams++;
+  }
+
+  endStream(outcome: OutcomeLabel, isCancelled: boolean): void {
+    this.#openStreams--;
+    const isEnding = this.isLimited && this.limits.isEnded;
+    if (this.#finishedAs === undefined || isEnding) return;
+    // Its code is done: nobody else could make something of a failure.
+    if (outcome !== "success") this.#finishedAs = outcome;
+    this.#isGivenUp ||= isCancelled;
+    if (this.#openStreams === 0) this.settle(this.#finishedAs, this.#isGivenUp);
+  }
+
+  protected override finish(outcome: OutcomeLabel): void {
+    if (this.#openStreams === 0) this.settle(outcome);
+    else this.#finishedAs = outcome;
+  }
+
+  protected override record(outcome: OutcomeLabel, seconds: number): Ending {
+    return recordEnd(this.series, outcome, seconds);
   }
 }
 
@@ -149,8 +203,10 @@ export function recordEnd(
   series: Series,
   outcome: OutcomeLabel,
   seconds: number,
-): void {
-  series.record(outcome, seconds).lastEnd = Date.now() / 1000;
+): Ending {
+  const ending = series.record(outcome, seconds);
+  ending.lastEnd = Date.now() / 1000;
+  return ending;
 }
 
 /**
@@ -192,10 +248,12 @@ export function currentPipeline(): PipelineScope | undefined {
   return getAmbient()?.pipeline as PipelineRun | undefined;
 }
 
-function startPipeline(
+/** Starts a pipeline inside of what runs now. */
+export function startPipeline(
   instance: Instance,
   name: string,
   options: PipelineOptions | undefined,
+  declaredStages?: DeclaredStages,
 ): PipelineRun {
   const { registration, tree, issues } = instance;
   registration.ensure(issues);
@@ -204,7 +262,7 @@ function startPipeline(
     : toLane(options.lane, issues);
   const node = tree.findPipeline(lane, name) ??
     tree.pipeline(lane, toName(name, "pipeline", issues));
-  return new PipelineRun(instance, node, options);
+  return new PipelineRun(instance, node, options, declaredStages);
 }
 
 /** The lane of the enclosing pipeline, or else the instance's. */

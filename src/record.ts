@@ -1,4 +1,5 @@
-import { type Ambient, getAmbient, type Instance } from "./context.ts";
+import { type Ambient, getAmbient } from "./context.ts";
+import type { Instance } from "./scope.ts";
 import type { IssueReporter } from "./issues.ts";
 import { toDuration, toLane, toName, toOutcome, UNKNOWN } from "./labels.ts";
 import type { Outcome } from "./outcome.ts";
@@ -75,7 +76,8 @@ export function createRecordMethods(
       registration.ensure(issues);
       if (!isRecord(record, issues)) return;
       const name = toName(record.pipelineName, "pipeline", issues);
-      const { series } = tree.pipeline(toRecordLane(record, instance), name);
+      const series = tree.pipeline(toRecordLane(record, instance), name)
+        .startSeries();
       recordEnd(
         series,
         toOutcome(record.status, issues),

@@ -1,11 +1,46 @@
-import type { ErrorClassifier, Instance, ResultClassifier } from "./context.ts";
+import type { IssueReporter } from "./issues.ts";
 import { toDuration, toOutcome } from "./labels.ts";
-import { classifyError, type Outcome, type OutcomeLabel } from "./outcome.ts";
-import { checkFunctions, checkOptionsObject } from "./options.ts";
-import type { Series } from "./series.ts";
+import { type Cancellation, type LimitedScope, Limits } from "./limits.ts";
+import {
+  classifyError,
+  type ErrorClassifier,
+  type Outcome,
+  type OutcomeLabel,
+  type ResultClassifier,
+} from "./outcome.ts";
+import type { Registration } from "./registry.ts";
+import type { Ending, Series, SeriesTree } from "./series.ts";
+
+/** What scopes and recorders need of the instance that they record to. */
+export interface Instance {
+  readonly registration: Registration;
+  readonly tree: SeriesTree;
+  readonly issues: IssueReporter;
+  /** The lane where nothing else says one. */
+  readonly lane: string;
+  /** Seconds; monotonic; never throws. */
+  readonly now: () => number;
+  readonly classifyError: ErrorClassifier | undefined;
+  readonly classifyResult: ResultClassifier | undefined;
+}
 
 /** What the options of pipelines and stages share. */
 export interface ScopeOptions {
+  /**
+   * How long the scope may take, in milliseconds. When that has passed, the caller
+   * gets a `DOMException` named `TimeoutError`, whatever the code does, and
+   * `timeout` is recorded. It cannot interrupt synchronous code.
+   *
+   * @default {no limit}
+   */
+  timeout?: number | undefined;
+  /**
+   * Ends the scope when it aborts: the caller gets its `reason`. If it is aborted
+   * beforehand, the function is not called, and the caller gets a rejected promise.
+   *
+   * @default {none}
+   */
+  signal?: AbortSignal | undefined;
   /**
    * Reads what the scope threw as an outcome. What it leaves open by `undefined`
    * is read by the instance's.
@@ -23,25 +58,65 @@ export interface ScopeOptions {
 }
 
 /** One run of a pipeline or a stage: timed, and recorded once, when it settles. */
-export class Scope {
+export abstract class Scope implements LimitedScope {
   readonly instance: Instance;
   readonly series: Series;
-  /** Whether it has returned or thrown. */
-  settled = false;
-  readonly #options: ScopeOptions | undefined;
+  /** The pipeline around it, if there is one. */
+  readonly parent: Scope | undefined;
+  /** Whether the end of the pipeline around it is its own. */
+  readonly isLimitedByParent: boolean;
+  /** Whether anything else than its code can end it. */
+  readonly isLimited: boolean;
+  /** How it was recorded, once it has ended. */
+  settledAs: OutcomeLabel | undefined;
+  /** Whether it was ended while its code goes on. */
+  abandoned = false;
+  protected readonly options: ScopeOptions | undefined;
   readonly #start: number;
+  #limits: Limits | undefined;
   #outcome: OutcomeLabel | undefined;
 
   constructor(
     instance: Instance,
     series: Series,
     options: ScopeOptions | undefined,
+    parent: Scope | undefined,
   ) {
     this.instance = instance;
     this.series = series;
-    this.#options = options;
+    this.options = options;
+    this.parent = parent;
+    this.isLimitedByParent = parent !== undefined && parent.isLimited &&
+      !parent.settled;
+    this.isLimited = this.isLimitedByParent || this.hasOwnLimits;
     this.#start = instance.now();
     series.start(this.#start);
+  }
+
+  /** Whether it has ended, and was recorded. */
+  get settled(): boolean {
+    return this.settledAs !== undefined;
+  }
+
+  /** They come into being when asked for: most scopes never need them. */
+  get limits(): Limits {
+    return this.#limits ??= new Limits(this);
+  }
+
+  get hasOwnLimits(): boolean {
+    return this.timeout !== undefined || this.callerSignal !== undefined;
+  }
+
+  get timeout(): number | undefined {
+    return this.options?.timeout;
+  }
+
+  get callerSignal(): AbortSignal | undefined {
+    return this.options?.signal;
+  }
+
+  get signal(): AbortSignal {
+    return this.limits.signal;
   }
 
   /** A getter, so that it works destructured and costs nothing unless used. */
@@ -52,35 +127,60 @@ export class Scope {
     };
   }
 
+  abstract describe(): string;
+
+  /** Its code returned. */
   succeed(value: unknown): void {
-    this.#settle(this.#outcome ?? this.#readResult(value) ?? "success");
+    this.finish(this.#outcome ?? this.#readResult(value) ?? "success");
   }
+
+  /** What it was for is done, and has no value. */
+  complete(): void {
+    this.finish(this.#outcome ?? "success");
+  }
+
+  /** Its code threw. */
 
   fail(error: unknown): void {
-    this.#settle(this.#readError(error) ?? classifyError(error));
+    this.settle(this.#readError(error) ?? classifyError(error));
   }
 
-  protected record(outcome: OutcomeLabel, seconds: number): void {
-    this.series.record(outcome, seconds);
+  /** It is ended while its code goes on. */
+  cancel({ outcome, isCancelled }: Cancellation): void {
+    this.abandoned = true;
+    this.settle(outcome, isCancelled);
   }
 
-  #settle(outcome: OutcomeLabel): void {
-    this.settled = true;
+  /** Settles it as soon as nothing keeps it open. */
+  protected finish(outcome: OutcomeLabel): void {
+    this.settle(outcome);
+  }
+
+  /** Records it, the first time that it is called. */
+  protected settle(outcome: OutcomeLabel, isCancelled = false): void {
+    if (this.settled) return;
+    this.settledAs = outcome;
     const { instance } = this;
     this.series.stop(this.#start);
     const seconds = instance.now() - this.#start;
-    this.record(outcome, toDuration(seconds, instance.issues));
+    const ending = this.record(outcome, toDuration(seconds, instance.issues));
+    if (isCancelled) ending.cancelled++;
+    this.#limits?.stop();
+  }
+
+  protected record(outcome: OutcomeLabel, seconds: number): Ending {
+    return this.series.record(outcome, seconds);
   }
 
   #readResult(value: unknown): OutcomeLabel | undefined {
     const { classifyResult } = this.instance;
-    return this.#read("classifyResult", this.#options?.classifyResult, value) ??
+    return this.#read("classifyResult", this.options?.classifyResult, value) ??
       this.#read("classifyResult", classifyResult, value);
   }
 
   #readError(error: unknown): OutcomeLabel | undefined {
     const { classifyError } = this.instance;
-    return this.#read("classifyError", this.#options?.classifyError, error) ??
+    return this.#read("classifyError", this.options?.classifyError, error) ??
       this.#read("classifyError", classifyError, error);
   }
 
@@ -107,6 +207,8 @@ export function runScope<S extends Scope, T>(
   scope: S,
   fn: (scope: S) => T,
 ): T {
+  const ended = scope.isLimited ? scope.limits.start() : undefined;
+  if (ended !== undefined) return Promise.reject(ended.error) as T;
   let value: T;
   try {
     value = fn(scope);
@@ -119,6 +221,7 @@ export function runScope<S extends Scope, T>(
     scope.succeed(value);
     return value;
   }
+  if (scope.isLimited) return raceLimits(scope, promise) as T;
   // Two callbacks cost half of what an async function around `fn` would.
   return promise.then((value) => {
     scope.succeed(value);
@@ -127,6 +230,29 @@ export function runScope<S extends Scope, T>(
     scope.fail(error);
     throw error;
   }) as T;
+}
+
+/** The first to settle wins: the code, or what limits it. */
+function raceLimits<T>(scope: Scope, promise: Promise<T>): Promise<T> {
+  let abandon: (error: unknown) => void;
+  const result = new Promise<T>((resolve, reject) => {
+    abandon = reject;
+    promise.then((value) => {
+      if (scope.settled) return;
+      scope.succeed(value);
+      resolve(value);
+    }, (error) => {
+      if (scope.settled) return;
+      scope.fail(error);
+      reject(error);
+    });
+  });
+  scope.limits.race(({ error }, isOuter) => {
+    abandon(error);
+    // The code that would have waited for it may have been abandoned before.
+    if (isOuter) result.catch(() => {});
+  });
+  return result;
 }
 
 /** Subscribes to a thenable at once, so that what it starts has this context. */
@@ -150,98 +276,4 @@ function toPromise(value: unknown): Promise<unknown> | undefined {
   return new Promise((resolve, reject) => {
     Reflect.apply(then, value, [resolve, reject]);
   });
-}
-
-/**
- * Makes a wrapper of a function out of a way to call one in a scope; also the
- * standard decorator of a method.
- */
-export interface ScopeWrapper {
-  /**
-   * Wraps a function, each call of which is then a scope.
-   *
-   * @param fn The function; what comes out has its type, name and length.
-   * @param context What a decorator is given as its second argument.
-   * @returns A function that calls `fn` with the same `this` and arguments.
-   * @throws {TypeError} If `fn` is no function, if what is decorated is no method,
-   * or if it is called the way legacy decorators (`experimentalDecorators`) are.
-   */
-  <F extends (...args: never[]) => unknown>(
-    fn: F,
-    context?: { readonly kind: string },
-  ): F;
-}
-
-/** Runs `fn` in a new scope of that name. */
-export type Start<S, O> = <T>(
-  name: string,
-  options: O | undefined,
-  fn: (scope: S) => T,
-) => T;
-
-/**
- * Makes the function that users call out of one that starts a scope:
- * `(name, fn)`, `(name, options, fn)`, or `(name, options?)` for a wrapper.
- */
-export function scopeFunction<S, O extends ScopeOptions>(
-  kind: "pipeline" | "stage",
-  start: Start<S, O>,
-): (name: string, options?: unknown, fn?: unknown) => unknown {
-  return function scope(name: string, options?: unknown, fn?: unknown) {
-    if (typeof options === "function") {
-      return start(name, undefined, options as (scope: S) => unknown);
-    }
-    checkOptions(kind, options);
-    if (typeof fn === "function") {
-      return start(name, options as O, fn as (scope: S) => unknown);
-    }
-    if (arguments.length > 2) {
-      throw new TypeError(
-        `Cannot run a ${kind}: expected a function, got ${typeof fn}`,
-      );
-    }
-    return wrapper(kind, start, name, options as O);
-  };
-}
-
-function wrapper<S, O>(
-  kind: "pipeline" | "stage",
-  start: Start<S, O>,
-  name: string,
-  options: O | undefined,
-): ScopeWrapper {
-  return (fn, context) => {
-    if (typeof context === "string" || typeof context === "symbol") {
-      throw new TypeError(
-        `Cannot decorate ${
-          String(context)
-        } with ${kind}(): it was called as a legacy decorator, turn off "experimentalDecorators"`,
-      );
-    }
-    if (typeof context?.kind === "string" && context.kind !== "method") {
-      throw new TypeError(
-        `Cannot decorate a ${context.kind} with ${kind}(): only methods`,
-      );
-    }
-    if (typeof fn !== "function") {
-      throw new TypeError(
-        `Cannot wrap with ${kind}(): expected a function, got ${typeof fn}`,
-      );
-    }
-    function wrapped(this: unknown, ...args: never[]): unknown {
-      return start(name, options, () => Reflect.apply(fn, this, args));
-    }
-    // Frameworks go by these: Express takes four parameters for an error handler.
-    return Object.defineProperties(wrapped as typeof fn, {
-      name: { value: fn.name, configurable: true },
-      length: { value: fn.length, configurable: true },
-    });
-  };
-}
-
-function checkOptions(kind: string, options: unknown): void {
-  if (options === undefined) return;
-  const what = `run a ${kind}`;
-  checkOptionsObject(what, options);
-  checkFunctions(what, options, ["classifyError", "classifyResult"]);
 }

@@ -4,6 +4,8 @@ import type { OutcomeLabel } from "./outcome.ts";
 export class Ending {
   /** How many ended so. */
   total = 0;
+  /** How many of these a caller or a consumer had given up. */
+  cancelled = 0;
   /** When the last one ended so, in Unix seconds; 0 before the first. */
   lastEnd = 0;
   /**
@@ -106,17 +108,17 @@ export class PipelineNode {
     this.name = name;
   }
 
-  /**
-   * The series of the pipeline itself. It comes into being when asked for: a
-   * stage that was recorded for a pipeline says nothing about its runs.
-   */
-  get series(): Series {
-    return this.#series ??= new Series(this.#tree.pipelineBounds);
+  /** The series of the pipeline itself, if it has any. */
+  get series(): Series | undefined {
+    return this.#series;
   }
 
-  /** The series of the pipeline itself, if it ever ran or was recorded. */
-  get ownSeries(): Series | undefined {
-    return this.#series;
+  /**
+   * The series of the pipeline itself. It comes into being when a run starts or is
+   * recorded: a stage that is recorded for a pipeline says nothing about its runs.
+   */
+  startSeries(): Series {
+    return this.#series ??= new Series(this.#tree.pipelineBounds);
   }
 
   /** The series of a stage by name, if it is known. */

@@ -1,13 +1,9 @@
-import type { Ambient, Instance } from "./context.ts";
+import { scopeFunction, type ScopeWrapper } from "./calling.ts";
+import type { Ambient, AmbientPipeline } from "./context.ts";
+import type { IssueReporter } from "./issues.ts";
 import { toName, UNKNOWN } from "./labels.ts";
 import type { Outcome } from "./outcome.ts";
-import {
-  runScope,
-  Scope,
-  scopeFunction,
-  type ScopeOptions,
-  type ScopeWrapper,
-} from "./scope.ts";
+import { type Instance, runScope, Scope, type ScopeOptions } from "./scope.ts";
 import type { PipelineNode, Series } from "./series.ts";
 
 /** The options of a stage. */
@@ -22,6 +18,12 @@ export interface StageScope {
   /** The label `lane`. */
   readonly lane: string;
   /**
+   * To be handed on to what should stop with the stage, as `fetch`. It is aborted
+   * when the stage, or the pipeline around it, is ended by a deadline or a signal,
+   * and when the pipeline throws.
+   */
+  readonly signal: AbortSignal;
+  /**
    * Sets the outcome that is recorded if the stage returns; the last call before
    * that counts. If it throws, the error is classified all the same. Works
    * destructured.
@@ -35,7 +37,7 @@ export interface StageScope {
  * Its overloads are written as methods: so a scope whose stages have narrower
  * names passes where a plain one is asked for.
  */
-export interface StageMethods {
+export interface StageMethods<N extends string = string> {
   /**
    * Runs an async function as a stage.
    *
@@ -45,7 +47,7 @@ export interface StageMethods {
    * @returns A native promise for the value of `fn`.
    * @throws What `fn` throws.
    */
-  stage<T>(name: string, fn: (scope: StageScope) => PromiseLike<T>): Promise<T>;
+  stage<T>(name: N, fn: (scope: StageScope) => PromiseLike<T>): Promise<T>;
   /**
    * Runs a function as a stage.
    *
@@ -55,7 +57,7 @@ export interface StageMethods {
    * @returns What `fn` returns.
    * @throws What `fn` throws.
    */
-  stage<T>(name: string, fn: (scope: StageScope) => T): T;
+  stage<T>(name: N, fn: (scope: StageScope) => T): T;
   /**
    * Runs an async function as a stage with options.
    *
@@ -67,7 +69,7 @@ export interface StageMethods {
    * @throws What `fn` throws.
    */
   stage<T>(
-    name: string,
+    name: N,
     options: StageOptions | undefined,
     fn: (scope: StageScope) => PromiseLike<T>,
   ): Promise<T>;
@@ -82,7 +84,7 @@ export interface StageMethods {
    * @throws What `fn` throws.
    */
   stage<T>(
-    name: string,
+    name: N,
     options: StageOptions | undefined,
     fn: (scope: StageScope) => T,
   ): T;
@@ -93,21 +95,22 @@ export interface StageMethods {
    * @param options The options.
    * @returns What wraps a function, so that each call of it is a stage.
    */
-  stage(name: string, options?: StageOptions): ScopeWrapper;
+  stage(name: N, options?: StageOptions): ScopeWrapper;
 }
 
-class StageRun extends Scope implements StageScope {
+/** One run of a stage. */
+export class StageRun extends Scope implements StageScope {
   readonly name: string;
   readonly #node: PipelineNode;
 
   constructor(
-    instance: Instance,
+    { instance, pipeline }: Ambient,
     node: PipelineNode,
     name: string,
     series: Series,
     options: StageOptions | undefined,
   ) {
-    super(instance, series, options);
+    super(instance, series, options, pipeline);
     this.#node = node;
     this.name = name;
   }
@@ -118,6 +121,20 @@ class StageRun extends Scope implements StageScope {
 
   get lane(): string {
     return this.#node.lane;
+  }
+
+  /**
+   * Without limits of its own, a stage shares the pipeline's: that costs nothing,
+   * and a body that is read after the stage has returned still stops with it.
+   */
+  override get signal(): AbortSignal {
+    return this.hasOwnLimits || this.parent === undefined
+      ? super.signal
+      : this.parent.signal;
+  }
+
+  describe(): string {
+    return `Stage '${this.name}' of pipeline '${this.pipelineName}'`;
   }
 }
 
@@ -135,11 +152,13 @@ export function createStageFunction(
   ) as StageMethods["stage"];
 }
 
-function startStage(
-  { instance, pipeline }: Ambient,
+/** Starts a stage of what is located. */
+export function startStage(
+  ambient: Ambient,
   name: string,
   options: StageOptions | undefined,
 ): StageRun {
+  const { instance, pipeline } = ambient;
   const { issues } = instance;
   const node = pipeline?.node ?? orphanNode(instance);
   let series = node.findStage(name);
@@ -152,13 +171,40 @@ function startStage(
       "orphan_stage",
       `Stage "${name}" ran with no pipeline around it: run it inside of pipeline(), or call the stage() of the pipeline's scope`,
     );
-  } else if (pipeline.settled) {
+  } else if (pipeline.settled && !pipeline.abandoned) {
     issues.report(
       "late_stage",
       `Stage "${name}" started after its pipeline "${node.name}" had ended: await what starts it inside of the pipeline`,
     );
   }
-  return new StageRun(instance, node, name, series, options);
+  if (pipeline?.declaredStages !== undefined) {
+    options = withDeclared(pipeline, name, options, issues);
+  }
+  return new StageRun(ambient, node, name, series, options);
+}
+
+/** Adds what the pipeline declares of a stage to what the call says, which wins. */
+function withDeclared(
+  { declaredStages, node }: AmbientPipeline,
+  name: string,
+  options: StageOptions | undefined,
+  issues: IssueReporter,
+): StageOptions | undefined {
+  const declared = declaredStages?.get(name);
+  if (declared === undefined) {
+    issues.report(
+      "undeclared_stage",
+      `Stage "${name}" is none that pipeline "${node.name}" declares: add it to its definePipeline()`,
+    );
+    return options;
+  }
+  if (options === undefined) return declared;
+  return {
+    timeout: options.timeout ?? declared.timeout,
+    signal: options.signal ?? declared.signal,
+    classifyError: options.classifyError ?? declared.classifyError,
+    classifyResult: options.classifyResult ?? declared.classifyResult,
+  };
 }
 
 /** Where stages without a pipeline are recorded. */

@@ -100,6 +100,10 @@ lukhas_orchestration_stage_unfinished_seconds{lane="test",pipeline_name="p",stag
 # HELP lukhas_orchestration_pipeline_last_end_timestamp_seconds When a pipeline execution last ended so, in seconds since the Unix epoch.
 # TYPE lukhas_orchestration_pipeline_last_end_timestamp_seconds gauge
 lukhas_orchestration_pipeline_last_end_timestamp_seconds{lane="test",pipeline_name="p",status="failure"} <now>
+# HELP lukhas_orchestration_pipeline_cancelled_total The number of pipeline executions that a caller or a consumer had given up.
+# TYPE lukhas_orchestration_pipeline_cancelled_total counter
+# HELP lukhas_orchestration_stage_cancelled_total The number of stage executions that a caller or a consumer had given up.
+# TYPE lukhas_orchestration_stage_cancelled_total counter
 # HELP lukhas_orchestration_instrumentation_issues_total The total number of troubles that the instrumentation itself had.
 # TYPE lukhas_orchestration_instrumentation_issues_total counter
 lukhas_orchestration_instrumentation_issues_total{issue="orphan_stage"} 0
@@ -164,6 +168,8 @@ for (
         ["pipeline_unfinished_seconds", "gauge", "sum"],
         ["stage_unfinished_seconds", "gauge", "sum"],
         ["pipeline_last_end_timestamp_seconds", "gauge", "max"],
+        ["pipeline_cancelled_total", "counter", "sum"],
+        ["stage_cancelled_total", "counter", "sum"],
         ["instrumentation_issues_total", "counter", "sum"],
       ].map(([name, ...rest]) => [`lukhas_orchestration_${name}`, ...rest]),
     );

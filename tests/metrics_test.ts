@@ -281,5 +281,5 @@ Deno.test("A registry is whatever has its methods", () => {
     getMetricsAsArray: () => [...metrics.values()],
   };
   create({ registry }).pipeline("p", () => {});
-  assertEquals(metrics.size, 10);
+  assertEquals(metrics.size, 12);
 });

@@ -6,9 +6,12 @@
  */
 import {
   createStageMetrics,
+  definePipeline,
   metricsHandler,
   type MetricsRegistry,
+  openPipeline,
   pipeline,
+  type PipelineHandle,
   type PipelineOptions,
   type PipelineScope,
   recordPipelineMetrics,
@@ -17,6 +20,7 @@ import {
   type StageMetricsOptions,
   type StageOptions,
   type StageScope,
+  stageStream,
 } from "../mod.ts";
 import { captureMetrics } from "../src/testing.ts";
 import { Registry as SuccessorRegistry } from "@prometheus-io/client";
@@ -123,7 +127,10 @@ function _types(): void {
 
   // Callers with `exactOptionalPropertyTypes` may pass on what may be undefined.
   const maybe = anything as string | undefined;
+  const maybeNumber = anything as number | undefined;
   const undefineds: StageOptions = {
+    timeout: undefined,
+    signal: undefined,
     classifyError: undefined,
     classifyResult: undefined,
   };
@@ -185,6 +192,51 @@ function _types(): void {
     // @ts-expect-error: a scope's labels are fixed
     scope.lane = "batch";
   });
+
+  // A declared pipeline knows the names of its stages, a misspelt one is none.
+  const declared = definePipeline("p", {
+    timeout: 250,
+    stages: { intent: { timeout: 50 }, decision: {} },
+  });
+  const ran = declared.run(async (scope) => {
+    same<typeof scope, PipelineScope<"intent" | "decision">>(true);
+    needsScope(scope);
+    // @ts-expect-error: misspelt
+    scope.stage("intnet", () => {});
+    return await declared.stage("decision", () => Promise.resolve(1));
+  });
+  same<typeof ran, Promise<number>>(true);
+  const ranSync = declared.run(({ stage }) => stage("intent", () => "x"));
+  same<typeof ranSync, string>(true);
+  // @ts-expect-error: misspelt
+  declared.stage("descision", () => {});
+  const handle = declared.open();
+  // @ts-expect-error: misspelt
+  handle.stage("descision", () => {});
+  // @ts-expect-error: misspelt
+  handle.stageStream("descision", null);
+  needsHandle(handle);
+  needsHandle(openPipeline("p", { timeout: undefined }));
+  function needsScope(_: PipelineScope): void {}
+  function needsHandle(_: PipelineHandle): void {}
+  // @ts-expect-error: the options of a stage
+  definePipeline("p", { stages: { intent: { timeout: "50" } } });
+
+  // A stream's kind stays, and null with it.
+  async function* generate() {
+    yield await Promise.resolve(1);
+  }
+  const iterable = stageStream("s", generate());
+  same<typeof iterable, AsyncIterable<number>>(true);
+  const readable = stageStream("s", anything as ReadableStream<string>);
+  same<typeof readable, ReadableStream<string>>(true);
+  const empty = stageStream("s", { firstChunk: "first" }, null);
+  same<typeof empty, null>(true);
+  new Response(stageStream("s", new Response("text").body));
+  const body = stageStream("s", { timeout: maybeNumber }, new Response().body);
+  same<typeof body, Response["body"]>(true);
+  // @ts-expect-error: no stream
+  stageStream("s", [1]);
 
   // Registries of both clients, and whatever the server gives on to `next`.
   const registries: MetricsRegistry[] = [

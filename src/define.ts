@@ -1,0 +1,132 @@
+import { checkScopeOptions } from "./calling.ts";
+import { runWith } from "./context.ts";
+import { toLane } from "./labels.ts";
+import { openRun, type PipelineHandle } from "./open.ts";
+import { checkFunction, checkName, checkObject } from "./options.ts";
+import {
+  type PipelineOptions,
+  type PipelineRun,
+  type PipelineScope,
+  startPipeline,
+} from "./pipeline.ts";
+import { type Instance, runScope } from "./scope.ts";
+import type { StageMethods, StageOptions } from "./stage.ts";
+
+/**
+ * What is declared of a pipeline.
+ *
+ * @typeParam N The names of its stages.
+ */
+export interface PipelineDeclaration<N extends string = string>
+  extends PipelineOptions {
+  /** Its stages, by name, and their options. Those of a call win over these. */
+  stages: { readonly [name in N]: StageOptions };
+}
+
+/**
+ * A pipeline that was declared.
+ *
+ * Its `stage` is the plain one, of which the compiler knows the names.
+ *
+ * @typeParam N The names of its stages.
+ */
+export interface DeclaredPipeline<N extends string = string>
+  extends StageMethods<N> {
+  /** The label `pipeline_name`. */
+  readonly name: string;
+  /**
+   * Runs an async function as the pipeline.
+   *
+   * @typeParam T The type of the value.
+   * @param fn What to run.
+   * @returns A native promise for the value of `fn`.
+   * @throws What `fn` throws.
+   */
+  run<T>(fn: (scope: PipelineScope<N>) => PromiseLike<T>): Promise<T>;
+  /**
+   * Runs a function as the pipeline.
+   *
+   * @typeParam T The type of the value.
+   * @param fn What to run.
+   * @returns What `fn` returns.
+   * @throws What `fn` throws.
+   */
+  run<T>(fn: (scope: PipelineScope<N>) => T): T;
+  /**
+   * Opens the pipeline, for a flow that no callback can enclose.
+   *
+   * @returns The handle, to be closed.
+   */
+  open(): PipelineHandle<N>;
+}
+
+/** The way to declare a pipeline. */
+export interface DefineMethods {
+  /**
+   * Declares a pipeline once: its options, its stages and theirs.
+   *
+   * @typeParam N The names of its stages.
+   * @param name The name of the pipeline, the label `pipeline_name`.
+   * @param declaration Its options and its stages.
+   * @returns The pipeline, to be run.
+   * @throws {TypeError} If an option, a name or a stage has the wrong type.
+   * @throws {RangeError} If a name is empty, or a timeout is `NaN`.
+   */
+  definePipeline<N extends string>(
+    name: string,
+    declaration: PipelineDeclaration<N>,
+  ): DeclaredPipeline<N>;
+}
+
+/** Starts the series of a declared pipeline at 0. */
+export type Prepare = (instance: Instance) => void;
+
+/**
+ * Makes a `definePipeline` function.
+ *
+ * @param locate Says which instance a pipeline that starts now belongs to.
+ * @param stage The plain `stage` that goes with it.
+ * @param whenReady Calls what it is given once there is an instance.
+ */
+export function createDefineFunction(
+  locate: () => Instance,
+  stage: StageMethods["stage"],
+  whenReady: (prepare: Prepare) => void,
+): DefineMethods["definePipeline"] {
+  return (name, declaration) => {
+    const what = "declare a pipeline";
+    checkName(what, "name", name);
+    checkObject(what, declaration);
+    checkScopeOptions(what, declaration);
+    const { stages, ...options } = declaration;
+    checkObject(what, stages, "stages");
+    const declaredStages = new Map<string, StageOptions>(
+      Object.entries<StageOptions>(stages),
+    );
+    for (const [stageName, stageOptions] of declaredStages) {
+      checkName(what, "the name of a stage", stageName);
+      const ofStage = `declare the stage "${stageName}"`;
+      checkObject(ofStage, stageOptions);
+      checkScopeOptions(ofStage, stageOptions);
+    }
+    whenReady(({ tree, lane, issues }) => {
+      const ownLane = options.lane === undefined
+        ? lane
+        : toLane(options.lane, issues);
+      const node = tree.pipeline(ownLane, name);
+      node.startSeries();
+      for (const stageName of declaredStages.keys()) node.stage(stageName);
+    });
+    const start = () => startPipeline(locate(), name, options, declaredStages);
+    return {
+      name,
+      stage,
+      open: () => openRun(start()),
+      run<T>(fn: (scope: PipelineScope) => T): T {
+        checkFunction("run a pipeline", fn);
+        const run = start();
+        return runWith(run, runScope<PipelineRun, T>, run, fn);
+      },
+    };
+  };
+}

@@ -1,0 +1,226 @@
+import { classifyError, type Outcome } from "./outcome.ts";
+import { follow, type Follower, unfollow } from "./signals.ts";
+
+/** An end that a scope's code did not choose. */
+export interface Cancellation {
+  /** What the caller gets. */
+  readonly error: unknown;
+  readonly outcome: Outcome;
+  /** Whether the caller gave up; else it was a deadline. */
+  readonly isCancelled: boolean;
+}
+
+/** What can be ended before its code ends. */
+export interface LimitedScope {
+  readonly settled: boolean;
+  /** The pipeline around it, if there is one. */
+  readonly parent: { readonly limits: Limits } | undefined;
+  /** Whether the end of the pipeline around it is its own. */
+  readonly isLimitedByParent: boolean;
+  /** In milliseconds. */
+  readonly timeout: number | undefined;
+  /** The signal that the caller gave. */
+  readonly callerSignal: AbortSignal | undefined;
+  /** Names it in the message of an error. */
+  describe(): string;
+  /** Records it. */
+  cancel(cancellation: Cancellation): void;
+}
+
+/**
+ * Lets go of the caller of a scope that is ended.
+ *
+ * @param isOuter Whether it ends with a pipeline around it: then nobody may be left
+ * to handle a rejection.
+ */
+export type Abandon = (cancellation: Cancellation, isOuter: boolean) => void;
+
+/** A reason, which may be `undefined`. */
+interface Aborted {
+  readonly reason: unknown;
+}
+
+/** What the platform's timers can wait: more wraps around to 1 ms. */
+const MAX_DELAY_MS = 2 ** 31 - 1;
+
+/**
+ * What ends a scope before its code does: its deadline, its caller's signal and the
+ * end of the pipeline around it; and the signal by which its code learns of it.
+ *
+ * A scope without any of these has none.
+ */
+export class Limits implements Follower {
+  readonly #scope: LimitedScope;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #controller: AbortController | undefined;
+  /** Those of the pipeline around, once these have joined them. */
+  #parent: Limits | undefined;
+  /** Those that joined and still have something open, in the order of their start. */
+  #children: Set<Limits> | undefined;
+  #abandon: Abandon | undefined;
+  #ended: Cancellation | undefined;
+  /** Why the signal is aborted, or would be if it had been asked for. */
+  aborted: Aborted | undefined;
+
+  constructor(scope: LimitedScope) {
+    this.#scope = scope;
+  }
+
+  /** Is aborted when the scope is ended, or when a pipeline around it throws. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      const parent = this.#scope.parent?.limits;
+      const aborted = this.aborted ?? parent?.aborted;
+      if (aborted !== undefined) this.#controller.abort(aborted.reason);
+      else if (parent !== undefined && !this.#scope.settled) this.#join(parent);
+    }
+    return this.#controller.signal;
+  }
+
+  /** Whether the scope is ended, or will be as soon as it can. */
+  get isEnded(): boolean {
+    return this.#ended !== undefined;
+  }
+
+  /**
+   * Starts the deadline, and listens to the caller's signal and the pipeline around.
+   *
+   * @returns What has ended the scope already, if anything has.
+   */
+  start(): Cancellation | undefined {
+    const { timeout, callerSignal } = this.#scope;
+    if (callerSignal?.aborted) {
+      const cancellation = cancellationBy(callerSignal);
+      this.#scope.cancel(cancellation);
+      this.abort(cancellation.error);
+      return cancellation;
+    }
+    if (this.#scope.isLimitedByParent) this.#join(this.#scope.parent!.limits);
+    if (callerSignal !== undefined) follow(callerSignal, this);
+    if (timeout !== undefined && timeout !== Infinity) this.#wait(timeout);
+    return undefined;
+  }
+
+  /**
+   * Says how to let go of the caller, from when on the scope can be ended. Before,
+   * its code is on the stack, and how that returns is what the caller gets.
+   */
+  race(abandon: Abandon): void {
+    this.#abandon = abandon;
+    if (this.#ended !== undefined) this.end(this.#ended);
+  }
+
+  /** Ends all that is open below, innermost first, and then the scope itself. */
+  end(cancellation: Cancellation): void {
+    const tree = [...this.#tree()];
+    for (const each of tree) each.#end(cancellation, each !== this);
+    // Whoever listens to a signal finds all of them recorded.
+    for (const each of tree) each.abort(cancellation.error);
+  }
+
+  /** Aborts the signal, and those below, without ending anything. */
+  abort(reason: unknown): void {
+    if (this.aborted !== undefined) return;
+    this.aborted = { reason };
+    this.#controller?.abort(reason);
+    for (const child of this.#children ?? []) child.abort(reason);
+  }
+
+  /** Leaves no timer and no listener behind. */
+  stop(): void {
+    clearTimeout(this.#timer);
+    const { callerSignal } = this.#scope;
+    if (callerSignal !== undefined) unfollow(callerSignal, this);
+    this.#leave();
+  }
+
+  onAbort(signal: AbortSignal): void {
+    this.end(cancellationBy(signal));
+  }
+
+  #end(cancellation: Cancellation, isOuter: boolean): void {
+    this.#ended ??= cancellation;
+    if (this.#abandon === undefined || this.#scope.settled) return;
+    this.#scope.cancel(cancellation);
+    this.#abandon(cancellation, isOuter);
+  }
+
+  *#tree(): Generator<Limits> {
+    for (const child of [...this.#children ?? []].reverse()) {
+      yield* child.#tree();
+    }
+    yield this;
+  }
+
+  #join(parent: Limits): void {
+    this.#parent = parent;
+    (parent.#children ??= new Set()).add(this);
+  }
+
+  /** Stays as long as there is anything open below, which the parent may end. */
+  #leave(): void {
+    if (!this.#scope.settled || this.#children?.size) return;
+    const parent = this.#parent;
+    if (parent === undefined) return;
+    parent.#children?.delete(this);
+    parent.#leave();
+  }
+
+  #wait(ms: number): void {
+    this.#timer = setTimeout(
+      () => ms > MAX_DELAY_MS ? this.#wait(ms - MAX_DELAY_MS) : this.#expire(),
+      Math.min(Math.max(ms, 0), MAX_DELAY_MS),
+    );
+  }
+
+  #expire(): void {
+    const { timeout } = this.#scope;
+    const message = `${this.#scope.describe()} timed out after ${timeout} ms`;
+    const error = new DOMException(message, "TimeoutError");
+    this.end({ error, outcome: "timeout", isCancelled: false });
+  }
+}
+
+/** A signal aborts because the caller gave up, or because of a deadline of its own. */
+function cancellationBy({ reason }: AbortSignal): Cancellation {
+  const outcome = classifyError(reason);
+  return { error: reason, outcome, isCancelled: outcome !== "timeout" };
+}
+
+/**
+ * Checks a time limit.
+ *
+ * @param what What cannot be done otherwise, for the message.
+ * @throws {TypeError} If it is no number.
+ * @throws {RangeError} If it is `NaN`.
+ */
+export function checkTimeout(what: string, timeout: unknown): void {
+  if (timeout === undefined) return;
+  if (typeof timeout !== "number") {
+    throw new TypeError(
+      `Cannot ${what}: timeout must be a number of milliseconds, got ${typeof timeout}`,
+    );
+  }
+  if (Number.isNaN(timeout)) {
+    throw new RangeError(`Cannot ${what}: timeout must not be NaN`);
+  }
+}
+
+/**
+ * Checks a caller's signal.
+ *
+ * @param what What cannot be done otherwise, for the message.
+ * @throws {TypeError} If it is none.
+ */
+export function checkSignal(what: string, signal: unknown): void {
+  if (signal === undefined) return;
+  // Not `instanceof`: polyfills and other realms have signals of their own.
+  const { aborted, addEventListener } = Object(signal) as Partial<AbortSignal>;
+  if (typeof aborted === "boolean" && typeof addEventListener === "function") {
+    return;
+  }
+  throw new TypeError(
+    `Cannot ${what}: signal must be an AbortSignal, got ${typeof signal}`,
+  );
+}

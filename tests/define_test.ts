@@ -1,0 +1,190 @@
+import {
+  createStageMetrics,
+  definePipeline,
+  pipeline,
+  type PipelineDeclaration,
+  type PipelineScope,
+  stage,
+} from "../mod.ts";
+import { captureMetrics, sampleValue } from "../src/testing.ts";
+import { runFixture } from "./process.ts";
+import {
+  issuesTotal,
+  pipelineTotal,
+  samplesOf,
+  stageTotal,
+} from "./samples.ts";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { Registry } from "prom-client";
+
+const OPTIONS = { lane: "test", onIssue() {} };
+
+function never(): Promise<never> {
+  return new Promise(() => {});
+}
+
+const DECLARED = definePipeline("declared", {
+  lane: "batch",
+  stages: {
+    quick: { timeout: 1 },
+    odd: { classifyResult: () => "failure" },
+    plain: {},
+  },
+});
+
+Deno.test("definePipeline(): its series are there at 0 before the first run", async () => {
+  const { definePipeline, registry } = createStageMetrics({
+    ...OPTIONS,
+    registry: new Registry(),
+  });
+  definePipeline("p", { stages: { a: {} } });
+  const value = (name: string, labels: Record<string, string>) =>
+    sampleValue(registry, `lukhas_orchestration_${name}`, {
+      lane: "test",
+      pipeline_name: "p",
+      ...labels,
+    });
+  for (const outcome of ["success", "failure", "timeout"]) {
+    assertEquals(await value("pipeline_total", { status: outcome }), 0);
+    assertEquals(await value("stage_total", { stage_name: "a", outcome }), 0);
+  }
+  assertEquals(await value("pipeline_in_progress", {}), 0);
+});
+
+Deno.test("definePipeline(): a declaration waits for configure(), and is there at the first scrape", async () => {
+  const counters = ["success", "failure", "timeout"];
+  const labels = 'lane="configured",pipeline_name="declared"';
+  assertEquals(
+    await runFixture("declared", []),
+    [
+      "registered: 0",
+      ...counters.map((status) =>
+        `lukhas_orchestration_pipeline_total{${labels},status="${status}"} 0`
+      ),
+      ...["first", "second"].flatMap((stage) =>
+        counters.map((outcome) =>
+          `lukhas_orchestration_stage_total{${labels},stage_name="${stage}",outcome="${outcome}"} 0`
+        )
+      ),
+      "",
+    ].join("\n"),
+  );
+});
+
+Deno.test("definePipeline(): plain and typed stages have the declared options, and a call's own win", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    await DECLARED.run(async () => {
+      await assertRejects(
+        () => stage("quick", never),
+        DOMException,
+        "after 1 ms",
+      );
+      await assertRejects(() => DECLARED.stage("quick", never), DOMException);
+      await assertRejects(
+        () => stage("quick", { timeout: 2 }, never),
+        DOMException,
+        "timed out after 2 ms",
+      );
+      stage("odd", () => {});
+      stage("odd", { timeout: 60_000 }, () => {});
+      stage("odd", { classifyResult: () => "success" }, () => {});
+      DECLARED.stage("plain")(() => {})();
+    });
+    assertEquals(await samplesOf(metrics), {
+      [pipelineTotal("declared", "success", "batch")]: 1,
+      [stageTotal("declared", "quick", "timeout", "batch")]: 3,
+      [stageTotal("declared", "odd", "failure", "batch")]: 2,
+      [stageTotal("declared", "odd", "success", "batch")]: 1,
+      [stageTotal("declared", "plain", "success", "batch")]: 1,
+    });
+  });
+});
+
+Deno.test("definePipeline(): a stage that it does not declare is recorded, with an issue", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    DECLARED.run((scope: PipelineScope) => {
+      stage("intruder", () => {});
+      scope.stage("plian", () => {});
+      pipeline("inner", () => stage("its own", () => {}));
+    });
+    assertEquals(await samplesOf(metrics), {
+      [pipelineTotal("declared", "success", "batch")]: 1,
+      [pipelineTotal("inner", "success", "batch")]: 1,
+      [stageTotal("declared", "intruder", "success", "batch")]: 1,
+      [stageTotal("declared", "plian", "success", "batch")]: 1,
+      [stageTotal("inner", "its own", "success", "batch")]: 1,
+      [issuesTotal("undeclared_stage")]: 2,
+    });
+  });
+});
+
+Deno.test("definePipeline(): open() gives a handle of it", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const handle = DECLARED.open();
+    await assertRejects(() => handle.stage("quick", never), DOMException);
+    handle.run(() => stage("intruder", () => {}));
+    handle.close();
+    assertEquals(await samplesOf(metrics), {
+      [pipelineTotal("declared", "success", "batch")]: 1,
+      [stageTotal("declared", "quick", "timeout", "batch")]: 1,
+      [stageTotal("declared", "intruder", "success", "batch")]: 1,
+      [issuesTotal("undeclared_stage")]: 1,
+    });
+  });
+});
+
+Deno.test("definePipeline() again under the same name shares the series; options belong to each", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const quick = definePipeline("twice", { timeout: 1, stages: {} });
+    const slow = definePipeline("twice", { stages: {} });
+    await assertRejects(() => quick.run(never), DOMException, "after 1 ms");
+    assertEquals(await slow.run(() => Promise.resolve("done")), "done");
+    assertEquals(slow.name, "twice");
+    assertEquals(await samplesOf(metrics), {
+      [pipelineTotal("twice", "timeout")]: 1,
+      [pipelineTotal("twice", "success")]: 1,
+    });
+  });
+});
+
+Deno.test("definePipeline() throws for a senseless declaration, run() for a missing function", () => {
+  const define = (name: unknown, declaration: unknown) => () =>
+    definePipeline(name as string, declaration as PipelineDeclaration);
+  assertThrows(
+    define(1, { stages: {} }),
+    TypeError,
+    "Cannot declare a pipeline: name must be a string, got number",
+  );
+  assertThrows(
+    define("", { stages: {} }),
+    RangeError,
+    "name must not be empty",
+  );
+  assertThrows(define("p", undefined), TypeError, "options must be an object");
+  assertThrows(
+    define("p", {}),
+    TypeError,
+    "Cannot declare a pipeline: stages must be an object, got undefined",
+  );
+  assertThrows(
+    define("p", { stages: { "": {} } }),
+    RangeError,
+    "the name of a stage must not be empty",
+  );
+  assertThrows(
+    define("p", { stages: { a: 1 } }),
+    TypeError,
+    'Cannot declare the stage "a": options must be an object, got number',
+  );
+  assertThrows(
+    define("p", { timeout: NaN, stages: {} }),
+    RangeError,
+    "Cannot declare a pipeline: timeout must not be NaN",
+  );
+  const run = DECLARED.run as (fn: unknown) => unknown;
+  assertThrows(
+    () => run(undefined),
+    TypeError,
+    "Cannot run a pipeline: expected a function, got undefined",
+  );
+});

@@ -1,0 +1,603 @@
+import {
+  currentPipeline,
+  openPipeline,
+  pipeline,
+  type PipelineOptions,
+  type PipelineScope,
+  stage,
+  type StageScope,
+} from "../mod.ts";
+import { captureMetrics } from "../src/testing.ts";
+import { pipelineTotal, samplesOf, stageTotal } from "./samples.ts";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStrictEquals,
+  assertThrows,
+} from "@std/assert";
+
+const OPTIONS = { lane: "test", onIssue() {} };
+
+/** Neither totals nor cancelled ones are left out. */
+const TOTALS = /_total$/;
+
+/** Work that does not end by itself, and no timer that would outlive the test. */
+function never(): Promise<never> {
+  return new Promise(() => {});
+}
+
+/** Work that ends when its signal aborts, as `fetch` does. */
+function until({ signal }: { readonly signal: AbortSignal }): Promise<never> {
+  return new Promise((_, reject) => {
+    const stop = () => reject(signal.reason);
+    if (signal.aborted) stop();
+    else signal.addEventListener("abort", stop, { once: true });
+  });
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function cancelledTotal(series: string): string {
+  return series.replace("_total", "_cancelled_total");
+}
+
+Deno.test("its own timeout passes: the caller gets a TimeoutError at that moment, and the signal aborts with it", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    let scope: StageScope | undefined;
+    const error = await assertRejects(
+      () =>
+        pipeline("p", () =>
+          stage("s", { timeout: 5 }, (stage) => {
+            scope = stage;
+            assertEquals(stage.signal.aborted, false);
+            return never();
+          })),
+      DOMException,
+      "Stage 's' of pipeline 'p' timed out after 5 ms",
+    );
+    assertEquals(error.name, "TimeoutError");
+    assertStrictEquals(scope?.signal.reason, error);
+    const late = await assertRejects(
+      () => pipeline("p", { timeout: 5 }, never),
+      DOMException,
+      "Pipeline 'p' timed out after 5 ms",
+    );
+    assertEquals(late.name, "TimeoutError");
+    assertEquals(await samplesOf(metrics, TOTALS), {
+      [pipelineTotal("p", "timeout")]: 2,
+      [stageTotal("p", "s", "timeout")]: 1,
+    });
+    assertEquals(await samplesOf(metrics, /_in_progress$/), {});
+  });
+});
+
+Deno.test("its own timeout passes: how the abandoned callback settles is ignored", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const work = Promise.withResolvers<string>();
+    const failing = Promise.withResolvers<string>();
+    await pipeline("p", async () => {
+      await assertRejects(() => stage("a", { timeout: 1 }, () => work.promise));
+      await assertRejects(() =>
+        stage("b", { timeout: 1 }, ({ setOutcome }) => {
+          return failing.promise.finally(() => setOutcome("success"));
+        })
+      );
+    });
+    work.resolve("too late");
+    failing.reject(new Error("Handled"));
+    await sleep(0);
+    assertEquals(await samplesOf(metrics, TOTALS), {
+      [pipelineTotal("p", "success")]: 1,
+      [stageTotal("p", "a", "timeout")]: 1,
+      [stageTotal("p", "b", "timeout")]: 1,
+    });
+  });
+});
+
+Deno.test("its own timeout passes not: the value and the error are the code's own", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const error = new Error("Mine");
+    await pipeline("p", { timeout: 60_000 }, async () => {
+      assertEquals(stage("s", { timeout: 60_000 }, () => 1), 1);
+      assertEquals(
+        await stage("s", { timeout: Infinity }, () => Promise.resolve(2)),
+        2,
+      );
+      assertStrictEquals(
+        await stage("s", () => Promise.reject(error)).catch((e) => e),
+        error,
+      );
+    });
+    assertEquals(await samplesOf(metrics, TOTALS), {
+      [pipelineTotal("p", "success")]: 1,
+      [stageTotal("p", "s", "success")]: 2,
+      [stageTotal("p", "s", "failure")]: 1,
+    });
+  });
+});
+
+Deno.test("a deadline cannot interrupt synchronous code: it ends as its code says", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const busy = () => {
+      for (const start = performance.now(); performance.now() - start < 5;);
+      return "done";
+    };
+    await pipeline("p", async () => {
+      assertEquals(stage("s", { timeout: 1 }, busy), "done");
+      await sleep(2);
+    });
+    assertEquals(await samplesOf(metrics, TOTALS), {
+      [pipelineTotal("p", "success")]: 1,
+      [stageTotal("p", "s", "success")]: 1,
+    });
+  });
+});
+
+Deno.test("timeout: 0 and below settle at the next turn of the loop", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    for (const timeout of [0, -1, -Infinity]) {
+      assertEquals(
+        await pipeline("p", { timeout }, () => Promise.resolve("quick")),
+        "quick",
+      );
+      await assertRejects(
+        () => pipeline("p", { timeout }, never),
+        DOMException,
+        `timed out after ${timeout} ms`,
+      );
+    }
+    assertEquals(await samplesOf(metrics, TOTALS), {
+      [pipelineTotal("p", "success")]: 3,
+      [pipelineTotal("p", "timeout")]: 3,
+    });
+  });
+});
+
+Deno.test("timeout: what exceeds a timer's range is waited for in full", async () => {
+  const { setTimeout: platform } = globalThis;
+  const waits: number[] = [];
+  const timers: (() => void)[] = [];
+  try {
+    Object.assign(globalThis, {
+      setTimeout(fn: () => void, ms: number) {
+        waits.push(ms);
+        timers.push(fn);
+        return 0;
+      },
+    });
+    await captureMetrics(OPTIONS, async (metrics) => {
+      const result = pipeline("p", { timeout: 2 ** 32 }, never);
+      while (timers.length > 0) timers.shift()!();
+      await assertRejects(
+        () => result,
+        DOMException,
+        "timed out after 4294967296 ms",
+      );
+      assertEquals(waits, [2 ** 31 - 1, 2 ** 31 - 1, 2]);
+      assertEquals(await samplesOf(metrics, TOTALS), {
+        [pipelineTotal("p", "timeout")]: 1,
+      });
+    });
+  } finally {
+    Object.assign(globalThis, { setTimeout: platform });
+  }
+});
+
+Deno.test("timeout and signal of a senseless kind throw", () => {
+  const call = (options: object) => () =>
+    pipeline("p", options as PipelineOptions, () => {});
+  assertThrows(call({ timeout: NaN }), RangeError, "timeout must not be NaN");
+  assertThrows(
+    call({ timeout: "5" }),
+    TypeError,
+    "Cannot run a pipeline: timeout must be a number of milliseconds, got string",
+  );
+  for (const signal of [null, {}, "abort", new AbortController()]) {
+    assertThrows(
+      call({ signal }),
+      TypeError,
+      "Cannot run a pipeline: signal must be an AbortSignal",
+    );
+  }
+});
+
+Deno.test("a pipeline's deadline passes: all that is open below is settled first, innermost first, then the signals abort", async () => {
+  const order: string[] = [];
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const note = (name: string, promise: Promise<unknown>) =>
+      promise.catch((error) => {
+        order.push(`${name}: ${error.message}`);
+        throw error;
+      });
+    let recorded: Promise<Record<string, number>> | undefined;
+    const result = pipeline("p", { timeout: 5 }, (scope) => {
+      scope.signal.addEventListener("abort", () => {
+        order.push("signal");
+        recorded = samplesOf(metrics, TOTALS);
+      });
+      return note(
+        "outer",
+        stage("outer", () =>
+          Promise.all([
+            note("inner stage", stage("inner", never)),
+            note(
+              "pipeline",
+              pipeline("q", () => note("own", stage("own", never))),
+            ),
+          ])),
+      );
+    });
+    const error = await assertRejects(
+      () => result,
+      DOMException,
+      "Pipeline 'p' timed out after 5 ms",
+    );
+    const expected = {
+      [pipelineTotal("p", "timeout")]: 1,
+      [pipelineTotal("q", "timeout")]: 1,
+      [stageTotal("p", "outer", "timeout")]: 1,
+      [stageTotal("p", "inner", "timeout")]: 1,
+      [stageTotal("q", "own", "timeout")]: 1,
+    };
+    assertEquals(await recorded, expected);
+    assertEquals(await samplesOf(metrics, TOTALS), expected);
+    await sleep(0);
+    assertEquals(
+      order,
+      ["signal", "own", "pipeline", "inner stage", "outer"].map((name) =>
+        name === "signal" ? name : `${name}: ${error.message}`
+      ),
+    );
+    assertEquals(await samplesOf(metrics, /_in_progress$/), {});
+  });
+});
+
+Deno.test("a pipeline's deadline passes: a stage that nobody waits for is no unhandled rejection", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    await assertRejects(() =>
+      pipeline("p", { timeout: 5 }, async () => {
+        const forgotten = stage("s", never);
+        await never();
+        await forgotten;
+      })
+    );
+    await sleep(0);
+    assertEquals(await samplesOf(metrics, TOTALS), {
+      [pipelineTotal("p", "timeout")]: 1,
+      [stageTotal("p", "s", "timeout")]: 1,
+    });
+  });
+});
+
+Deno.test("a pipeline's deadline passes: it reaches what a pipeline that returned left open below", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    await assertRejects(() =>
+      pipeline("outer", { timeout: 5 }, async () => {
+        pipeline("inner", () => {
+          stage("left", never);
+        });
+        await never();
+      })
+    );
+    assertEquals(await samplesOf(metrics, TOTALS), {
+      [pipelineTotal("outer", "timeout")]: 1,
+      [pipelineTotal("inner", "success")]: 1,
+      [stageTotal("inner", "left", "timeout")]: 1,
+    });
+  });
+});
+
+Deno.test("a stage's own deadline passes: that stage only, and its signal tells what should stop with it", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    await pipeline("p", async () => {
+      let nested: Promise<unknown> | undefined;
+      await assertRejects(() =>
+        stage("outer", { timeout: 5 }, ({ signal }) => {
+          nested = stage("nested", () => until({ signal })).catch(() => {});
+          stage("deaf", never);
+          return never();
+        })
+      );
+      await nested;
+    });
+    assertEquals(await samplesOf(metrics, TOTALS), {
+      [pipelineTotal("p", "success")]: 1,
+      [stageTotal("p", "outer", "timeout")]: 1,
+      [stageTotal("p", "nested", "timeout")]: 1,
+    });
+    assertEquals(await samplesOf(metrics, /_in_progress$/), {
+      'stage_in_progress{lane="test",pipeline_name="p",stage_name="deaf"}': 1,
+    });
+  });
+});
+
+Deno.test("the caller's signal aborts: at once a failure, its reason out, and counted as cancelled", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const caller = new AbortController();
+    let scope: PipelineScope | undefined;
+    const result = pipeline("p", { signal: caller.signal }, (pipeline) => {
+      scope = pipeline;
+      return stage("s", until);
+    });
+    const reason = new Error("Tab closed");
+    caller.abort(reason);
+    assertStrictEquals(await result.catch((error) => error), reason);
+    assertStrictEquals(scope?.signal.reason, reason);
+
+    const alone = new AbortController();
+    await pipeline("q", async () => {
+      const result = stage("s", { signal: alone.signal }, never);
+      alone.abort(reason);
+      assertStrictEquals(await result.catch((error) => error), reason);
+    });
+    assertEquals(await samplesOf(metrics, TOTALS), {
+      [pipelineTotal("p", "failure")]: 1,
+      [cancelledTotal(pipelineTotal("p", "failure"))]: 1,
+      [stageTotal("p", "s", "failure")]: 1,
+      [cancelledTotal(stageTotal("p", "s", "failure"))]: 1,
+      [pipelineTotal("q", "success")]: 1,
+      [stageTotal("q", "s", "failure")]: 1,
+      [cancelledTotal(stageTotal("q", "s", "failure"))]: 1,
+    });
+  });
+});
+
+Deno.test("the caller's signal aborts: a timeout if its reason is one, and not counted as cancelled", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const signal = AbortSignal.timeout(5);
+    const error = await pipeline(
+      "p",
+      { signal },
+      () => Promise.all([stage("s", until), sleep(20)]),
+    ).catch((error) => error);
+    assertStrictEquals(error, signal.reason);
+    assertEquals(error.name, "TimeoutError");
+    await sleep(20);
+    assertEquals(await samplesOf(metrics, TOTALS), {
+      [pipelineTotal("p", "timeout")]: 1,
+      [stageTotal("p", "s", "timeout")]: 1,
+    });
+  });
+});
+
+Deno.test("the caller's signal aborted beforehand: the function is not run", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const reason = new Error("Gone");
+    const signal = AbortSignal.abort(reason);
+    let runs = 0;
+    const run = () => runs++;
+    assertStrictEquals(
+      await Promise.resolve(pipeline("p", { signal }, run)).catch((e) => e),
+      reason,
+    );
+    await pipeline("q", async () => {
+      const result = stage("s", { signal }, () => Promise.resolve(run()));
+      assertStrictEquals(await result.catch((error) => error), reason);
+    });
+    assertEquals(runs, 0);
+    assertEquals(await samplesOf(metrics, TOTALS), {
+      [pipelineTotal("p", "failure")]: 1,
+      [cancelledTotal(pipelineTotal("p", "failure"))]: 1,
+      [pipelineTotal("q", "success")]: 1,
+      [stageTotal("q", "s", "failure")]: 1,
+      [cancelledTotal(stageTotal("q", "s", "failure"))]: 1,
+    });
+  });
+});
+
+Deno.test("the caller's signal aborts while the code is on the stack: what it returns decides", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const caller = new AbortController();
+    const { signal } = caller;
+    assertEquals(
+      pipeline("sync", { signal }, () => {
+        caller.abort(new Error("Gone"));
+        return stage("s", () => "value");
+      }),
+      "value",
+    );
+    const other = new AbortController();
+    const result = pipeline("async", { signal: other.signal }, async () => {
+      const first = stage("s", never);
+      other.abort(new Error("Gone"));
+      await first;
+    });
+    await assertRejects(() => result, Error, "Gone");
+    assertEquals(await samplesOf(metrics, TOTALS), {
+      [pipelineTotal("sync", "success")]: 1,
+      [stageTotal("sync", "s", "success")]: 1,
+      [pipelineTotal("async", "failure")]: 1,
+      [cancelledTotal(pipelineTotal("async", "failure"))]: 1,
+      [stageTotal("async", "s", "failure")]: 1,
+      [cancelledTotal(stageTotal("async", "s", "failure"))]: 1,
+    });
+  });
+});
+
+Deno.test("a signal that many scopes follow has one listener, and none once they have settled", async () => {
+  const { signal } = new AbortController();
+  let listeners = 0;
+  let most = 0;
+  const { addEventListener, removeEventListener } = signal;
+  Object.assign(signal, {
+    addEventListener(...args: unknown[]) {
+      most = Math.max(most, ++listeners);
+      Reflect.apply(addEventListener, signal, args);
+    },
+    removeEventListener(...args: unknown[]) {
+      listeners--;
+      Reflect.apply(removeEventListener, signal, args);
+    },
+  });
+  await captureMetrics(OPTIONS, async () => {
+    await Promise.all(
+      Array.from(
+        { length: 50 },
+        (_, i) =>
+          pipeline("p", { signal }, async () => {
+            stage("sync", { signal }, () => {});
+            await stage("s", { signal }, () => Promise.resolve());
+            if (i % 2) throw new Error("No");
+          }).catch(() => {}),
+      ),
+    );
+  });
+  assertEquals([most, listeners], [1, 0]);
+});
+
+Deno.test("a pipeline throws while stages are open: its signal aborts with the error, and they are recorded as they end", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const error = new Error("First to fail");
+    const open: Promise<unknown>[] = [];
+    const reasons: unknown[] = [];
+    const result = pipeline("p", () => {
+      open.push(
+        stage("shared", (scope) => until(scope)).catch((e) => reasons.push(e)),
+        stage("own", { timeout: 60_000 }, (scope) => until(scope))
+          .catch((e) => reasons.push(e)),
+        pipeline("inner", (scope) => until(scope))
+          .catch((e) => reasons.push(e)),
+        stage("deaf", () => sleep(5)),
+      );
+      return Promise.race([...open, Promise.reject(error)]);
+    });
+    assertStrictEquals(await result.catch((error) => error), error);
+    await Promise.all(open);
+    assertEquals(reasons, [error, error, error]);
+    assertEquals(await samplesOf(metrics, TOTALS), {
+      [pipelineTotal("p", "failure")]: 1,
+      [pipelineTotal("inner", "failure")]: 1,
+      [stageTotal("p", "shared", "failure")]: 1,
+      [stageTotal("p", "own", "failure")]: 1,
+      [stageTotal("p", "deaf", "success")]: 1,
+    });
+  });
+});
+
+Deno.test("a stage that starts after its pipeline's deadline runs, its signal already aborted, recorded as its code ends, with no issue", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const { promise: done, resolve } = Promise.withResolvers<void>();
+    await assertRejects(() =>
+      pipeline("p", { timeout: 5 }, async (scope) => {
+        await stage("work", never).catch(() => {});
+        assertEquals(scope.signal.aborted, true);
+        await stage("clean up", async ({ signal }) => {
+          assert(signal.aborted);
+          await sleep(1);
+        });
+        await stage("limited", { timeout: 60_000 }, ({ signal }) => {
+          assert(signal.aborted);
+          return sleep(1);
+        });
+        await pipeline("inner", async ({ signal }) => {
+          assert(signal.aborted);
+          await stage("own", () => sleep(1));
+        });
+        resolve();
+      })
+    );
+    await done;
+    await sleep(0);
+    assertEquals(await samplesOf(metrics, TOTALS), {
+      [pipelineTotal("p", "timeout")]: 1,
+      [pipelineTotal("inner", "success")]: 1,
+      [stageTotal("p", "work", "timeout")]: 1,
+      [stageTotal("p", "clean up", "success")]: 1,
+      [stageTotal("p", "limited", "success")]: 1,
+      [stageTotal("inner", "own", "success")]: 1,
+    });
+  });
+});
+
+Deno.test("a pipeline inside of a pipeline: the outer deadline is its limit, and its own ends it alone", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    await pipeline("outer", { timeout: 60_000 }, async () => {
+      await assertRejects(
+        () => pipeline("short", { timeout: 1 }, () => stage("s", never)),
+        DOMException,
+        "Pipeline 'short' timed out after 1 ms",
+      );
+      assertEquals(currentPipeline()?.name, "outer");
+    });
+    await assertRejects(
+      () =>
+        pipeline(
+          "outer",
+          { timeout: 5 },
+          () => pipeline("long", { timeout: 60_000 }, () => stage("s", never)),
+        ),
+      DOMException,
+      "Pipeline 'outer' timed out after 5 ms",
+    );
+    assertEquals(await samplesOf(metrics, TOTALS), {
+      [pipelineTotal("outer", "success")]: 1,
+      [pipelineTotal("outer", "timeout")]: 1,
+      [pipelineTotal("short", "timeout")]: 1,
+      [pipelineTotal("long", "timeout")]: 1,
+      [stageTotal("short", "s", "timeout")]: 1,
+      [stageTotal("long", "s", "timeout")]: 1,
+    });
+  });
+});
+
+Deno.test("a fallback after a deadline counts no issue", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const answer = await pipeline("p", async () => {
+      return await stage("model", { timeout: 1 }, never)
+        .catch(() => stage("fallback", () => "cached"));
+    });
+    assertEquals(answer, "cached");
+    assertEquals(await samplesOf(metrics, /_issues_total$/), {});
+  });
+});
+
+Deno.test("scope.signal is not the pipeline's where the stage has limits of its own, and else it is", async () => {
+  await captureMetrics(OPTIONS, async () => {
+    await pipeline("p", async (scope) => {
+      const shared = stage("s", ({ signal }) => signal);
+      assertStrictEquals(shared, scope.signal);
+      const own = stage("s", { timeout: 60_000 }, ({ signal }) => signal);
+      assert(own !== scope.signal);
+      assertEquals(own.aborted, false);
+      await Promise.resolve();
+    });
+    assertEquals(stage("orphan", ({ signal }) => signal.aborted), false);
+  });
+});
+
+Deno.test("a wrapper's timeout is that of each call", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const run = pipeline("p", { timeout: 5 })((ms: number) =>
+      ms === 0 ? Promise.resolve("quick") : never()
+    );
+    assertEquals(await run(0), "quick");
+    await assertRejects(() => run(1), DOMException, "timed out after 5 ms");
+    assertEquals(await samplesOf(metrics, TOTALS), {
+      [pipelineTotal("p", "success")]: 1,
+      [pipelineTotal("p", "timeout")]: 1,
+    });
+  });
+});
+
+Deno.test("an openPipeline's deadline passes: a timeout, and a later close is ignored without an issue", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const handle = openPipeline("p", { timeout: 5 });
+    const open = handle.stage("s", never);
+    await assertRejects(
+      () => open,
+      DOMException,
+      "Pipeline 'p' timed out after 5 ms",
+    );
+    assertEquals(handle.signal.aborted, true);
+    handle.close();
+    handle.fail(new Error("Too late"));
+    handle[Symbol.dispose]();
+    assertEquals(await samplesOf(metrics, TOTALS), {
+      [pipelineTotal("p", "timeout")]: 1,
+      [stageTotal("p", "s", "timeout")]: 1,
+    });
+  });
+});
