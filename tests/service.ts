@@ -50,6 +50,8 @@ export async function startService(folder: string): Promise<
       "--allow-env=LUKHAS_LANE",
       new URL("../examples/service.ts", import.meta.url).href,
       "--port=0",
+      // What is asked here is what runs, not whether a busy machine is in time.
+      "--patience=1000",
       folder,
     ],
     stdout: "piped",

@@ -9,7 +9,7 @@ const NAME = "matriz_async_cognitive";
 /** Asks one question, and says what came back and what was recorded. */
 async function ask(folder: string, question: string) {
   return await captureMetrics({ lane: "test" }, async (metrics) => {
-    const response = await createHandler(folder)(
+    const response = await createHandler(folder, 1000)(
       new Request(`http://localhost/ask?q=${encodeURIComponent(question)}`),
     );
     const { quotes, confidence, error } = await response.json();
@@ -36,13 +36,15 @@ function run(status: string, stages: Record<string, string>) {
   ]);
 }
 
-const SEARCHED = {
+const FOUND = {
   intent: "success",
   decision: "success",
   processing: "success",
   read: "success",
   rank: "success",
 };
+
+const SEARCHED = { ...FOUND, delivery: "success" };
 
 Deno.test("The demo quotes what answers a question, and runs the stages that it takes", async () => {
   await using folder = await createFolder();
@@ -124,8 +126,27 @@ Deno.test("The demo fails where there is nothing to search for, or to find", asy
     quotes: undefined,
     confidence: undefined,
     error: "Nothing was found",
-    samples: run("failure", { ...SEARCHED, reflection: "failure" }),
+    samples: run("failure", { ...FOUND, reflection: "failure" }),
   });
+});
+
+Deno.test("The demo answers with 504 where a disk does not answer in time", async () => {
+  await using folder = await createFolder();
+  const { readTextFile } = Deno;
+  try {
+    Deno.readTextFile = () => new Promise(() => {});
+    await captureMetrics({ lane: "test" }, async (metrics) => {
+      const response = await createHandler(folder.path, 0.1)(
+        new Request("http://localhost/ask?q=roses"),
+      );
+      assertEquals(response.status, 504);
+      assertStringIncludes(await response.text(), "It took too long");
+      const samples = await samplesOf(metrics);
+      assertEquals(samples[pipelineTotal(NAME, "timeout")], 1);
+    });
+  } finally {
+    Deno.readTextFile = readTextFile;
+  }
 });
 
 Deno.test("The demo helps who asks nothing, or elsewhere", async () => {
@@ -163,6 +184,7 @@ Deno.test("The demo says in one line why it cannot start", async () => {
     const [args, message] of [
       [["nowhere"], "no Markdown file in nowhere"],
       [["--port=x"], "Invalid port: NaN"],
+      [["--patience=0"], "patience must be a positive number"],
       [["--prot=1"], "Unknown option '--prot'"],
     ] as const
   ) {

@@ -1,6 +1,7 @@
 import { stage } from "@lukhas/stage-metrics";
 import {
   findFiles,
+  named,
   type Passage,
   readLines,
   readPassages,
@@ -34,8 +35,8 @@ export async function decide(
   folder: string,
   { file, phrases }: Question,
 ): Promise<Plan> {
-  const files = (await findFiles(folder))
-    .filter((each) => file === undefined || each === file);
+  const all = await findFiles(folder);
+  const files = file === undefined ? all : named(all, file);
   if (files.length === 0) throw new NoAnswer(`There is no file "${file}"`);
   return { files, verbatim: phrases.length > 0 };
 }
@@ -43,7 +44,7 @@ export async function decide(
 /** Reads the files, and quotes what fits best; of a comparison, for each side. */
 export async function search(
   folder: string,
-  { sides }: Question,
+  { sides, wanted }: Question,
   { files }: Plan,
 ): Promise<Answer & { readonly passages: readonly Passage[] }> {
   const passages = await stage("read", async () => {
@@ -51,9 +52,11 @@ export async function search(
     for (const file of files) all.push(...await readPassages(folder, file));
     return all;
   });
-  const quotes = sides.flatMap((terms) =>
-    stage("rank", () => rank(passages, terms).slice(0, QUOTES_PER_SIDE))
+  const best = sides.flatMap((terms) =>
+    stage("rank", () => rank(passages, terms, wanted).slice(0, QUOTES_PER_SIDE))
   );
+  // Both sides of a comparison may find the same passage.
+  const quotes = [...new Set(best)];
   return { passages, quotes, confidence: coverage(quotes, sides.flat()) };
 }
 
@@ -76,10 +79,15 @@ export async function validate(
     }
   }
   for (const phrase of phrases) {
-    if (!quotes.some(({ text }) => text.includes(phrase))) {
+    if (!quotes.some(({ text }) => oneLine(text).includes(oneLine(phrase)))) {
       throw new NoAnswer(`No quote has the words "${phrase}"`);
     }
   }
+}
+
+/** A phrase may stand across the end of a line. */
+function oneLine(text: string): string {
+  return text.replace(/\s+/g, " ");
 }
 
 /**
@@ -88,15 +96,16 @@ export async function validate(
  * @throws {NoAnswer} If that finds nothing better.
  */
 export function reflect(
-  { sides }: Question,
+  { sides, wanted }: Question,
   { passages, confidence }: Answer & { readonly passages: readonly Passage[] },
 ): Answer {
   const wider = sides.map((terms) =>
     terms.map((term) => relatives(passages, term))
   );
-  const quotes = wider.flatMap((terms) =>
-    rank(passages, terms.flat()).slice(0, QUOTES_PER_SIDE)
+  const best = wider.flatMap((terms) =>
+    rank(passages, terms.flat(), wanted).slice(0, QUOTES_PER_SIDE)
   );
+  const quotes = [...new Set(best)];
   const terms = wider.flat();
   const found = terms.filter((words) => coverage(quotes, words) > 0).length;
   if (found / terms.length <= confidence) {

@@ -6,16 +6,27 @@ export interface Question {
   readonly sides: readonly (readonly string[])[];
   /** What was put in quotation marks: it must stand so in the answer. */
   readonly phrases: readonly string[];
+  /** Words in a row that the best passages have: the phrases, or "lane is". */
+  readonly wanted: readonly string[];
   /** The one file to look into, if the question names it. */
   readonly file: string | undefined;
 }
 
 const STOP_WORDS = new Set(
   ("a an and any are as at be by can could do does for from get give has have how " +
-    "i in into is it its me my no not of on one or please should show so tell than " +
-    "that the their them then there these they this to use used using was we were " +
+    "i in into is it its list me my no not of on one or please s should show so t " +
+    "tell than that the their them then there these they this to use used using was we were " +
     "what when where which who why will with would you your").split(" "),
 );
+
+/** More is no question, and would keep all others waiting. */
+const MAX_CHARS = 500;
+
+/** "in README.md", and what is meant as a path: "in ../secrets" */
+const FILE = /\bin ([^\s"“”?]+\.md\b|\.{1,2}\/[^\s"“”?]+)/i;
+
+/** "what is a lane", which "a lane is" answers best */
+const DEFINITION = /^\s*what(?:['’]s| is| are) /i;
 
 /** "difference between a and b", "compare a and b", "a vs b" */
 const COMPARISONS = [
@@ -29,9 +40,12 @@ const COMPARISONS = [
  * @throws {NoAnswer} If it has no word to search for.
  */
 export function parseQuestion(text: string): Question {
+  if (text.length > MAX_CHARS) {
+    throw new NoAnswer(`A question has at most ${MAX_CHARS} characters`, 400);
+  }
   const phrases = [...text.matchAll(/["“]([^"“”]+)["”]/g)].map((m) => m[1]!);
-  const file = /\bin ([\w./-]+\.md)\b/i.exec(text)?.[1];
-  const rest = file === undefined ? text : text.replace(`in ${file}`, " ");
+  const file = FILE.exec(text)?.[1];
+  const rest = text.replace(FILE, " ");
   const compared = COMPARISONS.map((form) => form.exec(rest)?.slice(1))
     .find((sides) => sides !== undefined);
   const sides = (compared ?? [rest]).map((side) =>
@@ -40,7 +54,12 @@ export function parseQuestion(text: string): Question {
   if (sides.some((side) => side.length === 0)) {
     throw new NoAnswer("The question has no word to search for", 400);
   }
-  return { sides, phrases, file };
+  const wanted = phrases.map((phrase) => words(phrase).join(" "));
+  if (wanted.length === 0 && DEFINITION.test(rest)) {
+    const subject = sides[0]!.join(" ");
+    wanted.push(`${subject} is`, `${subject} are`);
+  }
+  return { sides, phrases, wanted, file };
 }
 
 /** The words of a text, in lower case. */

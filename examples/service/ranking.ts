@@ -6,20 +6,23 @@ const K1 = 1.2;
 const B = 0.75;
 
 /**
- * Ranks passages by how well they match the terms, best first; those without a
- * match are left out.
+ * Ranks passages by how well they match the terms, best first, and before all
+ * others those that have wanted words in a row; those without a match are left out.
  *
  * @see {@link https://doi.org/10.1561/1500000019 | Robertson and Zaragoza, BM25 and Beyond}
  */
 export function rank(
   passages: readonly Passage[],
   terms: readonly string[],
+  wanted: readonly string[] = [],
 ): Passage[] {
   const documents = passages.map(({ heading, text }) => {
     const counts = new Map<string, number>();
     const all = words(`${heading} ${text}`);
     for (const word of all) counts.set(word, (counts.get(word) ?? 0) + 1);
-    return { counts, length: all.length };
+    const row = ` ${words(text).join(" ")} `;
+    const isWanted = wanted.some((each) => row.includes(` ${each} `));
+    return { counts, length: all.length, isWanted };
   });
   const averageLength = documents.reduce((sum, { length }) => sum + length, 0) /
     documents.length;
@@ -34,9 +37,12 @@ export function rank(
       return score + weights[i]! * count * (K1 + 1) / saturation;
     }, 0)
   );
-  return passages.map((passage, i) => ({ passage, score: scores[i]! }))
+  return passages
+    .map((passage, i) => ({ passage, score: scores[i]!, ...documents[i]! }))
     .filter(({ score }) => score > 0)
-    .sort((a, b) => b.score - a.score)
+    .sort((a, b) =>
+      Number(b.isWanted) - Number(a.isWanted) || b.score - a.score
+    )
     .map(({ passage }) => passage);
 }
 

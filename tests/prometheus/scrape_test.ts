@@ -27,6 +27,7 @@ const QUESTIONS: readonly {
       processing: "success",
       read: "success",
       rank: "success",
+      delivery: "success",
     },
   },
   {
@@ -39,6 +40,7 @@ const QUESTIONS: readonly {
       processing: "success",
       read: "success",
       rank: "success",
+      delivery: "success",
       validation: "failure",
       reflection: "failure",
     },
@@ -135,7 +137,7 @@ Deno.test({
     for (const { question, times } of QUESTIONS) {
       for (let i = 0; i < times; i++) {
         const url = `${service.url}/ask?q=${encodeURIComponent(question)}`;
-        await (await fetch(url)).body?.cancel();
+        await (await fetch(url)).text();
       }
     }
     const scraped = await (await fetch(`${service.url}/metrics`)).text();
