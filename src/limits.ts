@@ -78,11 +78,6 @@ export class Limits implements Follower {
     return this.#controller.signal;
   }
 
-  /** Whether the scope is ended, or will be as soon as it can. */
-  get isEnded(): boolean {
-    return this.#ended !== undefined;
-  }
-
   /**
    * Starts the deadline, and listens to the caller's signal and the pipeline around.
    *
@@ -114,8 +109,11 @@ export class Limits implements Follower {
   /** Ends all that is open below, innermost first, and then the scope itself. */
   end(cancellation: Cancellation): void {
     const tree = [...this.#tree()];
-    for (const each of tree) each.#end(cancellation, each !== this);
-    // Whoever listens to a signal finds all of them recorded.
+    for (const each of tree) each.#ended ??= cancellation;
+    const open = tree.filter((each) => each.#canBeEnded);
+    // Whoever learns of it finds all of them recorded.
+    for (const each of open) each.#scope.cancel(cancellation);
+    for (const each of open) each.#abandon!(cancellation, each !== this);
     for (const each of tree) each.abort(cancellation.error);
   }
 
@@ -139,11 +137,8 @@ export class Limits implements Follower {
     this.end(cancellationBy(signal));
   }
 
-  #end(cancellation: Cancellation, isOuter: boolean): void {
-    this.#ended ??= cancellation;
-    if (this.#abandon === undefined || this.#scope.settled) return;
-    this.#scope.cancel(cancellation);
-    this.#abandon(cancellation, isOuter);
+  get #canBeEnded(): boolean {
+    return this.#abandon !== undefined && !this.#scope.settled;
   }
 
   *#tree(): Generator<Limits> {

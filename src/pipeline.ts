@@ -180,8 +180,7 @@ export class PipelineRun extends Scope
 
   endStream(outcome: OutcomeLabel, isCancelled: boolean): void {
     this.#openStreams--;
-    const isEnding = this.isLimited && this.limits.isEnded;
-    if (this.#finishedAs === undefined || isEnding) return;
+    if (this.#finishedAs === undefined) return;
     // Its code is done: nobody else could make something of a failure.
     if (outcome !== "success") this.#finishedAs = outcome;
     this.#isGivenUp ||= isCancelled;

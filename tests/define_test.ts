@@ -85,6 +85,11 @@ Deno.test("definePipeline(): plain and typed stages have the declared options, a
         DOMException,
         "timed out after 2 ms",
       );
+      await assertRejects(
+        () => stage("quick", { classifyResult: () => "failure" }, never),
+        DOMException,
+        "timed out after 1 ms",
+      );
       stage("odd", () => {});
       stage("odd", { timeout: 60_000 }, () => {});
       stage("odd", { classifyResult: () => "success" }, () => {});
@@ -92,7 +97,7 @@ Deno.test("definePipeline(): plain and typed stages have the declared options, a
     });
     assertEquals(await samplesOf(metrics), {
       [pipelineTotal("declared", "success", "batch")]: 1,
-      [stageTotal("declared", "quick", "timeout", "batch")]: 3,
+      [stageTotal("declared", "quick", "timeout", "batch")]: 4,
       [stageTotal("declared", "odd", "failure", "batch")]: 2,
       [stageTotal("declared", "odd", "success", "batch")]: 1,
       [stageTotal("declared", "plain", "success", "batch")]: 1,

@@ -237,6 +237,9 @@ for (
     const { clock, metrics } = create(registry);
     metrics.stage("orphan", () => {});
     metrics.pipeline("p", () => clock.advance(1));
+    const signal = AbortSignal.abort();
+    await metrics.pipeline("p", { signal }, () => Promise.resolve())
+      .catch(() => {});
     const { promise, resolve } = Promise.withResolvers<void>();
     const running = metrics.pipeline("p", () => promise);
     clock.advance(2);

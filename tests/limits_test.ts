@@ -8,7 +8,12 @@ import {
   type StageScope,
 } from "../mod.ts";
 import { captureMetrics } from "../src/testing.ts";
-import { pipelineTotal, samplesOf, stageTotal } from "./samples.ts";
+import {
+  issuesTotal,
+  pipelineTotal,
+  samplesOf,
+  stageTotal,
+} from "./samples.ts";
 import {
   assert,
   assertEquals,
@@ -76,10 +81,15 @@ Deno.test("its own timeout passes: the caller gets a TimeoutError at that moment
 
 Deno.test("its own timeout passes: how the abandoned callback settles is ignored", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
+    let asked = false;
     const work = Promise.withResolvers<string>();
     const failing = Promise.withResolvers<string>();
     await pipeline("p", async () => {
-      await assertRejects(() => stage("a", { timeout: 1 }, () => work.promise));
+      const options = {
+        timeout: 1,
+        classifyResult: () => (asked = true, undefined),
+      };
+      await assertRejects(() => stage("a", options, () => work.promise));
       await assertRejects(() =>
         stage("b", { timeout: 1 }, ({ setOutcome }) => {
           return failing.promise.finally(() => setOutcome("success"));
@@ -89,6 +99,7 @@ Deno.test("its own timeout passes: how the abandoned callback settles is ignored
     work.resolve("too late");
     failing.reject(new Error("Handled"));
     await sleep(0);
+    assertEquals(asked, false);
     assertEquals(await samplesOf(metrics, TOTALS), {
       [pipelineTotal("p", "success")]: 1,
       [stageTotal("p", "a", "timeout")]: 1,
@@ -274,18 +285,24 @@ Deno.test("a pipeline's deadline passes: a stage that nobody waits for is no unh
 
 Deno.test("a pipeline's deadline passes: it reaches what a pipeline that returned left open below", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
+    let inner: PipelineScope | undefined;
     await assertRejects(() =>
       pipeline("outer", { timeout: 5 }, async () => {
-        pipeline("inner", () => {
+        pipeline("inner", (scope) => {
+          inner = scope;
           stage("left", never);
         });
         await never();
       })
     );
+    // Its own end came first, so what starts now is late still.
+    inner?.stage("late", () => {});
     assertEquals(await samplesOf(metrics, TOTALS), {
       [pipelineTotal("outer", "timeout")]: 1,
       [pipelineTotal("inner", "success")]: 1,
       [stageTotal("inner", "left", "timeout")]: 1,
+      [stageTotal("inner", "late", "success")]: 1,
+      [issuesTotal("late_stage")]: 1,
     });
   });
 });
@@ -446,6 +463,34 @@ Deno.test("a signal that many scopes follow has one listener, and none once they
     );
   });
   assertEquals([most, listeners], [1, 0]);
+});
+
+Deno.test("a signal that many scopes follow ends those that are open, the innermost first", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const caller = new AbortController();
+    const { signal } = caller;
+    const order: string[] = [];
+    const note = (name: string, promise: Promise<unknown>) =>
+      promise.catch(() => order.push(name));
+    await pipeline("p", async () => {
+      const all = note(
+        "outer",
+        stage("outer", { signal }, async () => {
+          await stage("done", { signal }, () => Promise.resolve());
+          await note("inner", stage("inner", { signal }, never));
+        }),
+      );
+      await sleep(1);
+      caller.abort(new Error("Gone"));
+      await all;
+    });
+    assertEquals(order, ["inner", "outer"]);
+    assertEquals(await samplesOf(metrics, /stage_total$/), {
+      [stageTotal("p", "outer", "failure")]: 1,
+      [stageTotal("p", "done", "success")]: 1,
+      [stageTotal("p", "inner", "failure")]: 1,
+    });
+  });
 });
 
 Deno.test("a pipeline throws while stages are open: its signal aborts with the error, and they are recorded as they end", async () => {

@@ -247,18 +247,32 @@ Deno.test("stageStream() passes values, return() and throw() on to the source", 
         next: () => Promise.resolve({ done: false, value: 1 }),
       }),
     };
-    const open = () =>
-      pipeline("p", () => stageStream("s", bare))[Symbol.asyncIterator]();
-    assertEquals(await open().return!("bye"), { done: true, value: "bye" });
+    const closable: AsyncIterable<number> = {
+      [Symbol.asyncIterator]: () => ({
+        next: () => Promise.resolve({ done: false, value: 1 }),
+        return() {
+          got.push("returned");
+          return Promise.resolve({ done: true, value: undefined });
+        },
+      }),
+    };
+    const open = (source: AsyncIterable<number>) =>
+      pipeline("p", () => stageStream("s", source))[Symbol.asyncIterator]();
+    assertEquals(await open(bare).return!("bye"), { done: true, value: "bye" });
     const error = new Error("Thrown in");
-    assertStrictEquals(await open().throw!(error).catch((e) => e), error);
+    assertStrictEquals(await open(bare).throw!(error).catch((e) => e), error);
+    assertStrictEquals(
+      await open(closable).throw!(error).catch((e) => e),
+      error,
+    );
+    assertEquals(got, ["a", "b", "returned"]);
     assertEquals(await samplesOf(metrics), {
       [pipelineTotal("p", "success")]: 2,
       [cancelledTotal(pipelineTotal("p", "success"))]: 1,
-      [pipelineTotal("p", "failure")]: 1,
+      [pipelineTotal("p", "failure")]: 2,
       [stageTotal("p", "s", "success")]: 2,
       [cancelledTotal(stageTotal("p", "s", "success"))]: 1,
-      [stageTotal("p", "s", "failure")]: 1,
+      [stageTotal("p", "s", "failure")]: 2,
     });
   });
 });
@@ -360,6 +374,55 @@ Deno.test("the callback returns while a stageStream is unfinished: the value goe
         1,
       'stage_duration_seconds_sum{lane="test",pipeline_name="p",stage_name="two",outcome="success"}':
         3,
+    });
+  });
+});
+
+Deno.test("a stream that is stopped after its end ends once", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const [one, two] = pipeline("p", () =>
+      [
+        stageStream("one", numbers(1)),
+        stageStream("two", numbers(1)),
+      ] as const);
+    const iterator = one[Symbol.asyncIterator]();
+    for (let i = 0; i < 3; i++) await iterator.next();
+    await iterator.return!();
+    assertEquals(await samplesOf(metrics), {
+      [stageTotal("p", "one", "success")]: 1,
+    });
+    await Array.fromAsync(two);
+    assertEquals(await samplesOf(metrics), {
+      [pipelineTotal("p", "success")]: 1,
+      [stageTotal("p", "one", "success")]: 1,
+      [stageTotal("p", "two", "success")]: 1,
+    });
+  });
+});
+
+Deno.test("a source that cleans up after its pipeline's deadline may start stages, with no issue", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    async function* source() {
+      try {
+        yield 1;
+        yield 2;
+      } finally {
+        await stage("clean up", () => Promise.resolve());
+        resolve();
+      }
+    }
+    const stream = pipeline(
+      "p",
+      { timeout: 5 },
+      () => Promise.resolve(stageStream("s", source())),
+    );
+    await (await stream)[Symbol.asyncIterator]().next();
+    await promise;
+    assertEquals(await samplesOf(metrics), {
+      [pipelineTotal("p", "timeout")]: 1,
+      [stageTotal("p", "s", "timeout")]: 1,
+      [stageTotal("p", "clean up", "success")]: 1,
     });
   });
 });
