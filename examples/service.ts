@@ -23,7 +23,7 @@ import {
   validate,
 } from "./service/answer.ts";
 import { greeting, help } from "./service/help.ts";
-import { findFiles } from "./service/markdown.ts";
+import { findFiles, readPassages } from "./service/markdown.ts";
 import { NoAnswer } from "./service/no_answer.ts";
 import { parseQuestion } from "./service/question.ts";
 
@@ -146,6 +146,8 @@ function json(value: unknown, status: number): Response {
 }
 
 const DEFAULT_PORT = 8000;
+const DEFAULT_FOLDER = fileURLToPath(import.meta.resolve("../"));
+const DEFAULT_QUESTION = "which permissions does the library need";
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
@@ -156,17 +158,23 @@ async function main(): Promise<void> {
       patience: { type: "string", default: "1" },
     },
   });
-  const [folder = fileURLToPath(import.meta.resolve("../"))] = positionals;
+  const [folder = DEFAULT_FOLDER] = positionals;
   const patience = Number(values.patience);
   if (!(patience > 0)) throw new Error("patience must be a positive number");
   const files = await findFiles(folder).catch(() => []);
   if (files.length === 0) throw new Error(`no Markdown file in ${folder}`);
+  // Of a folder that nobody knows, a heading is a question with an answer.
+  const question = folder === DEFAULT_FOLDER
+    ? DEFAULT_QUESTION
+    : (await readPassages(folder, files[0]!))[0]?.heading || DEFAULT_QUESTION;
   const serve = (port: number) =>
     Deno.serve({
       hostname: "127.0.0.1",
       port,
       onListen({ port }) {
-        console.log(greeting(`http://127.0.0.1:${port}`, files.length));
+        console.log(
+          greeting(`http://127.0.0.1:${port}`, files.length, question),
+        );
       },
     }, createHandler(folder, patience));
   if (values.port !== undefined) {

@@ -139,6 +139,24 @@ Deno.test("stage() that starts after its pipeline has ended is recorded with its
   });
 });
 
+Deno.test("stage() that starts after its pipeline has thrown is late as well", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    let late: Promise<void> | undefined;
+    await pipeline("p", () => {
+      late = promise.then(() => stage("late", () => Promise.resolve()));
+      return Promise.reject(new Error("No"));
+    }).catch(() => {});
+    resolve();
+    await late;
+    assertEquals(await samplesOf(metrics), {
+      [pipelineTotal("p", "failure")]: 1,
+      [stageTotal("p", "late", "success")]: 1,
+      [issuesTotal("late_stage")]: 1,
+    });
+  });
+});
+
 Deno.test("stage() that was open when its pipeline threw is recorded as it ends, with no issue", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const { promise, resolve } = Promise.withResolvers<void>();

@@ -9,12 +9,14 @@ Metrics: curl ${origin}/metrics
 }
 
 /** What the service says once it is listening. */
-export function greeting(url: string, files: number): string {
+export function greeting(url: string, files: number, question: string): string {
   const noun = files === 1 ? "file" : "files";
+  const query = encodeURIComponent(question).replaceAll("%20", "+")
+    .replaceAll("'", "%27");
   return `Answering from ${files} Markdown ${noun} on ${url}
 
 Ask it something, and see how it went about it:
-  curl '${url}/ask?q=which+permissions+does+the+library+need'
+  curl '${url}/ask?q=${query}'
   curl ${url}/metrics
 
 More to ask: curl ${url}`;
