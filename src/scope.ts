@@ -140,7 +140,6 @@ export abstract class Scope implements LimitedScope {
   }
 
   /** Its code threw. */
-
   fail(error: unknown): void {
     this.settle(this.#readError(error) ?? classifyError(error));
   }
