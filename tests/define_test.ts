@@ -182,6 +182,11 @@ Deno.test("definePipeline() throws for a senseless declaration, run() for a miss
     'Cannot declare the stage "a": options must be an object, got number',
   );
   assertThrows(
+    define("p", { stages: { a: undefined } }),
+    TypeError,
+    'Cannot declare the stage "a": options must be an object, got undefined',
+  );
+  assertThrows(
     define("p", { timeout: NaN, stages: {} }),
     RangeError,
     "Cannot declare a pipeline: timeout must not be NaN",

@@ -4,6 +4,9 @@
  * @module
  */
 
+/** How long a script may take; it is there to end, not to measure. */
+const PATIENCE_MS = 60_000;
+
 /** Runs `tests/fixtures/NAME.ts` and gives all that it prints. */
 export async function runFixture(
   name: string,
@@ -12,11 +15,17 @@ export async function runFixture(
 ): Promise<string> {
   const script = new URL(`fixtures/${name}.ts`, import.meta.url);
   const { LUKHAS_LANE: _, ...inherited } = Deno.env.toObject();
-  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+  const child = new Deno.Command(Deno.execPath(), {
     args: ["run", ...permissions, script.href],
     clearEnv: true,
     env: { ...inherited, NO_COLOR: "1", ...environment },
-  }).output();
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const timer = setTimeout(() => child.kill("SIGKILL"), PATIENCE_MS);
+  const { stdout, stderr, signal } = await child.output();
+  clearTimeout(timer);
   const decoder = new TextDecoder();
-  return decoder.decode(stderr) + decoder.decode(stdout);
+  const printed = decoder.decode(stderr) + decoder.decode(stdout);
+  return signal === null ? printed : `${printed}(ended by ${signal})`;
 }
