@@ -300,24 +300,3 @@ Deno.test("metricsHandler() of the imported functions serves the instance that c
     );
   });
 });
-
-Deno.test("metricsHandler() serves over HTTP, from Deno.serve", async () => {
-  const { metricsHandler, pipeline } = createStageMetrics({
-    registry: new Registry(),
-    lane: "test",
-  });
-  const handler = metricsHandler({
-    next: (request, info: Deno.ServeHandlerInfo) =>
-      pipeline("p", () => new Response(`${request.method} ${info.remoteAddr}`)),
-  });
-  await using server = Deno.serve({ port: 0, onListen() {} }, handler);
-  const url = `http://localhost:${(server.addr as Deno.NetAddr).port}`;
-  await (await fetch(url)).text();
-  // Deno's fetch asks for gzip, and unpacks it.
-  const response = await fetch(`${url}/metrics`);
-  assertStringIncludes(
-    await response.text(),
-    'pipeline_total{lane="test",pipeline_name="p",status="success"} 1',
-  );
-  assertEquals((await fetch(url, { method: "HEAD" })).status, 200);
-});

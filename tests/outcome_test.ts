@@ -35,10 +35,6 @@ Deno.test("classifyError() reads names that end in TimeoutError as timeouts", ()
   assertEquals(classifyError({ name: "TimeoutErrorHandler" }), "failure");
 });
 
-Deno.test("classifyError() reads Deno.errors.TimedOut as a timeout", () => {
-  assertEquals(classifyError(new Deno.errors.TimedOut("Too late")), "timeout");
-});
-
 Deno.test("classifyError() reads the well-known codes as timeouts", () => {
   for (
     const code of [
