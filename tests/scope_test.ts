@@ -1,5 +1,6 @@
 import { type Outcome, pipeline, stage } from "../mod.ts";
 import { captureMetrics, manualClock } from "../src/testing.ts";
+import { runFixture } from "./process.ts";
 import {
   issuesTotal,
   pipelineTotal,
@@ -321,18 +322,10 @@ Deno.test("A value whose `then` cannot be read, or is no function, comes out as 
 });
 
 Deno.test("An unhandled rejection stays one", async () => {
-  const { promise, resolve } = Promise.withResolvers<unknown>();
-  const onRejection = (event: PromiseRejectionEvent) => {
-    event.preventDefault();
-    resolve(event.reason);
-  };
-  addEventListener("unhandledrejection", onRejection);
-  const error = new Error("Nobody cares");
-  captureMetrics(OPTIONS, () => {
-    pipeline("p", () => Promise.reject(error));
-  });
-  assertStrictEquals(await promise, error);
-  removeEventListener("unhandledrejection", onRejection);
+  assertEquals(
+    await runFixture("unhandled", []),
+    "unhandled: Error: Nobody cares, itself: true\n",
+  );
 });
 
 Deno.test("A duration is what the clock says between start and end, in seconds", async () => {
