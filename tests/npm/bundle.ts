@@ -1,0 +1,96 @@
+/**
+ * Makes the ordinary tests ones of the npm package.
+ *
+ * @module
+ */
+import config from "../../deno.json" with { type: "json" };
+import { build, type BuildOptions, type Plugin, stop } from "esbuild";
+
+const TESTS = new URL("../", import.meta.url);
+
+/** The test files that stay with Deno, and why. All others are run everywhere. */
+const DENO_ONLY: Readonly<Record<string, string>> = {
+  "buckets_test.ts": "tests functions that are not exported",
+  "deno_test.ts": "tests what only Deno has",
+  "examples_test.ts": "runs the examples by Deno",
+  "negotiate_test.ts": "tests functions that are not exported",
+  "service_test.ts": "runs the demo's service, which is one of Deno",
+  "types_test.ts": "is compiled, and has no test; consumer.ts is its like",
+};
+
+/** The modules that the package exports, by their paths. */
+const EXPORTS = new Map(
+  Object.entries(config.exports).map(([subpath, path]) => [
+    new URL(`../${path}`, TESTS).pathname,
+    config.name + subpath.slice(1),
+  ]),
+);
+
+/** Local modules that are another one outside of Deno. */
+const STAND_INS = new Map([
+  ["@std/assert", new URL("assert.ts", TESTS).pathname],
+  ["./process.ts", new URL("npm/process.ts", TESTS).pathname],
+]);
+
+const plugin: Plugin = {
+  name: "npm package",
+  setup({ onResolve }) {
+    onResolve({ filter: /./ }, ({ path, resolveDir, kind }) => {
+      if (kind === "entry-point") return;
+      const standIn = STAND_INS.get(path);
+      if (standIn !== undefined) return { path: standIn };
+      if (!path.startsWith(".")) return { path, external: true };
+      const file = new URL(path, `file://${resolveDir}/`);
+      const exported = EXPORTS.get(file.pathname);
+      if (exported !== undefined) return { path: exported, external: true };
+      if (file.href.startsWith(TESTS.href)) return;
+      const text = `${path} is not exported: list the test under DENO_ONLY`;
+      return { errors: [{ text }] };
+    });
+  },
+};
+
+/**
+ * Bundles the tests, and the fixtures that they run, to import the package.
+ *
+ * @param folder Where the package is installed.
+ * @returns The paths of the test files.
+ */
+export async function bundleTests(folder: string): Promise<string[]> {
+  const tests = [...Deno.readDirSync(TESTS)].map(({ name }) => name)
+    .filter((name) => name.endsWith("_test.ts")).sort();
+  for (const name of Object.keys(DENO_ONLY)) {
+    if (!tests.includes(name)) throw new Error(`There is no ${name} any more`);
+  }
+  const shared = tests.filter((name) => !(name in DENO_ONLY));
+  const fixtures = [...Deno.readDirSync(new URL("fixtures", TESTS))]
+    .map(({ name }) => `fixtures/${name}`);
+  const outdir = `${folder}/tests`;
+  await Deno.remove(outdir, { recursive: true }).catch(() => {});
+  const options: BuildOptions = {
+    absWorkingDir: TESTS.pathname,
+    outdir,
+    outbase: TESTS.pathname,
+    bundle: true,
+    format: "esm",
+    // It has neither decorators nor `using`.
+    target: "node20",
+    plugins: [plugin],
+    logLevel: "error",
+  };
+  await Promise.all([
+    build({
+      ...options,
+      entryPoints: shared,
+      define: {
+        "Deno.test": "denoTest",
+        "Promise.withResolvers": "withResolvers",
+        "Array.fromAsync": "fromAsync",
+      },
+      inject: ["npm/shim.ts"],
+    }),
+    build({ ...options, entryPoints: fixtures }),
+  ]);
+  await stop();
+  return shared.map((name) => `${outdir}/${name.replace(/ts$/, "js")}`);
+}

@@ -1,0 +1,40 @@
+/**
+ * Stands in for `../process.ts` in other runtimes, which have no permissions.
+ *
+ * @module
+ */
+import { execFile } from "node:child_process";
+import { env, execPath } from "node:process";
+import { fileURLToPath } from "node:url";
+
+/** How long scripts may take; it is there to end, not to measure. */
+const PATIENCE_MS = 60_000;
+
+/** Runs `fixtures/NAME.js` and gives all that it prints. */
+export function runFixture(
+  name: string,
+  permissions: string[],
+  environment: Record<string, string> = {},
+): Promise<string> {
+  const script = new URL(`fixtures/${name}.js`, import.meta.url);
+  const flags = permissions.includes("--v8-flags=--expose-gc")
+    ? ["--expose-gc"]
+    : [];
+  const { LUKHAS_LANE: _, NODE_TEST_CONTEXT: __, ...inherited } = env;
+  return new Promise((resolve) => {
+    execFile(
+      execPath,
+      [...flags, fileURLToPath(script)],
+      {
+        env: { ...inherited, NO_COLOR: "1", ...environment },
+        timeout: PATIENCE_MS,
+        killSignal: "SIGKILL",
+      },
+      (error, stdout, stderr) => {
+        const printed = stderr + stdout;
+        const signal = error?.signal;
+        resolve(signal ? `${printed}(ended by ${signal})` : printed);
+      },
+    );
+  });
+}

@@ -1,0 +1,67 @@
+/**
+ * The runtimes other than Deno that the npm package is for.
+ *
+ * @module
+ */
+import { installOnce, NoNetwork } from "./install.ts";
+import { arch, platform } from "node:process";
+
+/** A runtime that is installed. */
+export interface Runtime {
+  /** Such as "Node 22.23.3". */
+  readonly name: string;
+  /** The path of its binary. */
+  readonly binary: string;
+  /** The command that runs test files, whose paths follow. */
+  readonly testArgs: readonly string[];
+  /** Where it says how many tests there were: passed, failed, skipped. */
+  readonly counts: readonly [RegExp, RegExp, RegExp];
+}
+
+/** The oldest that the library promises to run on, and all that followed it. */
+export const NODE_MAJORS = [20, 22, 24, 26];
+
+const BUN_VERSION = "1.4";
+
+/** Fetches Node, the latest of a major version. */
+export async function installNode(major: number): Promise<Runtime> {
+  // The package `node` would fetch this one by a script.
+  const system = platform === "win32" ? "win" : platform;
+  const name = `node-${system}-${arch}`;
+  const folder = await installOnce(`node-${major}`, [`${name}@${major}`]);
+  const binary = `${folder}/node_modules/${name}/bin/node`;
+  return {
+    name: `Node ${await versionOf(binary)}`,
+    binary,
+    testArgs: ["--test", "--test-reporter=tap"],
+    counts: [/^# pass (\d+)$/m, /^# fail (\d+)$/m, /^# skipped (\d+)$/m],
+  };
+}
+
+/** Fetches Bun. */
+export async function installBun(): Promise<Runtime> {
+  const folder = await installOnce("bun", [`bun@${BUN_VERSION}`]);
+  // The package `bun` would copy one of these by a script.
+  const builds = `${folder}/node_modules/@oven`;
+  for await (const { name } of Deno.readDir(builds)) {
+    const binary = `${builds}/${name}/bin/bun`;
+    try {
+      return {
+        name: `Bun ${await versionOf(binary)}`,
+        binary,
+        // Its own limit of 5 seconds is for tests that are about nothing else.
+        testArgs: ["test", "--timeout", "120000"],
+        counts: [/^ *(\d+) pass$/m, /^ *(\d+) fail$/m, /^ *(\d+) skip$/m],
+      };
+    } catch {
+      // One for other processors, or for another C library.
+    }
+  }
+  throw new NoNetwork("no build of Bun runs here");
+}
+
+async function versionOf(binary: string): Promise<string> {
+  const { stdout } = await new Deno.Command(binary, { args: ["--version"] })
+    .output();
+  return new TextDecoder().decode(stdout).trim().replace(/^v/, "");
+}
