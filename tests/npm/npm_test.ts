@@ -8,7 +8,7 @@ import {
   NODE_MAJORS,
   type Runtime,
 } from "./runtimes.ts";
-import { countTests, runSuite } from "./suite.ts";
+import { countTests, run, runSuite } from "./suite.ts";
 import { assert, assertEquals } from "@std/assert";
 
 /** Gives what was fetched; says what is skipped, and why, where that failed. */
@@ -57,6 +57,17 @@ for (const [name, install] of Object.entries(RUNTIMES)) {
       assert(isOk, output);
       // None was lost on the way, as those of a file that does not load would be.
       assertEquals([passed + skipped, failed], [registered, 0], output);
+    },
+  });
+
+  Deno.test({
+    name: `require() gives a user of CommonJS the npm package in ${name}`,
+    ignore,
+    async fn() {
+      if (!folder || !runtime) return;
+      const script = `${folder}/require.cjs`;
+      await Deno.copyFile(new URL("require.cjs", import.meta.url), script);
+      assertEquals(await run(runtime, script), "worked\n1\nworked\n1\n");
     },
   });
 }

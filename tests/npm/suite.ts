@@ -33,6 +33,17 @@ export async function runSuite(
   return { isOk: success, passed, failed, skipped, output };
 }
 
+/** Runs a script, and gives what it prints on stdout; it must not fail. */
+export async function run(runtime: Runtime, script: string): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(runtime.binary, {
+    args: [script],
+    env: { NO_COLOR: "1" },
+  }).output();
+  const decoder = new TextDecoder();
+  if (!success) throw new Error(decoder.decode(stderr));
+  return decoder.decode(stdout);
+}
+
 /** How many tests there are in files, by loading them without a runtime's help. */
 export async function countTests(files: readonly string[]): Promise<number> {
   const registeredTests: string[] = [];

@@ -1,0 +1,24 @@
+/** What a user of CommonJS writes. */
+const { createStageMetrics, pipeline, stage } = require(
+  "@lukhas/stage-metrics",
+);
+const { captureMetrics, sampleValue } = require(
+  "@lukhas/stage-metrics/testing",
+);
+const { Registry } = require("prom-client");
+
+async function main() {
+  const labels = { lane: "batch", pipeline_name: "p", status: "success" };
+  const name = "lukhas_orchestration_pipeline_total";
+  const own = createStageMetrics({ registry: new Registry(), lane: "batch" });
+  const work = () => stage("s", () => Promise.resolve("worked"));
+
+  console.log(await own.pipeline("p", work));
+  console.log(await sampleValue(own.registry, name, labels));
+  await captureMetrics({ lane: "batch" }, async ({ registry }) => {
+    console.log(await pipeline("p", work));
+    console.log(await sampleValue(registry, name, labels));
+  });
+}
+
+main();
