@@ -59,7 +59,11 @@ export {
   type Methods,
   type StageMetrics,
 } from "./src/metrics.ts";
-export type { OpenMethods, PipelineHandle } from "./src/open.ts";
+export type {
+  DisposableIfKnown,
+  OpenMethods,
+  PipelineHandle,
+} from "./src/open.ts";
 export {
   classifyError,
   type ErrorClassifier,

@@ -12,6 +12,15 @@ import type { StageMethods } from "./stage.ts";
 import type { StreamMethods } from "./stream.ts";
 
 /**
+ * `Disposable`, where the compiler knows it. Without the lib `esnext.disposable`, as
+ * for the target es2022, naming it would be an error in the user's own build.
+ */
+export type DisposableIfKnown = SymbolConstructor extends {
+  readonly dispose: infer K extends symbol;
+} ? { [P in K]: () => void }
+  : object;
+
+/**
  * A pipeline that is open until it is closed, for flows that no callback can
  * enclose. Its methods work destructured.
  *
@@ -21,7 +30,7 @@ import type { StreamMethods } from "./stream.ts";
  * @typeParam N The names of its stages, where it declares them.
  */
 export interface PipelineHandle<N extends string = string>
-  extends StageMethods<N>, StreamMethods<N>, Disposable {
+  extends StageMethods<N>, StreamMethods<N>, DisposableIfKnown {
   /** The label `pipeline_name`. */
   readonly name: string;
   /** The label `lane`. */

@@ -217,6 +217,7 @@ function _types(): void {
   handle.stageStream("descision", null);
   needsHandle(handle);
   needsHandle(openPipeline("p", { timeout: undefined }));
+  openPipeline("p") satisfies Disposable;
   function needsScope(_: PipelineScope): void {}
   function needsHandle(_: PipelineHandle): void {}
   // @ts-expect-error: the options of a stage
