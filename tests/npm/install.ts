@@ -5,14 +5,14 @@
  */
 
 /** A folder that git ignores, and that may be deleted at any time. */
-const CACHE = new URL("../../.cache/npm", import.meta.url).pathname;
+export const CACHE = new URL("../../.cache/npm", import.meta.url).pathname;
 
 /** How long npm may take; it is there to end, not to measure. */
 const PATIENCE_MS = 300_000;
 
-/** Says that something could not be fetched; no fault of the package. */
-export class NoNetwork extends Error {
-  override name = "NoNetwork";
+/** Says that something could not be fetched, which is no fault of the package. */
+export class Unavailable extends Error {
+  override name = "Unavailable";
 }
 
 /** Makes an empty npm project in the cache, and gives its path. */
@@ -26,12 +26,20 @@ export async function createProject(name: string): Promise<string> {
   return folder;
 }
 
-/** Installs packages into a project of the cache. */
+/** Of npm's error codes those that tell of the network. */
+const NETWORK =
+  /\b(EAI_AGAIN|ENOTFOUND|ENOTCACHED|ECONN\w+|E\w*TIMEDOUT|ENETUNREACH|E5\d\d)\b/;
+
+/**
+ * Installs packages into a project of the cache.
+ *
+ * @throws {Unavailable} If there is no network, or no npm.
+ */
 export async function install(
   folder: string,
   packages: readonly string[],
 ): Promise<void> {
-  const { code, signal, stderr } = await new Deno.Command("npm", {
+  const npm = new Deno.Command("npm", {
     args: [
       "install",
       // Nothing here needs a script of a package's to run.
@@ -47,13 +55,27 @@ export async function install(
     stdout: "null",
     stderr: "piped",
     signal: AbortSignal.timeout(PATIENCE_MS),
-  }).output();
+  });
+  let output;
+  try {
+    output = await npm.output();
+  } catch (error) {
+    throw new Unavailable(`npm does not run (${error})`);
+  }
+  const { code, signal, stderr } = output;
   if (code === 0) return;
   const text = new TextDecoder().decode(stderr).trim();
-  throw new NoNetwork(`npm install fails (${signal ?? code}): ${text}`);
+  const message = `npm install fails (${signal ?? code}): ${text}`;
+  if (signal !== null || NETWORK.test(text)) throw new Unavailable(message);
+  throw new Error(message);
 }
 
-/** Installs packages into a project of their own, once; gives its path. */
+/**
+ * Installs packages of others into a project of their own, once.
+ *
+ * @returns The path of the project.
+ * @throws {Unavailable} If that fails, for whatever reason.
+ */
 export async function installOnce(
   name: string,
   packages: readonly string[],
@@ -63,7 +85,9 @@ export async function installOnce(
   const installed = await Deno.readTextFile(marker).catch(() => "");
   if (installed === wanted) return `${CACHE}/${name}`;
   const folder = await createProject(name);
-  await install(folder, packages);
+  await install(folder, packages).catch((error) => {
+    throw new Unavailable(error.message);
+  });
   await Deno.writeTextFile(marker, wanted);
   return folder;
 }

@@ -1,14 +1,14 @@
 /** The npm package, as its users get it. */
-import { bundleTests } from "./bundle.ts";
-import { NoNetwork } from "./install.ts";
-import { installPackage, pack } from "./package.ts";
+import { installCompiler, SETUPS } from "./compile.ts";
+import { Unavailable } from "./install.ts";
+import { pack, unpack } from "./package.ts";
 import {
   installBun,
   installNode,
   NODE_MAJORS,
   type Runtime,
 } from "./runtimes.ts";
-import { countTests, run, runSuite } from "./suite.ts";
+import { installSuite, run, runSuite } from "./suite.ts";
 import { assert, assertEquals } from "@std/assert";
 
 /** Gives what was fetched; says what is skipped, and why, where that failed. */
@@ -19,15 +19,46 @@ async function fetched<T>(
   try {
     return await fetching;
   } catch (error) {
-    if (!(error instanceof NoNetwork)) throw error;
+    if (!(error instanceof Unavailable)) throw error;
     console.warn(`Skipped: ${tests}, as ${error.message}`);
   }
 }
 
 const tarball = await pack();
-const folder = await fetched("the npm package", installPackage(tarball));
-const files = folder === undefined ? [] : await bundleTests(folder);
-const registered = await countTests(files);
+const contents = await unpack(tarball);
+
+Deno.test("The npm package is JavaScript, types and what to read, and nothing else", () => {
+  assertEquals(
+    [...contents.keys()].filter((path) =>
+      !/^(mod|src\/\w+)\.(js|d\.ts)$/.test(path)
+    ).sort(),
+    ["CHANGELOG.md", "LICENSE", "README.md", "package.json"],
+  );
+});
+
+Deno.test("The npm package has every file that one of its files imports", () => {
+  const imports = /^(?:import|export) .* from "(.*)"|^} from "(.*)"/gm;
+  const missing = [...contents].flatMap(([path, text]) =>
+    [...text.matchAll(imports)].map(([, one, other]) => one ?? other!)
+      .filter((name) => name.startsWith("."))
+      .map((name) => new URL(name, `file:///${path}`).pathname.slice(1))
+      .map((file) =>
+        path.endsWith(".d.ts") ? file.replace(/js$/, "d.ts") : file
+      )
+      .filter((file) => !contents.has(file))
+      .map((file) => `${path} imports ${file}`)
+  );
+  assertEquals(missing, []);
+});
+
+Deno.test("The npm package's types want no other package's, whose own may want more", () => {
+  const wanting = [...contents].filter(([path, text]) =>
+    path.endsWith(".d.ts") && /^(import|export) .* from "[^.]/m.test(text)
+  );
+  assertEquals(wanting.map(([path]) => path), []);
+});
+
+const suite = await fetched("the npm package", installSuite(tarball));
 
 const RUNTIMES: Record<string, () => Promise<Runtime>> = {
   ...Object.fromEntries(
@@ -37,26 +68,22 @@ const RUNTIMES: Record<string, () => Promise<Runtime>> = {
 };
 
 for (const [name, install] of Object.entries(RUNTIMES)) {
-  const runtime = folder && await fetched(`the tests on ${name}`, install());
-  const ignore = !folder || !runtime;
+  const runtime = await fetched(`the npm package in ${name}`, install());
+  const ignore = !suite || !runtime;
 
   Deno.test({
     name: `The tests pass on the npm package in ${name}`,
     ignore,
     async fn() {
-      if (!folder || !runtime) return;
-      const { isOk, passed, failed, skipped, output } = await runSuite(
-        runtime,
-        folder,
-        files,
-      );
+      const result = await runSuite(runtime!, suite!);
+      const { isOk, passed, failed, skipped, output } = result;
       for (const [line] of output.matchAll(/Skipped on .*/g)) {
         console.warn(line);
       }
-      console.log(`${runtime.name}: ${passed} passed`);
+      console.log(`${runtime!.name}: ${passed} passed`);
       assert(isOk, output);
       // None was lost on the way, as those of a file that does not load would be.
-      assertEquals([passed + skipped, failed], [registered, 0], output);
+      assertEquals([passed + skipped, failed], [suite!.count, 0], output);
     },
   });
 
@@ -64,10 +91,24 @@ for (const [name, install] of Object.entries(RUNTIMES)) {
     name: `require() gives a user of CommonJS the npm package in ${name}`,
     ignore,
     async fn() {
-      if (!folder || !runtime) return;
-      const script = `${folder}/require.cjs`;
+      const script = `${suite!.folder}/require.cjs`;
       await Deno.copyFile(new URL("require.cjs", import.meta.url), script);
-      assertEquals(await run(runtime, script), "worked\n1\nworked\n1\n");
+      assertEquals(await run(runtime!, script), "worked\n1\nworked\n1\n");
     },
   });
 }
+
+const compiler = await fetched(
+  "TypeScript on the npm package",
+  installCompiler(tarball),
+);
+
+Deno.test({
+  name: "TypeScript takes the npm package, whatever it is set up for",
+  ignore: !compiler,
+  async fn() {
+    for (const setup of SETUPS) {
+      assertEquals(await compiler!.compile(setup), "", Deno.inspect(setup));
+    }
+  },
+});

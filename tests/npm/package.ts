@@ -3,18 +3,15 @@
  *
  * @module
  */
-import config from "../../deno.json" with { type: "json" };
-import { install, installOnce } from "./install.ts";
+import { CACHE, install } from "./install.ts";
+import { readdir } from "node:fs/promises";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 
-/** What the tests import beside the package; prom-client comes with it. */
-const COMPANIONS = ["@prometheus-io/client", "undici"] as const;
-
 /** Makes the tarball, and gives its path. */
 export async function pack(): Promise<string> {
-  const folder = await Deno.makeTempDir();
-  const tarball = `${folder}/package.tgz`;
+  const tarball = `${CACHE}/package.tgz`;
+  await Deno.mkdir(CACHE, { recursive: true });
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     // The sources are not in it, which the maps would lead to.
     args: ["pack", "--allow-dirty", "--no-source-maps", "--output", tarball],
@@ -26,23 +23,28 @@ export async function pack(): Promise<string> {
   throw new Error(decoder.decode(stdout) + decoder.decode(stderr));
 }
 
-/** Installs the tarball into a project that has nothing else of ours. */
-export async function installPackage(tarball: string): Promise<string> {
-  const companions = COMPANIONS.map((name) =>
-    config.imports[name].replace(/^npm:/, "")
-  );
-  const folder = await installOnce("project", companions);
-  // So that neither a file nor a dependency of an earlier one passes for new.
+/** Installs the tarball into a project of the cache. */
+export async function installPackage(
+  folder: string,
+  tarball: string,
+): Promise<void> {
+  // So that no file of an earlier one passes for new.
   await Deno.remove(`${folder}/node_modules/@lukhas`, { recursive: true })
     .catch(() => {});
   await install(folder, [tarball]);
-  return folder;
 }
 
-/** The paths of the files in a tarball, sorted. */
-export async function listFiles(tarball: string): Promise<string[]> {
-  const { stdout } = await new Deno.Command("tar", { args: ["-tzf", tarball] })
+/** The files in a tarball: their texts, by their paths in the package. */
+export async function unpack(tarball: string): Promise<Map<string, string>> {
+  const into = await Deno.makeTempDir();
+  await new Deno.Command("tar", { args: ["-xzf", tarball, "-C", into] })
     .output();
-  return new TextDecoder().decode(stdout).trim().split("\n")
-    .map((path) => path.replace(/^package\//, "")).sort();
+  const root = `${into}/package`;
+  const texts = new Map<string, string>();
+  for (const path of await readdir(root, { recursive: true })) {
+    const { isFile } = await Deno.stat(`${root}/${path}`);
+    if (isFile) texts.set(path, await Deno.readTextFile(`${root}/${path}`));
+  }
+  await Deno.remove(into, { recursive: true });
+  return texts;
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { installOnce, NoNetwork } from "./install.ts";
+import { installOnce, Unavailable } from "./install.ts";
 import { arch, platform } from "node:process";
 
 /** A runtime that is installed. */
@@ -57,7 +57,7 @@ export async function installBun(): Promise<Runtime> {
       // One for other processors, or for another C library.
     }
   }
-  throw new NoNetwork("no build of Bun runs here");
+  throw new Unavailable("no build of Bun runs here");
 }
 
 async function versionOf(binary: string): Promise<string> {

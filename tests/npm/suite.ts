@@ -3,7 +3,24 @@
  *
  * @module
  */
+import config from "../../deno.json" with { type: "json" };
+import { bundleTests } from "./bundle.ts";
+import { installOnce } from "./install.ts";
+import { installPackage } from "./package.ts";
 import type { Runtime } from "./runtimes.ts";
+
+/** What the tests import beside the package; prom-client comes with it. */
+const COMPANIONS = ["@prometheus-io/client", "undici"] as const;
+
+/** The ordinary tests, as ones of the npm package. */
+export interface Suite {
+  /** The project that the package is installed in. */
+  readonly folder: string;
+  /** The paths of the test files. */
+  readonly files: readonly string[];
+  /** How many tests there are in them. */
+  readonly count: number;
+}
 
 /** How many tests there were, and what was printed. */
 export interface Result {
@@ -14,11 +31,21 @@ export interface Result {
   readonly output: string;
 }
 
-/** Runs test files in the folder of their project. */
+/** Installs the package, and the tests beside it. */
+export async function installSuite(tarball: string): Promise<Suite> {
+  const companions = COMPANIONS.map((name) =>
+    config.imports[name].replace(/^npm:/, "")
+  );
+  const folder = await installOnce("project", companions);
+  await installPackage(folder, tarball);
+  const files = await bundleTests(folder);
+  return { folder, files, count: await countTests(files) };
+}
+
+/** Runs the tests. */
 export async function runSuite(
   runtime: Runtime,
-  folder: string,
-  files: readonly string[],
+  { folder, files }: Suite,
 ): Promise<Result> {
   const { success, stdout, stderr } = await new Deno.Command(runtime.binary, {
     args: [...runtime.testArgs, ...files],
@@ -45,7 +72,7 @@ export async function run(runtime: Runtime, script: string): Promise<string> {
 }
 
 /** How many tests there are in files, by loading them without a runtime's help. */
-export async function countTests(files: readonly string[]): Promise<number> {
+async function countTests(files: readonly string[]): Promise<number> {
   const registeredTests: string[] = [];
   Object.assign(globalThis, { registeredTests });
   for (const file of files) await import(`file://${file}`);

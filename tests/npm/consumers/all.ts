@@ -1,0 +1,107 @@
+/** All that the package exports, in use by TypeScript as it comes. */
+import {
+  classifyError,
+  configure,
+  createStageMetrics,
+  currentPipeline,
+  definePipeline,
+  type Issue,
+  type IssueReport,
+  metricsHandler,
+  type MetricsRegistry,
+  openPipeline,
+  type Outcome,
+  pipeline,
+  PIPELINE_BUCKETS,
+  type PipelineHandle,
+  type PipelineOptions,
+  type PipelineScope,
+  recordPipelineMetrics,
+  recordStageMetrics,
+  stage,
+  STAGE_BUCKETS,
+  type StageMetrics,
+  type StageMetricsOptions,
+  type StageOptions,
+  type StageScope,
+  stageStream,
+} from "@lukhas/stage-metrics";
+import {
+  captureMetrics,
+  manualClock,
+  sampleValue,
+} from "@lukhas/stage-metrics/testing";
+import { Counter, Registry } from "prom-client";
+
+// What is annotated must be what it says; a type that was lost would be `any`.
+const sync: number = pipeline("p", (scope: PipelineScope) => scope.lane.length);
+const async: Promise<number> = stage("s", () => Promise.resolve(sync));
+// @ts-expect-error: a promise is no number
+const lost: number = stage("s", () => Promise.resolve(sync));
+
+const pipelineOptions: PipelineOptions = { lane: "batch", timeout: 250 };
+const stageOptions: StageOptions = {
+  classifyError: (error: unknown): Outcome => classifyError(error),
+};
+const wrapped = pipeline("p", pipelineOptions)((a: string, b = 1) => a + b);
+const answer: string = wrapped("a", 2);
+// @ts-expect-error: it wants a string
+wrapped(1);
+
+const declared = definePipeline("p", { stages: { intent: {}, decide: {} } });
+const ran: Promise<string> = declared.run(async (scope) => {
+  // @ts-expect-error: misspelt
+  scope.stage("intnet", () => {});
+  return await scope.stage("intent", () => Promise.resolve(answer));
+});
+// @ts-expect-error: misspelt
+declared.stage("decied", () => {});
+
+class Service {
+  @stage("s", stageOptions)
+  find<T>(value: T): Promise<T> {
+    return Promise.resolve(value);
+  }
+}
+const found: Promise<string> = new Service().find(answer);
+
+const handle: PipelineHandle = openPipeline("p");
+handle.run(() => stage("s", ({ signal }: StageScope) => signal.aborted));
+handle.fail(new Error("No"));
+handle.close("success");
+
+async function* generate() {
+  yield await ran;
+}
+const iterable: AsyncIterable<string> = stageStream("s", generate());
+const response = new Response(stageStream("s", new Response("x").body));
+// @ts-expect-error: no stream
+stageStream("s", [1]);
+
+recordPipelineMetrics({ pipelineName: "p", durationSec: 1, status: "error" });
+recordStageMetrics({ stageName: "s", durationSec: 1, outcome: "timeout" });
+const lane: string | undefined = currentPipeline()?.lane;
+
+const registry = new Registry();
+new Counter({ name: "c", help: "Help", registers: [registry] }).inc();
+const options: StageMetricsOptions = {
+  registry,
+  prefix: "billing_",
+  pipelineBuckets: [...PIPELINE_BUCKETS],
+  stageBuckets: [...STAGE_BUCKETS],
+  onIssue: (report: IssueReport) => console.log(report.issue satisfies Issue),
+  clock: manualClock(),
+};
+configure({ lane: "batch" });
+const metrics: StageMetrics = createStageMetrics(options);
+const given: MetricsRegistry = metrics.registry;
+
+const handler: (request: Request) => Promise<Response> = metricsHandler({
+  registry: [registry, given],
+});
+
+const value: Promise<number | undefined> = captureMetrics(
+  ({ registry }) => sampleValue(registry, "c", { lane: "batch" }),
+);
+
+export { async, found, handler, iterable, lane, lost, response, value };

@@ -1,0 +1,7 @@
+/** What wants a compiler that knows `Disposable`. */
+import { definePipeline, openPipeline } from "@lukhas/stage-metrics";
+
+using handle = openPipeline("p");
+using declared = definePipeline("p", { stages: { s: {} } }).open();
+handle.close();
+declared.stage("s", () => {});
