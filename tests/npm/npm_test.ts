@@ -36,26 +36,31 @@ Deno.test("The npm package is JavaScript, types and what to read, and nothing el
   );
 });
 
-Deno.test("The npm package has every file that one of its files imports", () => {
-  const imports = /^(?:import|export) .* from "(.*)"|^} from "(.*)"/gm;
-  const missing = [...contents].flatMap(([path, text]) =>
-    [...text.matchAll(imports)].map(([, one, other]) => one ?? other!)
-      .filter((name) => name.startsWith("."))
-      .map((name) => new URL(name, `file:///${path}`).pathname.slice(1))
-      .map((file) =>
-        path.endsWith(".d.ts") ? file.replace(/js$/, "d.ts") : file
+/** Each import in the package's files that the filter takes, and what imports it. */
+function importsOf(filter: RegExp): (readonly [path: string, name: string])[] {
+  const imports = /^(?:import|export|}).* from "(.*)"|\bimport\("(.*)"\)/gm;
+  return [...contents].filter(([path]) => filter.test(path))
+    .flatMap(([path, text]) =>
+      [...text.matchAll(imports)].map(([, one, other]) =>
+        [path, one ?? other!] as const
       )
-      .filter((file) => !contents.has(file))
-      .map((file) => `${path} imports ${file}`)
-  );
+    );
+}
+
+Deno.test("The npm package has every file that one of its files imports", () => {
+  const missing = importsOf(/./).filter(([path, name]) => {
+    if (!name.startsWith(".")) return false;
+    const file = new URL(name, `file:///${path}`).pathname.slice(1);
+    return !contents.has(
+      path.endsWith(".d.ts") ? file.replace(/js$/, "d.ts") : file,
+    );
+  });
   assertEquals(missing, []);
 });
 
-Deno.test("The npm package's types want no other package's, whose own may want more", () => {
-  const wanting = [...contents].filter(([path, text]) =>
-    path.endsWith(".d.ts") && /^(import|export) .* from "[^.]/m.test(text)
-  );
-  assertEquals(wanting.map(([path]) => path), []);
+Deno.test("The npm package's types want no other package's, which may want more", () => {
+  const wanted = importsOf(/\.d\.ts$/).filter(([, name]) => !/^\./.test(name));
+  assertEquals(wanted, []);
 });
 
 const suite = await fetched("the npm package", installSuite(tarball));
