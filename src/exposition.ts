@@ -1,5 +1,5 @@
 import { formatBound } from "./buckets.ts";
-import type { Exemplar, GatheredFamily, GatheredSample } from "./gather.ts";
+import type { Exemplar, GatheredFamily, GatheredSample } from "./samples.ts";
 
 /** A format in which Prometheus reads metrics. */
 export type Format = "text" | "openmetrics";

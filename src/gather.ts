@@ -1,39 +1,12 @@
 import { Family } from "./families.ts";
 import { describeError, type IssueReporter } from "./issues.ts";
+import { mergeFamilies } from "./merge.ts";
 import {
   defaultLabels,
   type MetricsRegistry,
   registrationsOf,
 } from "./registry.ts";
-
-/** One sample, under its full name. */
-export interface GatheredSample {
-  readonly name: string;
-  /** What `le` and `quantile` of others hold as numbers is spelled by the format. */
-  readonly labels: Readonly<Record<string, string | number>>;
-  readonly value: number;
-  readonly exemplar?: Exemplar | undefined;
-}
-
-/** A sample of what was observed, as prom-client keeps it. */
-export interface Exemplar {
-  readonly labelSet: Readonly<Record<string, string>>;
-  readonly value: number;
-  /** Unix seconds. */
-  readonly timestamp: number;
-}
-
-/** A metric family, whoever it belongs to. */
-export interface GatheredFamily {
-  /** The name in the text format: that of a counter ends in `_total`. */
-  readonly name: string;
-  readonly help: string;
-  readonly type: string;
-  readonly samples: readonly GatheredSample[];
-}
-
-/** Reads what a family holds; families of ours all at the same instant. */
-type Read = () => GatheredFamily & { readonly aggregator: string };
+import type { Exemplar, GatheredFamily } from "./samples.ts";
 
 /** The contract by which registries of prom-client read their metrics. */
 interface ForeignMetric {
@@ -54,9 +27,18 @@ interface ForeignView {
   }[];
 }
 
+/** What a registry holds. */
+export interface RegistryContent {
+  readonly registry: MetricsRegistry;
+  /** Families of ours, to be read when all that others take their time for is there. */
+  readonly own: readonly Family[];
+  readonly others: readonly GatheredFamily[];
+  /** Who is told of troubles with it. */
+  readonly issues: () => IssueReporter;
+}
+
 /**
- * Collects the metrics of registries. A metric that cannot be collected is left
- * out, and costs nothing else.
+ * Collects the metrics of registries, all of ours at the same instant.
  *
  * @param registries The registries; what they share by name is merged.
  * @param fallback Who is told of troubles with a registry that has no metrics of
@@ -66,56 +48,41 @@ export async function gather(
   registries: readonly MetricsRegistry[],
   fallback: () => IssueReporter,
 ): Promise<GatheredFamily[]> {
-  const reads = await Promise.all(
-    registries.map((registry) => prepare(registry, fallback)),
+  const contents = await Promise.all(
+    registries.map((registry) => collect(registry, fallback)),
   );
-  const families = new Map<string, ReturnType<Read>>();
-  for (const { read, issues } of reads.flat()) {
-    const family = read();
-    const same = families.get(family.name);
-    if (same !== undefined && same.type !== family.type) {
-      issues().report(
-        "collector_error",
-        `Metric "${family.name}" was left out: another registry has it as a ${same.type}, not as a ${family.type}`,
-      );
-      continue;
-    }
-    families.set(
-      family.name,
-      same === undefined ? family : {
-        ...same,
-        samples: mergeSamples(same.samples, family.samples, same.aggregator),
-      },
-    );
+  const sources = new Map<GatheredFamily, () => IssueReporter>();
+  for (const { registry, own, others, issues } of contents) {
+    for (const family of own) sources.set(viewOf(family, registry), issues);
+    for (const family of others) sources.set(family, issues);
   }
-  return [...families.values()];
+  return mergeFamilies(
+    sources.keys(),
+    (family, type) =>
+      sources.get(family)!().report(
+        "collector_error",
+        describeConflict(family, type),
+      ),
+  );
 }
 
-async function prepare(
+/** Says why a family is left out of a merged scrape. */
+export function describeConflict(
+  { name, type }: GatheredFamily,
+  otherType: string,
+): string {
+  return `Metric "${name}" was left out: another registry has it as a ${otherType}, not as a ${type}`;
+}
+
+/** Collects what a registry holds: what fails is left out, and costs nothing else. */
+export async function collect(
   registry: MetricsRegistry,
   fallback: () => IssueReporter,
-): Promise<{ read: Read; issues: () => IssueReporter }[]> {
+): Promise<RegistryContent> {
   const [registration] = registrationsOf(registry);
   const issues = () => registration?.issues ?? fallback();
   for (const each of registrationsOf(registry)) each.ensure(each.issues);
-  const prepareMetric = async (metric: object) => {
-    if (metric instanceof Family) {
-      return { read: () => readOwn(registry, metric), issues };
-    }
-    try {
-      const family = await readForeign(registry, metric as ForeignMetric);
-      return { read: () => family, issues };
-    } catch (error) {
-      issues().report(
-        "collector_error",
-        `Metric "${(metric as ForeignMetric).name}" was left out: ${
-          describeError(error)
-        }`,
-      );
-      return [];
-    }
-  };
-  let metrics: object[];
+  let metrics: object[] = [];
   try {
     metrics = registry.getMetricsAsArray();
   } catch (error) {
@@ -123,14 +90,42 @@ async function prepare(
       "collector_error",
       `The metrics of a registry were left out: ${describeError(error)}`,
     );
-    return [];
   }
-  return (await Promise.all(metrics.map(prepareMetric))).flat();
+  const own = metrics.filter((metric) => metric instanceof Family);
+  const others = await Promise.all(
+    metrics.filter((metric) => !(metric instanceof Family))
+      .map(async (metric) => {
+        try {
+          return [await readForeign(registry, metric as ForeignMetric)];
+        } catch (error) {
+          issues().report(
+            "collector_error",
+            `Metric "${(metric as ForeignMetric).name}" was left out: ${
+              describeError(error)
+            }`,
+          );
+          return [];
+        }
+      }),
+  );
+  return { registry, own, others: others.flat(), issues };
 }
 
-function readOwn(registry: MetricsRegistry, family: Family) {
+/** What a family of ours holds now, as a registry shows it. */
+export function viewOf(
+  family: Family,
+  registry: MetricsRegistry,
+): GatheredFamily {
+  return viewWith(family, defaultLabels(registry));
+}
+
+/** What a family of ours holds now, with labels for every sample. */
+export function viewWith(
+  family: Family,
+  labels: Readonly<Record<string, unknown>>,
+): GatheredFamily {
   const { fullName, help, type, aggregator } = family;
-  const common = Object.entries(defaultLabels(registry));
+  const common = Object.entries(labels);
   const samples = family.samples().map(({ metricName, labels, value }) => ({
     name: metricName ?? fullName,
     labels: withDefaults(labels, common),
@@ -139,7 +134,10 @@ function readOwn(registry: MetricsRegistry, family: Family) {
   return { name: fullName, help, type, aggregator, samples };
 }
 
-async function readForeign(registry: MetricsRegistry, metric: ForeignMetric) {
+async function readForeign(
+  registry: MetricsRegistry,
+  metric: ForeignMetric,
+): Promise<GatheredFamily> {
   const view = await metric.get();
   const { help, type, aggregator = "sum", values = [] } = view;
   const name = restoreTotal(registry, metric, view);
@@ -186,47 +184,4 @@ function withDefaults(
 ): Record<string, string | number> {
   for (const [name, value] of common) labels[name] ??= String(value);
   return labels;
-}
-
-/** Merges as prom-client's cluster registry does: by the family's aggregator. */
-function mergeSamples(
-  ours: readonly GatheredSample[],
-  theirs: readonly GatheredSample[],
-  aggregator: string,
-): GatheredSample[] {
-  const groups = new Map<string, GatheredSample[]>();
-  for (const sample of [...ours, ...theirs]) {
-    const key = sampleKey(sample);
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [sample]);
-    else group.push(sample);
-  }
-  return [...groups.values()].map((group) => ({
-    ...group[0]!,
-    value: aggregate(group.map(({ value }) => value), aggregator),
-  }));
-}
-
-function sampleKey({ name, labels }: GatheredSample): string {
-  const pairs = Object.entries(labels).map(([key, value]) => [
-    key,
-    String(value),
-  ]);
-  return JSON.stringify([name, ...pairs.sort(([a], [b]) => a! < b! ? -1 : 1)]);
-}
-
-function aggregate(values: readonly number[], aggregator: string): number {
-  const sum = values.reduce((total, value) => total + value, 0);
-  switch (aggregator) {
-    case "sum":
-      return sum;
-    case "average":
-      return sum / values.length;
-    case "min":
-      return Math.min(...values);
-    case "max":
-      return Math.max(...values);
-    default:
-      return values[0]!;
-  }
 }

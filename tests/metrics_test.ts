@@ -47,8 +47,8 @@ Deno.test("The default instance carries on unregistered where a name is taken, a
     `stage-metrics: Error: Cannot register "lukhas_orchestration_stage_total": the registry has a metric of that name already, and it is not this library's (registry_conflict; further ones are only counted)
 work: 1
 work: 2
-lukhas_orchestration_stage_total 7
 lukhas_orchestration_instrumentation_issues_total{issue="registry_conflict"} 1
+lukhas_orchestration_stage_total 7
 
 true
 `,
