@@ -43,6 +43,7 @@ export {
   pipeline,
   recordPipelineMetrics,
   recordStageMetrics,
+  shareMetrics,
   stage,
   stageStream,
 } from "./src/default.ts";
@@ -83,6 +84,7 @@ export type {
 } from "./src/record.ts";
 export type { MetricsRegistry } from "./src/registry.ts";
 export type { ScopeOptions } from "./src/scope.ts";
+export type { ShareMethods } from "./src/share.ts";
 export type { StageMethods, StageOptions, StageScope } from "./src/stage.ts";
 export type {
   MeasuredStream,

@@ -329,3 +329,24 @@ export function metricsHandler<A extends unknown[]>(
 ): (request: Request, ...rest: A) => Promise<Response> {
   return methods.metricsHandler(options);
 }
+
+/**
+ * Lets a worker thread that serves no metrics itself be counted by those that do,
+ * with `metricsHandler({ workers: true })`.
+ *
+ * It is not needed where the thread has such a handler of its own.
+ *
+ * @example
+ * ```ts
+ * import { pipeline, shareMetrics } from "@lukhas/stage-metrics";
+ *
+ * // What the module of a worker exports, or does at once.
+ * export function startWorker() {
+ *   shareMetrics();
+ *   addEventListener("message", () => pipeline("job", () => {}));
+ * }
+ * ```
+ */
+export function shareMetrics(): void {
+  methods.shareMetrics();
+}

@@ -1,11 +1,14 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import type { Instance } from "./scope.ts";
+import type { Prepare } from "./define.ts";
 import { CONTENT_TYPES, render } from "./exposition.ts";
 import { gather } from "./gather.ts";
 import { describeError } from "./issues.ts";
 import { acceptsGzip, negotiateFormat } from "./negotiate.ts";
 import { checkFunctions, checkObject, checkString } from "./options.ts";
 import { checkRegistry, type MetricsRegistry } from "./registry.ts";
+import type { GatheredFamily } from "./samples.ts";
+import type { Instance } from "./scope.ts";
+import { createWorkersGather } from "./share.ts";
 
 /**
  * The options of `metricsHandler`.
@@ -41,6 +44,21 @@ export interface MetricsHandlerOptions<A extends unknown[] = unknown[]> {
    * @default {none: everyone may see them}
    */
   token?: string | undefined;
+  /**
+   * Answers for all worker threads of the process that share their metrics, by
+   * this option or by `shareMetrics`: counters, histograms and what is running
+   * are summed, metrics of others merged by their `aggregator`.
+   *
+   * A worker that does not answer within `timeout` milliseconds delays one scrape
+   * by as much; its last known values stand in, `worker_unresponsive` is counted,
+   * and it is not waited for until it is heard of again.
+   *
+   * Several registries of a worker go with those of the others in the order in
+   * which they were shared.
+   *
+   * @default {false; as for the `timeout`, 500}
+   */
+  workers?: boolean | { timeout?: number | undefined } | undefined;
 }
 
 /** The ways to serve metrics. */
@@ -59,6 +77,11 @@ export interface HandlerMethods {
   ): (request: Request, ...rest: A) => Promise<Response>;
 }
 
+const DEFAULT_WORKERS_TIMEOUT_MS = 500;
+
+/** What a timer can wait for. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+
 const DEFAULT_PATH = "/metrics";
 
 /** What the token may consist of: what a client can send in a header. */
@@ -68,14 +91,23 @@ const TOKEN = /^[\x21-\x7e]+$/;
  * Makes a `metricsHandler` function.
  *
  * @param locate Says whose metrics are served, and who is told of troubles.
+ * @param whenReady Calls what it is given once there is an instance.
  */
 export function createHandlerFunction(
   locate: () => Instance,
+  whenReady: (prepare: Prepare) => void,
 ): HandlerMethods["metricsHandler"] {
   return (options = {}) => {
     checkOptions(options);
-    const { registry, path = DEFAULT_PATH, next, token } = options;
+    const { registry, path = DEFAULT_PATH, next, token, workers } = options;
     const chosen = registry === undefined ? undefined : [registry].flat();
+    const gatherAll = workers === undefined || workers === false
+      ? () =>
+        gather(
+          chosen ?? [locate().registration.registry],
+          () => locate().issues,
+        )
+      : createWorkersGather(locate, whenReady, chosen, timeoutOf(workers));
     const isAuthorized = token === undefined ? () => true : bearerCheck(token);
     return async (request, ...rest) => {
       if (next !== undefined && new URL(request.url).pathname !== path) {
@@ -90,7 +122,7 @@ export function createHandlerFunction(
         return plain(405, "Method Not Allowed", { Allow: "GET, HEAD" });
       }
       try {
-        return await scrape(request, locate, chosen);
+        return await scrape(request, gatherAll);
       } catch (error) {
         // What went wrong is for the owner to know, not for whoever scrapes.
         locate().issues.report(
@@ -105,8 +137,7 @@ export function createHandlerFunction(
 
 async function scrape(
   request: Request,
-  locate: () => Instance,
-  chosen: readonly MetricsRegistry[] | undefined,
+  gatherAll: () => Promise<GatheredFamily[]>,
 ): Promise<Response> {
   const format = negotiateFormat(request.headers.get("Accept"));
   const gzip = acceptsGzip(request.headers.get("Accept-Encoding"));
@@ -117,9 +148,7 @@ async function scrape(
   });
   if (gzip) headers.set("Content-Encoding", "gzip");
   if (request.method === "HEAD") return new Response(null, { headers });
-  const registries = chosen ?? [locate().registration.registry];
-  const families = await gather(registries, () => locate().issues);
-  const body = toStream(render(families, format));
+  const body = toStream(render(await gatherAll(), format));
   return new Response(
     gzip ? body.pipeThrough(new CompressionStream("gzip")) : body,
     { headers },
@@ -167,6 +196,11 @@ function sha256(text: string): Uint8Array {
   return createHash("sha256").update(text).digest();
 }
 
+function timeoutOf(workers: true | { timeout?: number | undefined }): number {
+  const { timeout } = workers === true ? {} : workers;
+  return timeout ?? DEFAULT_WORKERS_TIMEOUT_MS;
+}
+
 function isPathname(path: string): boolean {
   return path.startsWith("/") &&
     new URL(`http://localhost${path}`).pathname === path;
@@ -176,7 +210,7 @@ function checkOptions(options: object): void {
   const what = "create a metrics handler";
   checkObject(what, options);
   checkFunctions(what, options, ["next"]);
-  const { registry, path, token } = options as MetricsHandlerOptions;
+  const { registry, path, token, workers } = options as MetricsHandlerOptions;
   if (registry !== undefined) {
     const registries = [registry].flat();
     if (registries.length === 0) {
@@ -191,10 +225,28 @@ function checkOptions(options: object): void {
       `Cannot ${what}: path must be the path of a URL, as "/metrics" is, got "${path}"`,
     );
   }
+  checkWorkers(what, workers);
   checkString(what, "token", token);
   if (token !== undefined && !TOKEN.test(token)) {
     throw new RangeError(
       `Cannot ${what}: token must consist of visible ASCII characters, one at least`,
+    );
+  }
+}
+
+function checkWorkers(what: string, workers: unknown): void {
+  if (workers === undefined || typeof workers === "boolean") return;
+  checkObject(what, workers, "workers");
+  const { timeout } = workers as { timeout?: unknown };
+  if (timeout === undefined) return;
+  if (typeof timeout !== "number") {
+    throw new TypeError(
+      `Cannot ${what}: the timeout of workers must be a number of milliseconds, got ${typeof timeout}`,
+    );
+  }
+  if (!(timeout >= 0 && timeout <= MAX_TIMEOUT_MS)) {
+    throw new RangeError(
+      `Cannot ${what}: the timeout of workers must be from 0 to ${MAX_TIMEOUT_MS} ms, got ${timeout}`,
     );
   }
 }

@@ -16,6 +16,7 @@ import {
 } from "./pipeline.ts";
 import { createRecordMethods, type RecordMethods } from "./record.ts";
 import type { MetricsRegistry } from "./registry.ts";
+import { createShareFunction, type ShareMethods } from "./share.ts";
 import { createStageFunction, type StageMethods } from "./stage.ts";
 import { createStreamFunction, type StreamMethods } from "./stream.ts";
 
@@ -28,7 +29,8 @@ export interface Methods
     StageMethods,
     StreamMethods,
     RecordMethods,
-    HandlerMethods {}
+    HandlerMethods,
+    ShareMethods {}
 
 /** An instance: all of the library's functions, on one registry and prefix. */
 export interface StageMetrics extends Methods {
@@ -114,6 +116,7 @@ export function createMethods(
     stage,
     stageStream: createStreamFunction(locate),
     ...createRecordMethods(locate, locateInstance),
-    metricsHandler: createHandlerFunction(locateInstance),
+    metricsHandler: createHandlerFunction(locateInstance, whenReady),
+    shareMetrics: createShareFunction(whenReady),
   };
 }

@@ -8,6 +8,14 @@ export type Outcome = "success" | "failure" | "timeout";
 /** An outcome as a label holds it: what is none of the three is `unknown`. */
 export type OutcomeLabel = Outcome | "unknown";
 
+/** Every outcome that a label can hold. */
+export const OUTCOME_LABELS: readonly OutcomeLabel[] = [
+  "success",
+  "failure",
+  "timeout",
+  "unknown",
+];
+
 /** Reads an error as an outcome; `undefined` leaves it to the next in line. */
 export type ErrorClassifier = (error: unknown) => Outcome | undefined;
 

@@ -77,6 +77,8 @@ export class Registration {
   readonly now: () => number;
   /** Who is told of what concerns no instance: the first one's. */
   readonly issues: IssueReporter;
+  /** Whether the registry has taken the families, when last looked at. */
+  isRegistered = false;
   readonly #families: readonly Family[];
   readonly #issuesFamily: Family;
   /** What the registry held under the last family's name when last looked at. */
@@ -161,6 +163,7 @@ export class Registration {
       throw error;
     }
     this.#seen = this.#issuesFamily;
+    this.isRegistered = true;
   }
 
   /**
@@ -174,8 +177,14 @@ export class Registration {
       this.register();
     } catch (error) {
       issues.report("registry_conflict", describeError(error));
+      this.isRegistered = false;
       this.#seen = this.#registerIssues();
     }
+  }
+
+  /** Whether a family is one of these metrics. */
+  has(family: Family): boolean {
+    return this.#families.includes(family);
   }
 
   #registerIssues(): object | undefined {

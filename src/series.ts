@@ -1,4 +1,4 @@
-import type { OutcomeLabel } from "./outcome.ts";
+import { OUTCOME_LABELS, type OutcomeLabel } from "./outcome.ts";
 
 /** What one outcome of a label set has counted. */
 export class Ending {
@@ -38,8 +38,9 @@ export class Series {
   unknown: Ending | undefined;
   /** How many are running. */
   running = 0;
+  /** The sum of the times at which those running started, in seconds. */
+  startSum = 0;
   readonly #bounds: Float64Array;
-  #startSum = 0;
 
   constructor(bounds: Float64Array) {
     this.#bounds = bounds;
@@ -49,19 +50,19 @@ export class Series {
   /** One more is running, since `now` in seconds. */
   start(now: number): void {
     this.running++;
-    this.#startSum += now;
+    this.startSum += now;
   }
 
   /** One that was running since `start` runs no more. */
   stop(start: number): void {
     this.running--;
     // Starting over at 0 when nothing runs keeps rounding errors from adding up.
-    this.#startSum = this.running === 0 ? 0 : this.#startSum - start;
+    this.startSum = this.running === 0 ? 0 : this.startSum - start;
   }
 
   /** Counts one that ended so, after so many seconds. */
   record(outcome: OutcomeLabel, seconds: number): Ending {
-    const ending = this.#ending(outcome);
+    const ending = this.ending(outcome);
     ending.total++;
     ending.observe(this.#bounds, seconds);
     return ending;
@@ -69,18 +70,19 @@ export class Series {
 
   /** The summed age of those running, in seconds. */
   unfinishedSeconds(now: number): number {
-    return Math.max(0, this.running * now - this.#startSum);
+    return Math.max(0, this.running * now - this.startSum);
   }
 
   /** The outcomes that have something to tell. */
   *endings(): Generator<[OutcomeLabel, Ending]> {
-    yield ["success", this.success];
-    yield ["failure", this.failure];
-    yield ["timeout", this.timeout];
-    if (this.unknown !== undefined) yield ["unknown", this.unknown];
+    for (const outcome of OUTCOME_LABELS) {
+      const ending = this[outcome];
+      if (ending !== undefined) yield [outcome, ending];
+    }
   }
 
-  #ending(outcome: OutcomeLabel): Ending {
+  /** What an outcome has counted. */
+  ending(outcome: OutcomeLabel): Ending {
     switch (outcome) {
       case "success":
         return this.success;

@@ -7,13 +7,18 @@
 /** How long a script may take; it is there to end, not to measure. */
 const PATIENCE_MS = 60_000;
 
+/** Where `fixtures/NAME.ts` is. */
+export function fixtureUrl(name: string): URL {
+  return new URL(`fixtures/${name}.ts`, import.meta.url);
+}
+
 /** Runs `tests/fixtures/NAME.ts` and gives all that it prints. */
 export async function runFixture(
   name: string,
   permissions: string[],
   environment: Record<string, string> = {},
 ): Promise<string> {
-  const script = new URL(`fixtures/${name}.ts`, import.meta.url);
+  const script = fixtureUrl(name);
   const { LUKHAS_LANE: _, ...inherited } = Deno.env.toObject();
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", ...permissions, script.href],

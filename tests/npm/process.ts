@@ -10,13 +10,18 @@ import { fileURLToPath } from "node:url";
 /** How long scripts may take; it is there to end, not to measure. */
 const PATIENCE_MS = 60_000;
 
+/** Where `fixtures/NAME.js` is. */
+export function fixtureUrl(name: string): URL {
+  return new URL(`fixtures/${name}.js`, import.meta.url);
+}
+
 /** Runs `fixtures/NAME.js` and gives all that it prints. */
 export function runFixture(
   name: string,
   permissions: string[],
   environment: Record<string, string> = {},
 ): Promise<string> {
-  const script = new URL(`fixtures/${name}.js`, import.meta.url);
+  const script = fixtureUrl(name);
   const flags = permissions.includes("--v8-flags=--expose-gc")
     ? ["--expose-gc"]
     : [];

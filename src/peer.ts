@@ -1,0 +1,57 @@
+import { Replica, type Telling } from "./replica.ts";
+
+/** After so long, who left comes back no more: it need not be kept apart. */
+const FOLD_AFTER_MS = 10_000;
+
+/** After so long a silence, a worker is taken for terminated. */
+const GONE_AFTER_MS = 600_000;
+
+/** Another worker. */
+export class Peer {
+  replica = new Replica();
+  /** How much of what it told is in the replica. */
+  version = 0;
+  /** What it told after something that was missed. */
+  readonly backlog = new Map<number, readonly Telling[]>();
+  /** The last round of ours that it answered, and how much it had told then. */
+  answered = { round: 0, version: 0 };
+  /** Since when it has been gone, or has not answered; in ms. */
+  leftAt: number | undefined;
+  silentSince: number | undefined;
+
+  /** Whether it is waited for. */
+  get isExpected(): boolean {
+    return this.leftAt === undefined && this.silentSince === undefined;
+  }
+
+  get isAlive(): boolean {
+    return this.leftAt === undefined &&
+      !isPast(this.silentSince, GONE_AFTER_MS);
+  }
+
+  get isToBeFolded(): boolean {
+    return isPast(this.leftAt, FOLD_AFTER_MS) ||
+      isPast(this.silentSince, GONE_AFTER_MS);
+  }
+
+  hasAnswered(round: number): boolean {
+    return !this.isExpected ||
+      this.answered.round >= round && this.answered.version <= this.version;
+  }
+
+  catchUp(): void {
+    for (;;) {
+      const next = this.backlog.get(this.version + 1);
+      if (next === undefined) break;
+      this.replica.apply(next);
+      this.version++;
+    }
+    for (const version of this.backlog.keys()) {
+      if (version <= this.version) this.backlog.delete(version);
+    }
+  }
+}
+
+function isPast(since: number | undefined, milliseconds: number): boolean {
+  return since !== undefined && performance.now() - since > milliseconds;
+}

@@ -1,0 +1,107 @@
+import { coalesce } from "./coalesce.ts";
+import { collect, viewOf } from "./gather.ts";
+import type { Issue, IssueReporter } from "./issues.ts";
+import {
+  defaultLabels,
+  type MetricsRegistry,
+  registrationsOf,
+} from "./registry.ts";
+import { Replica, type Telling } from "./replica.ts";
+
+/** A registry that is shared, and who is told of troubles with it. */
+interface Shared {
+  readonly registry: MetricsRegistry;
+  readonly issues: () => IssueReporter;
+}
+
+/** Tells the other workers what the registries of this one hold. */
+export class Teller {
+  /** All that was told. */
+  readonly replica = new Replica();
+  /** How often something was told. */
+  version = 0;
+  /** How long others wait for the collectors, in milliseconds. */
+  patience = 0;
+  readonly #shared: Shared[] = [];
+  readonly #post: (version: number, tellings: readonly Telling[]) => void;
+
+  constructor(post: (version: number, tellings: readonly Telling[]) => void) {
+    this.#post = post;
+  }
+
+  /**
+   * Lets the others count a registry.
+   *
+   * @returns Its number: what is merged are the first ones of all workers, the
+   * second ones, and so on.
+   */
+  share(registry: MetricsRegistry, issues: () => IssueReporter): number {
+    const found = this.#shared.findIndex((each) => each.registry === registry);
+    if (found !== -1) return found;
+    return this.#shared.push({ registry, issues }) - 1;
+  }
+
+  /** Tells what changed in the metrics of ours: at once, even while dying. */
+  tellOwn(): void {
+    this.#tell(this.#shared.flatMap(({ registry }, index) => {
+      const labels = Object.fromEntries(
+        Object.entries(defaultLabels(registry))
+          .map(([name, value]) => [name, String(value)]),
+      );
+      return [...registrationsOf(registry)].flatMap((registration) => {
+        registration.ensure(registration.issues);
+        if (!registration.isRegistered) return [];
+        return this.replica.ownChanges(index, registration, labels) ?? [];
+      });
+    }));
+  }
+
+  /** Tells what changed in the metrics of others, whose collectors take time. */
+  readonly tellOthers: () => Promise<void> = coalesce(async () => {
+    const collected = Promise.all(
+      this.#shared.map(({ registry, issues }) => collect(registry, issues)),
+    );
+    // Half of the patience, so that the answer is there in time.
+    const contents = await within(collected, this.patience / 2);
+    if (contents === undefined) {
+      this.report(
+        "collector_error",
+        "A collector took too long: what was told last stands in",
+      );
+      return;
+    }
+    this.#tell(contents.flatMap(({ registry, own, others }, index) => {
+      const registrations = [...registrationsOf(registry)];
+      const unknown = own.filter((family) =>
+        !registrations.some((each) => each.isRegistered && each.has(family))
+      );
+      const views = unknown.map((family) => viewOf(family, registry));
+      return this.replica.otherChanges(index, [...others, ...views]) ?? [];
+    }));
+  });
+
+  /** Reports what concerns no registry of its own. */
+  report(issue: Issue, message: string): void {
+    this.#shared[0]?.issues().report(issue, message);
+  }
+
+  #tell(tellings: readonly Telling[]): void {
+    if (tellings.length === 0) return;
+    this.replica.apply(tellings);
+    this.#post(++this.version, tellings);
+  }
+}
+
+/** What a promise gives within some time, else `undefined`. */
+async function within<T>(
+  promise: Promise<T>,
+  milliseconds: number,
+): Promise<T | undefined> {
+  let timer: ReturnType<typeof setTimeout>;
+  const timeout = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), milliseconds);
+  });
+  return await Promise.race([promise, timeout]).finally(() =>
+    clearTimeout(timer)
+  );
+}

@@ -1,0 +1,430 @@
+import {
+  metricsHandler,
+  recordPipelineMetrics,
+  recordStageMetrics,
+} from "../mod.ts";
+import { captureMetrics } from "../src/testing.ts";
+import { runFixture } from "./process.ts";
+import { startThread, type Thread } from "./threads.ts";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { BroadcastChannel } from "node:worker_threads";
+
+const PREFIX = "lukhas_orchestration_";
+
+/** The most that a message may hold. */
+const MAX_MESSAGE_SIZE = 64 * 1024;
+
+type Options = Parameters<typeof startThread>[0];
+
+/** Runs a test on threads, and ends them. */
+async function withThreads(
+  options: readonly Options[],
+  test: (...threads: Thread[]) => Promise<void>,
+): Promise<void> {
+  const threads = await Promise.all(options.map((each) => startThread(each)));
+  try {
+    await test(...threads);
+  } finally {
+    await Promise.all(threads.map((thread) => thread.terminate()));
+  }
+}
+
+/** The value of a series in a text, `undefined` if it is not there. */
+function valueOf(text: string, series: string): number | undefined {
+  const line = text.split("\n").find((line) => line.startsWith(`${series} `));
+  return line === undefined ? undefined : Number(line.slice(series.length));
+}
+
+function totalOf(text: string, name: string): number | undefined {
+  const labels = `lane="test",pipeline_name="${name}",status="failure"`;
+  return valueOf(text, `${PREFIX}pipeline_total{${labels}}`);
+}
+
+function inProgressOf(text: string, name: string): number | undefined {
+  const labels = `lane="test",pipeline_name="${name}"`;
+  return valueOf(text, `${PREFIX}pipeline_in_progress{${labels}}`);
+}
+
+function unresponsiveOf(text: string): number | undefined {
+  const labels = 'issue="worker_unresponsive"';
+  return valueOf(text, `${PREFIX}instrumentation_issues_total{${labels}}`);
+}
+
+/** The letters that threads send, by what they are, and the largest message. */
+function eavesdrop(): {
+  readonly kinds: string[];
+  readonly sizes: number[];
+  close(): void;
+} {
+  const kinds: string[] = [];
+  const sizes: number[] = [];
+  const channel = new BroadcastChannel("@lukhas/stage-metrics/1") as unknown as
+    & { onmessage: (event: { data: { bytes: Uint8Array } }) => void }
+    & { close(): void };
+  channel.onmessage = ({ data: { bytes } }) => {
+    sizes.push(bytes.length);
+    const kind = /^\{"kind":"(\w+)"/.exec(new TextDecoder().decode(bytes));
+    if (kind !== null) kinds.push(kind[1]!);
+  };
+  return { kinds, sizes, close: () => channel.close() };
+}
+
+/** What one registry says that counted all of it by itself. */
+async function scrapeAlone(
+  record: () => void,
+  accept: string,
+): Promise<string> {
+  const options = { lane: "test", onIssue() {} };
+  return await captureMetrics(options, async ({ metricsHandler }) => {
+    record();
+    const headers = { Accept: accept };
+    const request = new Request("http://localhost/", { headers });
+    return await (await metricsHandler()(request)).text();
+  });
+}
+
+/** All but timestamps, which no two runs share, in an order of no meaning. */
+function linesOf(text: string): string[] {
+  return text.split("\n").filter((line) => !line.includes("_last_end_"))
+    .sort();
+}
+
+Deno.test("Every worker answers for all of them, in both formats, as if there were one", async () => {
+  await withThreads([{}, {}, { serves: false }], async (a, b, c) => {
+    const runs: [Thread, string, number, number][] = [
+      [a!, "both", 0.25, 1],
+      [b!, "both", 0.5, 2],
+      [c!, "both", 8, 3],
+      [a!, "only a", 0.125, 4],
+      [c!, 'only "c"\n', 0.125, 5],
+    ];
+    for (const [thread, name, duration, count] of runs) {
+      await thread.tell("record", name, duration, count);
+    }
+    const recordAll = () => {
+      for (const [, pipelineName, durationSec, count] of runs) {
+        for (let i = 0; i < count; i++) {
+          recordStageMetrics({
+            pipelineName,
+            stageName: "s",
+            durationSec,
+            outcome: "success",
+          });
+          recordPipelineMetrics({
+            pipelineName,
+            durationSec,
+            status: "failure",
+          });
+        }
+      }
+    };
+    for (const accept of ["text/plain", "application/openmetrics-text"]) {
+      const expected = linesOf(await scrapeAlone(recordAll, accept));
+      for (const thread of [a!, b!]) {
+        assertEquals(linesOf(await thread.tell("scrape", accept)), expected);
+      }
+    }
+  });
+});
+
+Deno.test("What is running is summed over all workers, the time of the last end is the latest", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    await a!.tell("open", "p");
+    await a!.tell("open", "p");
+    await b!.tell("open", "p");
+    await b!.tell("record", "p", 1);
+    const before = Date.now() / 1000;
+    await a!.tell("record", "p", 1);
+    const text = await b!.tell("scrape");
+    assertEquals(inProgressOf(text, "p"), 3);
+    const labels = 'lane="test",pipeline_name="p"';
+    const unfinished = valueOf(
+      text,
+      `${PREFIX}pipeline_unfinished_seconds{${labels}}`,
+    );
+    assert(unfinished! > 0, `${unfinished}`);
+    const last = valueOf(
+      text,
+      `${PREFIX}pipeline_last_end_timestamp_seconds{${labels},status="failure"}`,
+    )!;
+    assert(last >= before && last <= Date.now() / 1000, `${before} ${last}`);
+  });
+});
+
+Deno.test("No counter falls, and none is behind, when another worker is asked", async () => {
+  await withThreads([{}, {}, {}], async (...threads) => {
+    let count = 0;
+    for (let round = 0; round < 30; round++) {
+      for (const [i, thread] of threads.entries()) {
+        await thread.tell("record", "p", 0.1, i + 1);
+        count += i + 1;
+      }
+      const asked = threads[round % threads.length]!;
+      assertEquals(totalOf(await asked.tell("scrape"), "p"), count);
+    }
+  });
+});
+
+Deno.test("A newcomer knows what was before it, the departed included", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    await a!.tell("record", "p", 0.1, 1);
+    await b!.tell("record", "p", 0.1, 2);
+    await a!.tell("scrape");
+    await b!.tell("record", "p", 0.1, 4);
+    await b!.tell("open", "p");
+    b!.tell("exit");
+    await b!.ended;
+    await withThreads([{}], async (c) => {
+      assertEquals(totalOf(await c!.tell("scrape"), "p"), 7);
+      await a!.terminate();
+      await withThreads([{ timeout: 1000 }], async (d) => {
+        const text = await d!.tell("scrape");
+        assertEquals(totalOf(text, "p"), 7);
+        assertEquals(inProgressOf(text, "p"), 0);
+      });
+    });
+  });
+});
+
+for (const end of ["exit", "finish", "fail"] as const) {
+  Deno.test(`A worker that ends by ${end} leaves its last counts, and takes its gauges`, async () => {
+    await withThreads([{}, {}], async (a, b) => {
+      await b!.tell("record", "p", 0.1, 2);
+      await b!.tell("setOthers", 2);
+      await a!.tell("scrape");
+      await b!.tell("record", "p", 0.1, 3);
+      await b!.tell("open", "p");
+      b!.tell(end).catch(() => {});
+      await b!.ended;
+      const text = await a!.tell("scrape");
+      assertEquals(totalOf(text, "p"), 5);
+      assertEquals(inProgressOf(text, "p"), 0);
+      assertEquals(valueOf(text, "their_total"), 2);
+      assertEquals(valueOf(text, "their_seconds_count"), 1);
+      assertEquals(valueOf(text, 'their_sum{l="a"}'), undefined);
+      assertEquals(unresponsiveOf(text), 0);
+    });
+  });
+}
+
+Deno.test("Of a worker that is terminated, only what it had not told is missing", async () => {
+  await withThreads(
+    [{ timeout: 1000 }, { timeout: 1000 }, {}],
+    async (a, b, c) => {
+      await a!.tell("record", "p", 0.1, 1);
+      await c!.tell("record", "p", 0.1, 2);
+      assertEquals(totalOf(await a!.tell("scrape"), "p"), 3);
+      await c!.tell("record", "p", 0.1, 4);
+      await c!.terminate();
+      await b!.tell("record", "p", 0.1, 8);
+      for (const thread of [a!, b!]) {
+        assertEquals(totalOf(await thread.tell("scrape"), "p"), 11);
+      }
+    },
+  );
+});
+
+Deno.test("A worker that hangs is waited for once, and its last known values stand in", async () => {
+  const patient = { timeout: 1000 };
+  await withThreads([patient, patient, patient], async (a, b, c) => {
+    await c!.tell("record", "p", 0.1, 1);
+    await c!.tell("open", "p");
+    assertEquals(totalOf(await a!.tell("scrape"), "p"), 1);
+    await c!.tell("record", "p", 0.1, 2);
+    const wake = await c!.hang();
+    await b!.tell("record", "p", 0.1, 4);
+
+    const first = await a!.tell("scrape");
+    assertEquals(totalOf(first, "p"), 5);
+    assertEquals(inProgressOf(first, "p"), 1);
+    assertEquals(unresponsiveOf(first), 1);
+    // Had it been waited for again, it would have been counted again.
+    assertEquals(unresponsiveOf(await a!.tell("scrape")), 1);
+    // A newcomer is told of it, and neither waits nor lacks what it told.
+    await withThreads([patient], async (d) => {
+      const text = await d!.tell("scrape");
+      assertEquals(totalOf(text, "p"), 5);
+      assertEquals(unresponsiveOf(text), 1);
+    });
+
+    wake();
+    await c!.tell("record", "p", 0.1, 8);
+    const text = await a!.tell("scrape");
+    assertEquals(totalOf(text, "p"), 15);
+  });
+});
+
+Deno.test("The metrics of others are merged by their own aggregator", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    await a!.tell("record", "p", 0.1);
+    await b!.tell("record", "p", 0.1);
+    await a!.tell("setOthers", 2);
+    await b!.tell("setOthers", 4);
+    const texts = [await a!.tell("scrape"), await b!.tell("scrape")];
+    for (const text of texts) {
+      const valuesOf = (...names: string[]) =>
+        names.map((name) => valueOf(text, `their_${name}{l="a"}`));
+      assertEquals(valuesOf("sum", "min", "max", "average"), [6, 2, 4, 3]);
+      assertEquals(valuesOf("omit"), [undefined]);
+      assertEquals(text.includes("their_omit"), false);
+      assertEquals(valueOf(text, "their_total"), 6);
+      assertEquals(valueOf(text, "their_seconds_sum"), 6);
+      assertEquals(valueOf(text, 'their_seconds_bucket{le="+Inf"}'), 2);
+    }
+    const [first, other] = texts.map((text) =>
+      valueOf(text, 'their_first{l="a"}')
+    );
+    assert(first === 2 || first === 4, `${first}`);
+    assertEquals(other, first, "whoever is asked");
+  });
+});
+
+Deno.test("What others take out of a registry, and what is no number, arrives", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    await a!.tell("record", "p", 0.1);
+    await b!.tell("record", "p", 0.1);
+    await a!.tell("setOthers", 2);
+    await b!.tell("setOthers", NaN);
+    const before = await a!.tell("scrape");
+    assertEquals(valueOf(before, 'their_sum{l="a"}'), NaN);
+    await b!.tell("removeOthers");
+    const after = await a!.tell("scrape");
+    assertEquals(valueOf(after, 'their_sum{l="a"}'), 2);
+    assertEquals(valueOf(after, 'their_max{l="a"}'), 2);
+    await a!.tell("removeOthers");
+    assertEquals((await b!.tell("scrape")).includes("their_max"), false);
+  });
+});
+
+Deno.test("A collector that never ends holds no scrape, and nothing else back", async () => {
+  const patient = { timeout: 1000 };
+  await withThreads([patient, patient], async (a, b) => {
+    await b!.tell("hangCollector");
+    await b!.tell("record", "p", 0.1, 3);
+    for (const thread of [a!, b!]) {
+      const text = await thread.tell("scrape");
+      assertEquals(totalOf(text, "p"), 3);
+      assertEquals(unresponsiveOf(text), 0);
+    }
+  });
+});
+
+Deno.test("What travels is what changed, in messages of 64 KB at most", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    await b!.tell("recordMany", 1000);
+    const ear = eavesdrop();
+    const text = await a!.tell("scrape");
+    assertEquals(totalOf(text, "pipeline 999"), 1);
+    const most = Math.max(...ear.sizes);
+    assert(most <= MAX_MESSAGE_SIZE, `${most}`);
+    assert(ear.sizes.length > 3, `${ear.sizes}`);
+
+    ear.kinds.length = 0;
+    assertEquals(await a!.tell("scrape"), text);
+    assertEquals(ear.kinds, ["ask", "told"]);
+
+    await b!.tell("record", "pipeline 0", 0.1);
+    ear.kinds.length = ear.sizes.length = 0;
+    await a!.tell("scrape");
+    assertEquals(ear.kinds, ["ask", "tell", "told"]);
+    const largest = Math.max(...ear.sizes);
+    assert(largest < 500, `${largest}`);
+    ear.close();
+  });
+});
+
+Deno.test("Scrapes that come together share one gathering, and several handlers one identity", async () => {
+  const ear = eavesdrop();
+  await withThreads([{}, {}], async (a) => {
+    await a!.tell("recordInSecond", 1);
+    const isOf = (kind: string) => (each: string) => each === kind;
+    assertEquals(ear.kinds.filter(isOf("hello")).length, 2);
+    ear.kinds.length = 0;
+    assertEquals(await a!.tell("scrapeTogether", 50), 50);
+    assertEquals(ear.kinds.filter(isOf("ask")).length, 1);
+  });
+  ear.close();
+});
+
+Deno.test("A worker's first registry goes with the first ones of the others, its second with the second", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    await a!.tell("record", "p", 0.1, 1);
+    await b!.tell("record", "p", 0.1, 2);
+    await a!.tell("recordInSecond", 4);
+    const text = await b!.tell("recordInSecond", 8);
+    const labels = 'lane="test",pipeline_name="second",status="success"';
+    assertEquals(valueOf(text, `${PREFIX}pipeline_total{${labels}}`), 12);
+    assertEquals(totalOf(text, "p"), undefined);
+    assertEquals(totalOf(await a!.tell("scrape"), "p"), 3);
+  });
+});
+
+Deno.test("Workers whose registries add other labels are told apart, also when these change", async () => {
+  const options = [
+    { defaultLabels: { host: "a" } },
+    { defaultLabels: { host: "b" } },
+  ];
+  await withThreads(options, async (a, b) => {
+    await a!.tell("record", "p", 0.1, 1);
+    await b!.tell("record", "p", 0.1, 2);
+    const totals = async (...hosts: string[]) => {
+      const text = await a!.tell("scrape");
+      const labels = 'lane="test",pipeline_name="p",status="failure"';
+      return hosts.map((host) =>
+        valueOf(text, `${PREFIX}pipeline_total{${labels},host="${host}"}`)
+      );
+    };
+    assertEquals(await totals("a", "b"), [1, 2]);
+    await b!.tell("relabel", { host: "a" });
+    assertEquals(await totals("a", "b"), [3, undefined]);
+  });
+});
+
+Deno.test("Of workers with other buckets, those that all have come out, each exact", async () => {
+  await withThreads([{}, { moreBuckets: [10, 30] }], async (a, b) => {
+    await a!.tell("record", "p", 8);
+    await b!.tell("record", "p", 8);
+    await b!.tell("record", "p", 3);
+    for (const thread of [a!, b!]) {
+      const text = await thread.tell("scrape");
+      const labels = 'lane="test",pipeline_name="p",status="failure"';
+      const bucket = (le: string) =>
+        valueOf(
+          text,
+          `${PREFIX}pipeline_duration_seconds_bucket{${labels},le="${le}"}`,
+        );
+      assertEquals(["2.5", "5.0", "10.0", "+Inf"].map(bucket), [
+        0,
+        1,
+        undefined,
+        3,
+      ]);
+    }
+  });
+});
+
+Deno.test("A process that shares its metrics ends by itself, and is scraped before without others", async () => {
+  assertEquals(await runFixture("shares_alone", []), "1\nended\n");
+});
+
+Deno.test("metricsHandler() throws for a senseless timeout of workers", () => {
+  const create = (timeout: unknown) => () =>
+    metricsHandler({ workers: { timeout: timeout as number } });
+  assertThrows(
+    create("1"),
+    TypeError,
+    "Cannot create a metrics handler: the timeout of workers must be a number of milliseconds, got string",
+  );
+  for (const timeout of [-1, NaN, 2 ** 31]) {
+    assertThrows(
+      create(timeout),
+      RangeError,
+      `Cannot create a metrics handler: the timeout of workers must be from 0 to 2147483647 ms, got ${timeout}`,
+    );
+  }
+  assertThrows(
+    () => metricsHandler({ workers: 500 as never }),
+    TypeError,
+    "Cannot create a metrics handler: workers must be an object, got number",
+  );
+});
