@@ -82,7 +82,8 @@ const DEFAULT_WORKERS_TIMEOUT_MS = 500;
 /** What a timer can wait for. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
-const DEFAULT_PATH = "/metrics";
+/** Where Prometheus looks, unless it is told otherwise. */
+export const DEFAULT_PATH = "/metrics";
 
 /** What the token may consist of: what a client can send in a header. */
 const TOKEN = /^[\x21-\x7e]+$/;

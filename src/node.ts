@@ -1,0 +1,158 @@
+/**
+ * Serves metrics by `node:http` and what is built on it, as Express and Fastify.
+ *
+ * @example
+ * ```ts
+ * import { nodeMetricsHandler } from "@lukhas/stage-metrics/node";
+ * import { createServer } from "node:http";
+ *
+ * const server = createServer(nodeMetricsHandler({
+ *   next: (_request, response) => response.end("Hello\n"),
+ * }));
+ * // server.listen(8000);
+ * ```
+ *
+ * @module
+ */
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { metricsHandler } from "./default.ts";
+import { DEFAULT_PATH, type MetricsHandlerOptions } from "./handler.ts";
+import { checkFunctions, checkObject } from "./options.ts";
+
+export type { MetricsHandlerOptions };
+
+/** What is needed of a request of `node:http`. */
+export interface NodeRequest {
+  /** The method, in upper case. */
+  readonly method?: string | undefined;
+  /** The path and the query. */
+  readonly url?: string | undefined;
+  /** The headers, their names in lower case. */
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+}
+
+/** What is needed of a response of `node:http`, which is a writable stream. */
+export interface NodeResponse {
+  /** Sends the status and the headers. */
+  writeHead(status: number, headers: Record<string, string>): unknown;
+  /** Sends some of the body. */
+  write(chunk: Uint8Array): boolean;
+  /** Sends the last of the body, if there is more, and ends the response. */
+  end(chunk?: string | Uint8Array): unknown;
+}
+
+/**
+ * The options of {@linkcode nodeMetricsHandler}.
+ *
+ * @typeParam Q The request, as the server has it.
+ * @typeParam S The response, as the server has it.
+ */
+export interface NodeMetricsHandlerOptions<
+  Q extends NodeRequest = NodeRequest,
+  S extends NodeResponse = NodeResponse,
+> extends Omit<MetricsHandlerOptions, "next"> {
+  /**
+   * Handles the requests to all other paths.
+   *
+   * @default {none}
+   */
+  next?: ((request: Q, response: S) => unknown) | undefined;
+}
+
+/** The headers that decide on the answer. */
+const HEADERS = ["accept", "accept-encoding", "authorization"] as const;
+
+/**
+ * Makes a listener for `node:http` that serves metrics, as `metricsHandler` does it
+ * for the Web platform's servers.
+ *
+ * It serves `createServer(nodeMetricsHandler({ next }))` of `node:http`,
+ * `app.get("/metrics", nodeMetricsHandler())` of Express, and with `request.raw` and
+ * `reply.raw`, after `reply.hijack()`, Fastify.
+ *
+ * @typeParam Q The request, as the server has it.
+ * @typeParam S The response, as the server has it.
+ * @param options The options, those of `metricsHandler`.
+ * @returns The listener.
+ * @throws {TypeError} If an option has the wrong type.
+ * @throws {RangeError} If an option has a senseless value.
+ *
+ * @example
+ * ```ts
+ * import { nodeMetricsHandler } from "@lukhas/stage-metrics/node";
+ * import { assertEquals } from "@std/assert";
+ * import { createServer } from "node:http";
+ *
+ * const server = createServer(nodeMetricsHandler());
+ * await new Promise<void>((resolve) => server.listen(0, resolve));
+ *
+ * const { port } = server.address() as { port: number };
+ * const response = await fetch(`http://localhost:${port}/metrics`);
+ * assertEquals(response.headers.get("Content-Type")?.split(";")[0], "text/plain");
+ *
+ * await response.body?.cancel();
+ * await new Promise((resolve) => server.close(resolve));
+ * ```
+ */
+export function nodeMetricsHandler<
+  Q extends NodeRequest,
+  S extends NodeResponse,
+>(
+  options: NodeMetricsHandlerOptions<Q, S> = {},
+): (request: Q, response: S) => void {
+  const what = "create a metrics handler";
+  checkObject(what, options);
+  checkFunctions(what, options, ["next"]);
+  const { next, ...rest } = options;
+  const { path = DEFAULT_PATH } = options;
+  const serve = metricsHandler(rest);
+  return (request, response) => {
+    if (next !== undefined && pathOf(request) !== path) {
+      next(request, response);
+    } else {
+      void answer(serve(toFetchRequest(request)), response);
+    }
+  };
+}
+
+async function answer(
+  answering: Promise<Response>,
+  response: NodeResponse,
+): Promise<void> {
+  const { status, headers, body } = await answering;
+  response.writeHead(status, Object.fromEntries(headers));
+  if (body === null) {
+    response.end();
+    return;
+  }
+  // The types of the Web's streams and of Node's differ in name alone.
+  const source = Readable.fromWeb(body as never);
+  const sink = response as unknown as NodeJS.WritableStream;
+  // A client that leaves before the end is no trouble of the server's.
+  await pipeline(source, sink).catch(() => {});
+}
+
+/** The request as far as it decides on the answer, its path aside. */
+function toFetchRequest({ method = "GET", headers }: NodeRequest): Request {
+  const relevant = new Headers();
+  for (const name of HEADERS) {
+    const value = headers[name];
+    if (value !== undefined) relevant.set(name, String(value));
+  }
+  return new Request("http://localhost/", {
+    // All others are refused alike, and some of them no `Request` can have.
+    method: method === "GET" || method === "HEAD" ? method : "POST",
+    headers: relevant,
+  });
+}
+
+function pathOf({ url = "/" }: NodeRequest): string | undefined {
+  try {
+    // A request may name the host, too, as those to a proxy do.
+    return new URL(url.startsWith("/") ? `http://localhost${url}` : url)
+      .pathname;
+  } catch {
+    return undefined;
+  }
+}
