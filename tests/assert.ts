@@ -7,11 +7,11 @@
 import { deepStrictEqual, fail, ok, strictEqual } from "node:assert/strict";
 
 export function assert(expr: unknown, msg?: string): asserts expr {
-  ok(expr, msg);
+  ok(expr, msg!);
 }
 
 export function assertEquals<T>(actual: T, expected: T, msg?: string): void {
-  deepStrictEqual(actual, expected, msg);
+  deepStrictEqual(actual, expected, msg!);
 }
 
 export function assertStrictEquals<T>(
@@ -19,7 +19,7 @@ export function assertStrictEquals<T>(
   expected: T,
   msg?: string,
 ): asserts actual is T {
-  strictEqual(actual, expected, msg);
+  strictEqual(actual, expected, msg!);
 }
 
 export function assertMatch(

@@ -224,6 +224,51 @@ Deno.test("Of a worker that is terminated, only what it had not told is missing"
   );
 });
 
+Deno.test("Under load over HTTP, every scrape tells what was sent, and a worker that is terminated takes what it had not told", async () => {
+  const patient = { timeout: 1000 };
+  await withThreads([patient, patient, {}], async (a, b, c) => {
+    const ports = [await a!.tell("listen"), await b!.tell("listen")];
+    let [sent, answered, told, last] = [0, 0, 0, 0];
+    const ask = async (port: number) => {
+      sent++;
+      await (await fetch(`http://127.0.0.1:${port}/`)).body?.cancel();
+      answered++;
+    };
+    const scrape = async (port: number) => {
+      const least = answered + told;
+      const response = await fetch(`http://127.0.0.1:${port}/metrics`);
+      const total = totalOf(await response.text(), "p") ?? 0;
+      const most = sent + told;
+      assert(total >= Math.max(least, last), `${total}: ${least}, ${last}`);
+      assert(total <= most, `${total} > ${most}`);
+      last = total;
+    };
+    const load = async () => {
+      let isOver = false;
+      const client = async (_: unknown, i: number) => {
+        for (let j = 0; j < 50; j++) await ask(ports[(i + j) % 2]!);
+      };
+      const scraping = (async () => {
+        for (let i = 0; !isOver; i++) await scrape(ports[i % 2]!);
+      })();
+      await Promise.all(Array.from({ length: 8 }, client))
+        .finally(() => isOver = true);
+      await scraping;
+    };
+
+    await load();
+    await c!.tell("record", "p", 0.1, told = 10);
+    await scrape(ports[0]!);
+    await c!.tell("record", "p", 0.1, 7);
+    await c!.terminate();
+    await load();
+    for (const port of ports) {
+      await scrape(port);
+      assertEquals(last, answered + told);
+    }
+  });
+});
+
 Deno.test("A worker that hangs is waited for once, and its last known values stand in", async () => {
   const patient = { timeout: 1000 };
   await withThreads([patient, patient, patient], async (a, b, c) => {

@@ -5,6 +5,7 @@ const { createStageMetrics, pipeline, stage } = require(
 const { captureMetrics, sampleValue } = require(
   "@lukhas/stage-metrics/testing",
 );
+const { nodeMetricsHandler } = require("@lukhas/stage-metrics/node");
 const { Registry } = require("prom-client");
 
 async function main() {
@@ -13,6 +14,7 @@ async function main() {
   const own = createStageMetrics({ registry: new Registry(), lane: "batch" });
   const work = () => stage("s", () => Promise.resolve("worked"));
 
+  nodeMetricsHandler({ registry: own.registry });
   console.log(await own.pipeline("p", work));
   console.log(await sampleValue(own.registry, name, labels));
   await captureMetrics({ lane: "batch" }, async ({ registry }) => {

@@ -18,6 +18,7 @@ import {
   type PipelineScope,
   recordPipelineMetrics,
   recordStageMetrics,
+  shareMetrics,
   stage,
   STAGE_BUCKETS,
   type StageMetrics,
@@ -26,6 +27,11 @@ import {
   type StageScope,
   stageStream,
 } from "@lukhas/stage-metrics";
+import {
+  nodeMetricsHandler,
+  type NodeRequest,
+  type NodeResponse,
+} from "@lukhas/stage-metrics/node";
 import {
   captureMetrics,
   manualClock,
@@ -100,8 +106,26 @@ const handler: (request: Request) => Promise<Response> = metricsHandler({
   registry: [registry, given],
 });
 
+const ofAll: (request: Request) => Promise<Response> = metricsHandler({
+  workers: { timeout: 100 },
+});
+const listener: (request: NodeRequest, response: NodeResponse) => void =
+  nodeMetricsHandler({ workers: true });
+shareMetrics();
+
 const value: Promise<number | undefined> = captureMetrics(
   ({ registry }) => sampleValue(registry, "c", { lane: "batch" }),
 );
 
-export { async, found, handler, iterable, lane, lost, response, value };
+export {
+  async,
+  found,
+  handler,
+  iterable,
+  lane,
+  listener,
+  lost,
+  ofAll,
+  response,
+  value,
+};

@@ -1,0 +1,32 @@
+/**
+ * A service of Bun.
+ *
+ * Get it: bun add @lukhas/stage-metrics
+ * Run it: bun bun.ts
+ * Ask it: curl -d Ada localhost:8000
+ * See it: curl localhost:8000/metrics
+ *
+ * @module
+ */
+import { metricsHandler, pipeline, stage } from "@lukhas/stage-metrics";
+
+/** What `@types/bun` declares, as far as it is needed here. */
+declare const Bun: {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  serve(options: {
+    port: number;
+    fetch(request: Request): Promise<Response>;
+  }): unknown;
+};
+
+async function greet(request: Request): Promise<Response> {
+  return await pipeline("greeting", async () => {
+    const name = await stage("read", () => request.text());
+    return stage("write", () => new Response(`Hello, ${name}!\n`));
+  });
+}
+
+Bun.serve({
+  port: Number(Bun.env["PORT"] ?? 8000),
+  fetch: metricsHandler({ next: greet }),
+});

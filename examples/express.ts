@@ -1,0 +1,31 @@
+/**
+ * A service of Express.
+ *
+ * Get it: npm install @lukhas/stage-metrics express
+ * Run it: node express.ts
+ * Ask it: curl localhost:8000/greetings/Ada
+ * See it: curl localhost:8000/metrics
+ *
+ * @module
+ */
+import { pipeline, stage } from "@lukhas/stage-metrics";
+import { nodeMetricsHandler } from "@lukhas/stage-metrics/node";
+import express from "express";
+import process from "node:process";
+
+const app = express();
+
+app.get("/metrics", nodeMetricsHandler());
+
+app.get("/greetings/:name", async (request, response) => {
+  const greeting = await pipeline("greeting", async () => {
+    const day = await stage("date", () => Promise.resolve(new Date()));
+    return stage(
+      "write",
+      () => `Hello, ${request.params.name}! It is ${day.toDateString()}.\n`,
+    );
+  });
+  response.send(greeting);
+});
+
+app.listen(Number(process.env["PORT"] ?? 8000));

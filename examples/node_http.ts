@@ -1,0 +1,28 @@
+/**
+ * A service of `node:http`.
+ *
+ * Run it: node node_http.ts
+ * Ask it: curl -d Ada localhost:8000
+ * See it: curl localhost:8000/metrics
+ *
+ * @module
+ */
+import { pipeline, stage } from "@lukhas/stage-metrics";
+import { nodeMetricsHandler } from "@lukhas/stage-metrics/node";
+import {
+  createServer,
+  type IncomingMessage,
+  type ServerResponse,
+} from "node:http";
+import process from "node:process";
+import { text } from "node:stream/consumers";
+
+async function greet(request: IncomingMessage, response: ServerResponse) {
+  await pipeline("greeting", async () => {
+    const name = await stage("read", () => text(request));
+    stage("write", () => response.end(`Hello, ${name}!\n`));
+  });
+}
+
+const port = Number(process.env["PORT"] ?? 8000);
+createServer(nodeMetricsHandler({ next: greet })).listen(port);
