@@ -48,11 +48,13 @@ export class Teller {
         Object.entries(defaultLabels(registry))
           .map(([name, value]) => [name, String(value)]),
       );
-      return [...registrationsOf(registry)].flatMap((registration) => {
+      const replica = this.replica.registry(index).own;
+      const own = [...registrationsOf(registry)].flatMap((registration) => {
         registration.ensure(registration.issues);
         if (!registration.isRegistered) return [];
-        return this.replica.ownChanges(index, registration, labels) ?? [];
+        return replica.changes(registration, labels);
       });
+      return own.length === 0 ? [] : [{ registry: index, own }];
     }));
   }
 
@@ -76,7 +78,9 @@ export class Teller {
         !registrations.some((each) => each.isRegistered && each.has(family))
       );
       const views = unknown.map((family) => viewOf(family, registry));
-      return this.replica.otherChanges(index, [...others, ...views]) ?? [];
+      const told = this.replica.registry(index).others
+        .changes([...others, ...views]);
+      return told.length === 0 ? [] : [{ registry: index, others: told }];
     }));
   });
 
