@@ -111,7 +111,9 @@ export function nodeMetricsHandler<
     if (next !== undefined && pathOf(request) !== path) {
       next(request, response);
     } else {
-      void answer(serve(toFetchRequest(request)), response);
+      // A client that leaves before the end is no trouble of the server's, nor is
+      // one that somebody else has answered meanwhile.
+      answer(serve(toFetchRequest(request)), response).catch(() => {});
     }
   };
 }
@@ -129,8 +131,7 @@ async function answer(
   // The types of the Web's streams and of Node's differ in name alone.
   const source = Readable.fromWeb(body as never);
   const sink = response as unknown as NodeJS.WritableStream;
-  // A client that leaves before the end is no trouble of the server's.
-  await pipeline(source, sink).catch(() => {});
+  await pipeline(source, sink);
 }
 
 /** The request as far as it decides on the answer, its path aside. */

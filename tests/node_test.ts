@@ -159,6 +159,17 @@ Deno.test("nodeMetricsHandler() survives a client that leaves in the middle", as
   });
 });
 
+Deno.test("nodeMetricsHandler() leaves a request alone that another has answered", async () => {
+  const handler = nodeMetricsHandler({ registry: registryOf() });
+  await serve((request, response) => {
+    handler(request, response);
+    response.writeHead(503).end("Too late");
+  }, async (ask) => {
+    const { status, text } = await ask("/metrics");
+    assertEquals([status, text], [503, "Too late"]);
+  });
+});
+
 Deno.test("nodeMetricsHandler() throws for senseless options", () => {
   const create = (options: unknown) => () =>
     nodeMetricsHandler(options as NodeMetricsHandlerOptions);
