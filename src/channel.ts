@@ -45,15 +45,10 @@ export class Channel<L> {
     // process from ending.
     this.#raw = new BroadcastChannel(name) as unknown as RawChannel;
     this.#raw.onmessage = ({ data }) => {
-      const { from, isLast, bytes } = data as Piece;
-      const pieces = this.#incomplete.get(from) ?? [];
-      pieces.push(bytes);
-      if (isLast) {
-        this.#incomplete.delete(from);
-        onLetter(from, JSON.parse(decode(pieces)));
-      } else {
-        this.#incomplete.set(from, pieces);
-      }
+      // The name is free to others: what is none of ours is nothing to us.
+      if (!isPiece(data)) return;
+      const letter = this.#complete(data);
+      if (letter !== undefined) onLetter(data.from, letter);
     };
     this.#raw.unref();
   }
@@ -70,6 +65,25 @@ export class Channel<L> {
       });
     }
   }
+
+  #complete({ from, isLast, bytes }: Piece): L | undefined {
+    const pieces = this.#incomplete.get(from) ?? [];
+    pieces.push(bytes);
+    if (!isLast) {
+      this.#incomplete.set(from, pieces);
+      return undefined;
+    }
+    this.#incomplete.delete(from);
+    try {
+      return JSON.parse(decode(pieces));
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+function isPiece(data: unknown): data is Piece {
+  return (data as Partial<Piece> | null)?.bytes instanceof Uint8Array;
 }
 
 function decode(pieces: readonly Uint8Array[]): string {

@@ -1,6 +1,7 @@
 import process from "node:process";
 import { Channel } from "./channel.ts";
 import { describeConflict } from "./gather.ts";
+import { describeError } from "./issues.ts";
 import type { Letter } from "./letters.ts";
 import { mergeFamilies } from "./merge.ts";
 import { Peer } from "./peer.ts";
@@ -43,7 +44,7 @@ export class Workers {
     this.#channel = new Channel(
       CHANNEL_NAME,
       this.#id,
-      (from, letter) => this.#read(from, letter),
+      (from, letter) => this.#guard(() => this.#read(from, letter)),
     );
     this.teller = new Teller((version, tellings) =>
       this.#channel.post({ kind: "tell", version, tellings })
@@ -103,8 +104,7 @@ export class Workers {
     const own = { id: this.#id, replica: this.teller.replica, isAlive: true };
     const parts = [own, ...peers].sort((a, b) => a.id < b.id ? -1 : 1);
     const merged = this.#merge([
-      ...parts.filter(({ isAlive }) => isAlive),
-      ...parts.filter(({ isAlive }) => !isAlive),
+      ...parts,
       { replica: this.#departed, isAlive: false },
     ]);
     return mergeFamilies(
@@ -135,12 +135,11 @@ export class Workers {
         if (letter.to === this.#id) this.#takeIn(letter);
         break;
       case "ask":
-        this.#answer(from, letter.round, letter.patience);
+        this.#guard(() => this.#answer(from, letter.round, letter.patience));
         break;
       case "tell":
         peer.backlog.set(letter.version, letter.tellings);
         peer.catchUp();
-        if (peer.backlog.size > 0) this.#fetch(from);
         break;
       case "told":
         if (letter.to !== this.#id) break;
@@ -264,6 +263,20 @@ export class Workers {
     );
   }
 
+  /** Nobody called for this: what it throws would be an error of the host's. */
+  async #guard(fn: () => void | Promise<void>): Promise<void> {
+    try {
+      await fn();
+    } catch (error) {
+      this.teller.report(
+        "collector_error",
+        `Workers could not tell each other what they counted: ${
+          describeError(error)
+        }`,
+      );
+    }
+  }
+
   /** Waits for letters until something is so, or the time is over. */
   #until(isSo: () => boolean, milliseconds: number): Promise<void> {
     if (isSo() || milliseconds <= 0) return Promise.resolve();
@@ -282,10 +295,11 @@ export class Workers {
   }
 
   #sayGoodbye(): void {
-    const leave = () => {
-      this.teller.tellOwn();
-      this.#channel.post({ kind: "bye" });
-    };
+    const leave = () =>
+      this.#guard(() => {
+        this.teller.tellOwn();
+        this.#channel.post({ kind: "bye" });
+      });
     process.on("exit", leave);
     const target = globalThis as Partial<EventTarget>;
     target.addEventListener?.("unload", leave);

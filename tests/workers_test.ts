@@ -129,6 +129,8 @@ Deno.test("Every worker answers for all of them, in both formats, as if there we
 
 Deno.test("What is running is summed over all workers, the time of the last end is the latest", async () => {
   await withThreads([{}, {}], async (a, b) => {
+    // The clocks of threads have nothing in common.
+    await a!.tell("advance", 1e9);
     await a!.tell("open", "p");
     await a!.tell("open", "p");
     await b!.tell("open", "p");
@@ -138,11 +140,16 @@ Deno.test("What is running is summed over all workers, the time of the last end 
     const text = await b!.tell("scrape");
     assertEquals(inProgressOf(text, "p"), 3);
     const labels = 'lane="test",pipeline_name="p"';
-    const unfinished = valueOf(
-      text,
-      `${PREFIX}pipeline_unfinished_seconds{${labels}}`,
+    const checkUnfinished = (text: string) => {
+      const series = `${PREFIX}pipeline_unfinished_seconds{${labels}}`;
+      const unfinished = valueOf(text, series)!;
+      assert(unfinished > 0 && unfinished < 1000, `${unfinished}`);
+    };
+    checkUnfinished(text);
+    await withThreads(
+      [{}],
+      async (c) => checkUnfinished(await c!.tell("scrape")),
     );
-    assert(unfinished! > 0, `${unfinished}`);
     const last = valueOf(
       text,
       `${PREFIX}pipeline_last_end_timestamp_seconds{${labels},status="failure"}`,
@@ -296,6 +303,60 @@ Deno.test("A worker that hangs is waited for once, and its last known values sta
     await c!.tell("record", "p", 0.1, 8);
     const text = await a!.tell("scrape");
     assertEquals(totalOf(text, "p"), 15);
+    // As it has spoken, it is waited for: should it hang again, once again.
+    const wakeAgain = await c!.hang();
+    const before = unresponsiveOf(text)!;
+    assertEquals(unresponsiveOf(await a!.tell("scrape")), before + 1);
+    wakeAgain();
+  });
+});
+
+Deno.test("Those who left long ago are kept as one, and newcomers are told of them", async () => {
+  await withThreads([{}, {}, {}], async (a, b, c) => {
+    await a!.tell("record", "p", 0.1, 1);
+    await b!.tell("record", "p", 0.1, 2);
+    await b!.tell("setOthers", 3);
+    await c!.tell("record", "p", 0.1, 4);
+    await c!.tell("setOthers", 5);
+    assertEquals(totalOf(await a!.tell("scrape"), "p"), 7);
+    b!.tell("exit");
+    c!.tell("exit");
+    await Promise.all([b!.ended, c!.ended]);
+    await a!.tell("advance", 60_000);
+    const check = async (thread: Thread) => {
+      const text = await thread.tell("scrape");
+      assertEquals(totalOf(text, "p"), 7);
+      assertEquals(valueOf(text, "their_total"), 8);
+      assertEquals(valueOf(text, "their_seconds_count"), 2);
+    };
+    await check(a!);
+    await check(a!);
+    await withThreads([{}], async (d) => {
+      await check(d!);
+      await check(a!);
+    });
+  });
+});
+
+Deno.test("A worker that is silent for long is taken for terminated, for good", async () => {
+  const patient = { timeout: 1000 };
+  await withThreads([patient, patient, patient], async (a, b, c) => {
+    await c!.tell("record", "p", 0.1, 1);
+    await c!.tell("open", "p");
+    await a!.tell("scrape");
+    const wake = await c!.hang();
+    assertEquals(inProgressOf(await a!.tell("scrape"), "p"), 1);
+    await a!.tell("advance", 500_000);
+    assertEquals(inProgressOf(await a!.tell("scrape"), "p"), 1);
+    await a!.tell("advance", 200_000);
+    await b!.tell("record", "p", 0.1, 2);
+    const text = await a!.tell("scrape");
+    assertEquals([totalOf(text, "p"), inProgressOf(text, "p")], [3, 0]);
+    wake();
+    await c!.tell("record", "p", 0.1, 4);
+    const later = await a!.tell("scrape");
+    assertEquals([totalOf(later, "p"), inProgressOf(later, "p")], [3, 0]);
+    assertEquals(unresponsiveOf(later), 1);
   });
 });
 
