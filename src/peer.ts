@@ -25,8 +25,7 @@ export class Peer {
   }
 
   get isAlive(): boolean {
-    return this.leftAt === undefined &&
-      !isPast(this.silentSince, GONE_AFTER_MS);
+    return this.leftAt === undefined;
   }
 
   get isToBeFolded(): boolean {

@@ -1,6 +1,7 @@
 /** What only Deno has: its permissions, its errors, its server. */
 import { classifyError, createStageMetrics } from "../mod.ts";
-import { runFixture } from "./process.ts";
+import { fixtureUrl, runFixture } from "./process.ts";
+import { startThread } from "./threads.ts";
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { Registry } from "prom-client";
 
@@ -47,4 +48,43 @@ Deno.test("metricsHandler() serves over HTTP, from Deno.serve", async () => {
     'pipeline_total{lane="test",pipeline_name="p",status="success"} 1',
   );
   assertEquals((await fetch(url, { method: "HEAD" })).status, 200);
+});
+
+/** Has a Web worker count a run, leave one open and end, and awaits what is told. */
+async function assertToldAfter(
+  end: string,
+  expected: { total: string; running: string },
+): Promise<void> {
+  await using thread = await startThread({ timeout: 1000 });
+  const worker = new Worker(fixtureUrl("web_worker").href, { type: "module" });
+  // Else this process would end with it.
+  worker.onerror = (event) => event.preventDefault();
+  await new Promise((resolve) => worker.onmessage = resolve);
+  worker.postMessage(end);
+  let told = {};
+  // Nobody can say when it has ended.
+  for (let tries = 0; tries < 100; tries++) {
+    const text = await thread.tell("scrape");
+    const valueOf = (series: string) =>
+      text.match(`lukhas_orchestration_${series}} (.*)`)?.[1];
+    const labels = '{lane="test",pipeline_name="p"';
+    told = {
+      total: valueOf(`pipeline_total${labels},status="failure"`),
+      running: valueOf(`pipeline_in_progress${labels}`),
+    };
+    if (JSON.stringify(told) === JSON.stringify(expected)) break;
+  }
+  worker.terminate();
+  assertEquals(told, expected);
+}
+
+for (const end of ["an error", "a rejection", "Deno.exit"]) {
+  Deno.test(`A Web worker that ends by ${end} leaves its counts, and takes its gauges`, async () => {
+    await assertToldAfter(end, { total: "1", running: "0" });
+  });
+}
+
+Deno.test("A Web worker that handles an error lives on", async () => {
+  const end = "an error that it handles";
+  await assertToldAfter(end, { total: "1", running: "1" });
 });

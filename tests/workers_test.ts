@@ -193,6 +193,21 @@ Deno.test("A newcomer knows what was before it, the departed included", async ()
   });
 });
 
+Deno.test("A newcomer asks one of those who are there, not all", async () => {
+  await withThreads([{}, {}, {}], async (...threads) => {
+    for (const thread of threads) {
+      await thread.tell("record", "p", 0.1);
+      await thread.tell("scrape");
+    }
+    const ear = eavesdrop();
+    await withThreads([{}], async (newcomer) => {
+      assertEquals(totalOf(await newcomer!.tell("scrape"), "p"), 3);
+    });
+    ear.close();
+    assertEquals(ear.kinds.filter((kind) => kind === "fetch").length, 1);
+  });
+});
+
 for (const end of ["exit", "finish", "fail"] as const) {
   Deno.test(`A worker that ends by ${end} leaves its last counts, and takes its gauges`, async () => {
     await withThreads([{}, {}], async (a, b) => {
@@ -354,6 +369,8 @@ Deno.test("A worker that is silent for long is taken for terminated, for good", 
     assertEquals([totalOf(text, "p"), inProgressOf(text, "p")], [3, 0]);
     wake();
     await c!.tell("record", "p", 0.1, 4);
+    // Nobody counts on it by what it says now.
+    await c!.tell("scrape");
     const later = await a!.tell("scrape");
     assertEquals([totalOf(later, "p"), inProgressOf(later, "p")], [3, 0]);
     assertEquals(unresponsiveOf(later), 1);

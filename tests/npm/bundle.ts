@@ -14,7 +14,6 @@ const DENO_ONLY: Readonly<Record<string, string>> = {
   "coalesce_test.ts": "tests functions that are not exported",
   "deno_test.ts": "tests what only Deno has",
   "examples_test.ts": "runs the examples by Deno",
-  "letters_test.ts": "tests functions that are not exported",
   "negotiate_test.ts": "tests functions that are not exported",
   "parallel_test.ts": "runs an example of deno serve",
   "service_test.ts": "runs the demo's service, which is one of Deno",
