@@ -50,7 +50,6 @@ export class Teller {
       );
       const replica = this.replica.registry(index).own;
       const own = [...registrationsOf(registry)].flatMap((registration) => {
-        registration.ensure(registration.issues);
         if (!registration.isRegistered) return [];
         return replica.changes(registration, labels);
       });

@@ -220,7 +220,7 @@ export class Workers {
       }
     }
     for (const { id, version, tellings, hasLeft, isSilent } of workers) {
-      if (id === this.#id || this.#departedIds.has(id)) continue;
+      if (this.#departedIds.has(id)) continue;
       const isNew = !this.#peers.has(id);
       const peer = this.#peer(id);
       if (peer.version < version) {

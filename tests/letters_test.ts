@@ -27,11 +27,15 @@ function correspond(id: string, reply: Reply): RawChannel {
     const letter = readLetter(data?.bytes);
     if (letter === undefined) return;
     for (const answer of await reply(letter, data.from)) {
-      const bytes = new TextEncoder().encode(JSON.stringify(answer));
-      channel.postMessage({ from: id, isLast: true, bytes });
+      post(channel, id, answer);
     }
   };
   return channel;
+}
+
+function post(channel: RawChannel, from: string, letter: Letter): void {
+  const bytes = new TextEncoder().encode(JSON.stringify(letter));
+  channel.postMessage({ from, isLast: true, bytes });
 }
 
 /** What a thread writes in so small a test fits into one message. */
@@ -179,6 +183,28 @@ Deno.test("A worker is believed about itself, whatever others think of it", asyn
   };
   const told = await scrapeAmong({ slow, liar });
   assertEquals(told, { total: "7", running: "1" });
+});
+
+Deno.test("A worker that has just started does not pass for one that knows what was before", async () => {
+  const thread = await startThread();
+  const hasJoined = async () => {
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const channel = correspond("newcomer", (letter) => {
+      if (letter.kind === "here") resolve(letter.hasJoined);
+      return [];
+    });
+    post(channel, "newcomer", { kind: "hello" });
+    const answer = await promise;
+    channel.close();
+    return answer;
+  };
+  // However slow this machine is.
+  await thread.tell("advance", -1e6);
+  const before = await hasJoined();
+  await thread.tell("advance", 2e6);
+  const after = await hasJoined();
+  await thread.terminate();
+  assertEquals([before, after], [false, true]);
 });
 
 Deno.test("What strangers say on the channel does no harm", async () => {

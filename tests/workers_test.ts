@@ -146,6 +146,8 @@ Deno.test("What is running is summed over all workers, the time of the last end 
       assert(unfinished > 0 && unfinished < 1000, `${unfinished}`);
     };
     checkUnfinished(text);
+    await a!.tell("open", "p");
+    assertEquals(inProgressOf(await b!.tell("scrape"), "p"), 4);
     await withThreads(
       [{}],
       async (c) => checkUnfinished(await c!.tell("scrape")),
@@ -402,6 +404,20 @@ Deno.test("The metrics of others are merged by their own aggregator", async () =
   });
 });
 
+Deno.test("A metric that workers have as different types is left out but for one, and counted", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    await a!.tell("setConflict", "gauge");
+    await b!.tell("setConflict", "counter");
+    for (const thread of [a!, b!]) await thread.tell("record", "p", 0.1);
+    const labels = 'issue="collector_error"';
+    const issues = `${PREFIX}instrumentation_issues_total{${labels}}`;
+    await a!.tell("scrape");
+    const text = await a!.tell("scrape");
+    assertEquals(valueOf(text, "conflict_total"), 1);
+    assert(valueOf(text, issues)! > 0, text);
+  });
+});
+
 Deno.test("What others take out of a registry, and what is no number, arrives", async () => {
   await withThreads([{}, {}], async (a, b) => {
     await a!.tell("record", "p", 0.1);
@@ -435,6 +451,7 @@ Deno.test("A collector that never ends holds no scrape, and nothing else back", 
 Deno.test("What travels is what changed, in messages of 64 KB at most", async () => {
   await withThreads([{}, {}], async (a, b) => {
     await b!.tell("recordMany", 1000);
+    await b!.tell("setOthers", 1);
     const ear = eavesdrop();
     const text = await a!.tell("scrape");
     assertEquals(totalOf(text, "pipeline 999"), 1);
@@ -479,6 +496,16 @@ Deno.test("A worker's first registry goes with the first ones of the others, its
     assertEquals(valueOf(text, `${PREFIX}pipeline_total{${labels}}`), 12);
     assertEquals(totalOf(text, "p"), undefined);
     assertEquals(totalOf(await a!.tell("scrape"), "p"), 3);
+  });
+});
+
+Deno.test("A registry that a handler names is told from the start, families of a merged one included", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    await a!.tell("recordInChosen", 1);
+    await b!.tell("recordInChosen", 2);
+    const labels = 'lane="test",pipeline_name="chosen",status="success"';
+    const text = await a!.tell("scrapeChosen");
+    assertEquals(valueOf(text, `${PREFIX}pipeline_total{${labels}}`), 3);
   });
 });
 
