@@ -14,9 +14,7 @@ export interface Cancellation {
 export interface LimitedScope {
   readonly settled: boolean;
   /** The pipeline around it, if there is one. */
-  readonly parent: { readonly limits: Limits } | undefined;
-  /** Whether the end of the pipeline around it is its own. */
-  readonly isLimitedByParent: boolean;
+  readonly parent: LimitingScope | undefined;
   /** In milliseconds. */
   readonly timeout: number | undefined;
   /** The signal that the caller gave. */
@@ -25,6 +23,20 @@ export interface LimitedScope {
   describe(): string;
   /** Records it. */
   cancel(cancellation: Cancellation): void;
+}
+
+/** What ends all that is open below when it is ended. */
+interface LimitingScope {
+  readonly settled: boolean;
+  readonly isLimited: boolean;
+  readonly limits: Limits;
+}
+
+/** Whether the end of the pipeline around a scope that starts now is its own. */
+export function isLimiting(
+  parent: LimitingScope | undefined,
+): parent is LimitingScope {
+  return parent !== undefined && parent.isLimited && !parent.settled;
 }
 
 /**
@@ -61,9 +73,14 @@ export class Limits implements Follower {
   #ended: Cancellation | undefined;
   /** Why the signal is aborted, or would be if it had been asked for. */
   aborted: Aborted | undefined;
+  /** Whether they can end the scope, or are there for its signal alone. */
+  readonly canEnd: boolean;
+  /** Whether they have ended it, while its code goes on. */
+  hasEnded = false;
 
-  constructor(scope: LimitedScope) {
+  constructor(scope: LimitedScope, canEnd: boolean) {
     this.#scope = scope;
+    this.canEnd = canEnd;
   }
 
   /** Is aborted when the scope is ended, or when a pipeline around it throws. */
@@ -84,14 +101,14 @@ export class Limits implements Follower {
    * @returns What has ended the scope already, if anything has.
    */
   start(): Cancellation | undefined {
-    const { timeout, callerSignal } = this.#scope;
+    const { timeout, callerSignal, parent } = this.#scope;
     if (callerSignal?.aborted) {
       const cancellation = cancellationBy(callerSignal);
-      this.#scope.cancel(cancellation);
+      this.#cancel(cancellation);
       this.abort(cancellation.error);
       return cancellation;
     }
-    if (this.#scope.isLimitedByParent) this.#join(this.#scope.parent!.limits);
+    if (isLimiting(parent)) this.#join(parent.limits);
     if (callerSignal !== undefined) follow(callerSignal, this);
     if (timeout !== undefined && timeout !== Infinity) this.#wait(timeout);
     return undefined;
@@ -112,7 +129,7 @@ export class Limits implements Follower {
     for (const each of tree) each.#ended ??= cancellation;
     const open = tree.filter((each) => each.#canBeEnded);
     // Whoever learns of it finds all of them recorded.
-    for (const each of open) each.#scope.cancel(cancellation);
+    for (const each of open) each.#cancel(cancellation);
     for (const each of open) each.#abandon!(cancellation, each !== this);
     for (const each of tree) each.abort(cancellation.error);
   }
@@ -139,6 +156,11 @@ export class Limits implements Follower {
 
   get #canBeEnded(): boolean {
     return this.#abandon !== undefined && !this.#scope.settled;
+  }
+
+  #cancel(cancellation: Cancellation): void {
+    this.hasEnded = true;
+    this.#scope.cancel(cancellation);
   }
 
   *#tree(): Generator<Limits> {

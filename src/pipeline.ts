@@ -8,7 +8,7 @@ import {
 import { toLane, toName } from "./labels.ts";
 import type { Outcome, OutcomeLabel } from "./outcome.ts";
 import { type Instance, runScope, Scope, type ScopeOptions } from "./scope.ts";
-import type { Ending, PipelineNode, Series } from "./series.ts";
+import type { PipelineNode } from "./series.ts";
 import {
   createStageFunction,
   type StageMethods,
@@ -138,8 +138,9 @@ export class PipelineRun extends Scope
     node: PipelineNode,
     options: PipelineOptions | undefined,
     declaredStages: DeclaredStages | undefined,
+    parent: AmbientPipeline | undefined,
   ) {
-    super(instance, node.startSeries(), options, getAmbient()?.pipeline);
+    super(instance, node.startSeries(), options, parent);
     this.node = node;
     this.declaredStages = declaredStages;
   }
@@ -187,25 +188,13 @@ export class PipelineRun extends Scope
     if (this.#openStreams === 0) this.settle(this.#finishedAs, this.#isGivenUp);
   }
 
-  protected override finish(outcome: OutcomeLabel): void {
-    if (this.#openStreams === 0) this.settle(outcome);
-    else this.#finishedAs = outcome;
+  protected override get isHeldOpen(): boolean {
+    return this.#openStreams > 0;
   }
 
-  protected override record(outcome: OutcomeLabel, seconds: number): Ending {
-    return recordEnd(this.series, outcome, seconds);
+  protected override hold(outcome: OutcomeLabel): void {
+    this.#finishedAs = outcome;
   }
-}
-
-/** Counts a run of a pipeline that ends now. */
-export function recordEnd(
-  series: Series,
-  outcome: OutcomeLabel,
-  seconds: number,
-): Ending {
-  const ending = series.record(outcome, seconds);
-  ending.lastEnd = Date.now() / 1000;
-  return ending;
 }
 
 /**
@@ -256,12 +245,13 @@ export function startPipeline(
 ): PipelineRun {
   const { registration, tree, issues } = instance;
   registration.ensure(issues);
+  const parent = getAmbient()?.pipeline;
   const lane = options?.lane === undefined
-    ? ambientLane(instance)
+    ? parent?.node.lane ?? instance.lane
     : toLane(options.lane, issues);
   const node = tree.findPipeline(lane, name) ??
     tree.pipeline(lane, toName(name, "pipeline", issues));
-  return new PipelineRun(instance, node, options, declaredStages);
+  return new PipelineRun(instance, node, options, declaredStages, parent);
 }
 
 /** The lane of the enclosing pipeline, or else the instance's. */

@@ -3,7 +3,7 @@ import type { Instance } from "./scope.ts";
 import type { IssueReporter } from "./issues.ts";
 import { toDuration, toLane, toName, toOutcome, UNKNOWN } from "./labels.ts";
 import type { Outcome } from "./outcome.ts";
-import { ambientLane, recordEnd } from "./pipeline.ts";
+import { ambientLane } from "./pipeline.ts";
 
 /** A run of a pipeline that was measured elsewhere. */
 export interface PipelineRecord {
@@ -72,22 +72,22 @@ export function createRecordMethods(
   return {
     recordPipelineMetrics(record) {
       const instance = locateInstance();
-      const { registration, tree, issues } = instance;
+      const { registration, tree, issues, now } = instance;
       registration.ensure(issues);
       if (!isRecord(record, issues)) return;
       const name = toName(record.pipelineName, "pipeline", issues);
-      const series = tree.pipeline(toRecordLane(record, instance), name)
-        .startSeries();
-      recordEnd(
-        series,
-        toOutcome(record.status, issues),
-        toDuration(record.durationSec, issues),
-      );
+      tree.pipeline(toRecordLane(record, instance), name)
+        .startSeries()
+        .record(
+          toOutcome(record.status, issues),
+          toDuration(record.durationSec, issues),
+          now(),
+        );
     },
     recordStageMetrics(record) {
       const named = record?.pipelineName !== undefined;
       const instance = named ? locateInstance() : locate().instance;
-      const { registration, tree, issues } = instance;
+      const { registration, tree, issues, now } = instance;
       registration.ensure(issues);
       if (!isRecord(record, issues)) return;
       const stageName = toName(record.stageName, "stage", issues);
@@ -99,6 +99,7 @@ export function createRecordMethods(
         .record(
           toOutcome(record.outcome, issues),
           toDuration(record.durationSec, issues),
+          now(),
         );
     },
   };

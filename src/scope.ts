@@ -1,6 +1,11 @@
 import type { IssueReporter } from "./issues.ts";
 import { toDuration, toOutcome } from "./labels.ts";
-import { type Cancellation, type LimitedScope, Limits } from "./limits.ts";
+import {
+  type Cancellation,
+  isLimiting,
+  type LimitedScope,
+  Limits,
+} from "./limits.ts";
 import {
   classifyError,
   type ErrorClassifier,
@@ -9,7 +14,7 @@ import {
   type ResultClassifier,
 } from "./outcome.ts";
 import type { Registration } from "./registry.ts";
-import type { Ending, Series, SeriesTree } from "./series.ts";
+import type { Series, SeriesTree } from "./series.ts";
 
 /** What scopes and recorders need of the instance that they record to. */
 export interface Instance {
@@ -63,14 +68,8 @@ export abstract class Scope implements LimitedScope {
   readonly series: Series;
   /** The pipeline around it, if there is one. */
   readonly parent: Scope | undefined;
-  /** Whether the end of the pipeline around it is its own. */
-  readonly isLimitedByParent: boolean;
-  /** Whether anything else than its code can end it. */
-  readonly isLimited: boolean;
   /** How it was recorded, once it has ended. */
   settledAs: OutcomeLabel | undefined;
-  /** Whether it was ended while its code goes on. */
-  abandoned = false;
   protected readonly options: ScopeOptions | undefined;
   readonly #start: number;
   #limits: Limits | undefined;
@@ -86,11 +85,12 @@ export abstract class Scope implements LimitedScope {
     this.series = series;
     this.options = options;
     this.parent = parent;
-    this.isLimitedByParent = parent !== undefined && parent.isLimited &&
-      !parent.settled;
-    this.isLimited = this.isLimitedByParent || this.hasOwnLimits;
-    this.#start = instance.now();
-    series.start(this.#start);
+    if (isLimiting(parent) || options !== undefined && this.hasOwnLimits) {
+      this.#limits = new Limits(this, true);
+    }
+    const now = instance.now();
+    this.#start = now;
+    series.start(now);
   }
 
   /** Whether it has ended, and was recorded. */
@@ -98,9 +98,19 @@ export abstract class Scope implements LimitedScope {
     return this.settledAs !== undefined;
   }
 
-  /** They come into being when asked for: most scopes never need them. */
+  /** Most scopes never need them. */
   get limits(): Limits {
-    return this.#limits ??= new Limits(this);
+    return this.#limits ??= new Limits(this, false);
+  }
+
+  /** Whether anything else than its code can end it. */
+  get isLimited(): boolean {
+    return this.#limits !== undefined && this.#limits.canEnd;
+  }
+
+  /** Whether it was ended while its code goes on. */
+  get abandoned(): boolean {
+    return this.#limits !== undefined && this.#limits.hasEnded;
   }
 
   get hasOwnLimits(): boolean {
@@ -131,12 +141,12 @@ export abstract class Scope implements LimitedScope {
 
   /** Its code returned. */
   succeed(value: unknown): void {
-    this.finish(this.#outcome ?? this.#readResult(value) ?? "success");
+    this.#finish(this.#outcome ?? this.#readResult(value) ?? "success");
   }
 
   /** What it was for is done, and has no value. */
   complete(): void {
-    this.finish(this.#outcome ?? "success");
+    this.#finish(this.#outcome ?? "success");
   }
 
   /** Its code threw. */
@@ -146,34 +156,44 @@ export abstract class Scope implements LimitedScope {
 
   /** It is ended while its code goes on. */
   cancel({ outcome, isCancelled }: Cancellation): void {
-    this.abandoned = true;
     this.settle(outcome, isCancelled);
   }
 
-  /** Settles it as soon as nothing keeps it open. */
-  protected finish(outcome: OutcomeLabel): void {
-    this.settle(outcome);
+  /** Whether something keeps it open although its code has ended. */
+  protected get isHeldOpen(): boolean {
+    return false;
   }
+
+  /** Keeps how its code ended, for when nothing keeps it open any more. */
+  protected abstract hold(outcome: OutcomeLabel): void;
 
   /** Records it, the first time that it is called. */
   protected settle(outcome: OutcomeLabel, isCancelled = false): void {
-    if (this.settled) return;
+    if (this.settledAs !== undefined) return;
     this.settledAs = outcome;
-    const { instance } = this;
-    this.series.stop(this.#start);
-    const seconds = instance.now() - this.#start;
-    const ending = this.record(outcome, toDuration(seconds, instance.issues));
+    const { instance, series } = this;
+    const now = instance.now();
+    const seconds = now - this.#start;
+    series.stop(this.#start);
+    const ending = series.record(
+      outcome,
+      seconds >= 0 ? seconds : toDuration(seconds, instance.issues),
+      now,
+    );
     if (isCancelled) ending.cancelled++;
     this.#limits?.stop();
   }
 
-  protected record(outcome: OutcomeLabel, seconds: number): Ending {
-    return this.series.record(outcome, seconds);
+  #finish(outcome: OutcomeLabel): void {
+    if (this.isHeldOpen) this.hold(outcome);
+    else this.settle(outcome);
   }
 
   #readResult(value: unknown): OutcomeLabel | undefined {
     const { classifyResult } = this.instance;
-    return this.#read("classifyResult", this.options?.classifyResult, value) ??
+    const own = this.options?.classifyResult;
+    if (own === undefined && classifyResult === undefined) return undefined;
+    return this.#read("classifyResult", own, value) ??
       this.#read("classifyResult", classifyResult, value);
   }
 
@@ -266,12 +286,15 @@ function toPromise(value: unknown): Promise<unknown> | undefined {
     return;
   }
   if (typeof then !== "function") return;
-  if (
-    then === Promise.prototype.then &&
-    Object.getPrototypeOf(value) === Promise.prototype
-  ) {
+  // Not `Object.getPrototypeOf`, which costs as much as all the rest of a scope.
+  if (then === Promise.prototype.then && value.constructor === Promise) {
     return value as Promise<unknown>;
   }
+  return adopt(value, then);
+}
+
+// On its own, as what a closure captures is allocated even where none is made.
+function adopt(value: object, then: CallableFunction): Promise<unknown> {
   return new Promise((resolve, reject) => {
     Reflect.apply(then, value, [resolve, reject]);
   });

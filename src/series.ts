@@ -1,3 +1,4 @@
+import { UnixTime } from "./clock.ts";
 import { OUTCOME_LABELS, type OutcomeLabel } from "./outcome.ts";
 
 /** What one outcome of a label set has counted. */
@@ -6,23 +7,21 @@ export class Ending {
   total = 0;
   /** How many of these a caller or a consumer had given up. */
   cancelled = 0;
-  /** When the last one ended so, in Unix seconds; 0 before the first. */
+  /** When the last pipeline ended so, in Unix seconds; 0 before the first. */
   lastEnd = 0;
   /**
    * Observations by bucket, the one of `+Inf` included and none added up, then
    * the sum of what was observed. It exists from the first observation.
    */
   histogram: Float64Array | undefined;
+}
 
-  /** Adds one observation, in seconds, to its bucket. */
-  observe(bounds: Float64Array, seconds: number): void {
-    const histogram = this.histogram ??= emptyHistogram(bounds);
-    // So few bounds, most hits among the first: a linear search beats others.
-    let bucket = 0;
-    while (bucket < bounds.length && seconds > bounds[bucket]!) bucket++;
-    histogram[bucket]!++;
-    if (seconds !== Infinity) histogram[bounds.length + 1]! += seconds;
-  }
+/** The labels of a series, its outcome aside, under their names. */
+export interface SeriesLabels {
+  readonly lane: string;
+  readonly pipeline_name: string;
+  /** None for a pipeline itself. */
+  readonly stage_name?: string;
 }
 
 /**
@@ -31,6 +30,7 @@ export class Ending {
  * A scope looks its series up once, when it starts, and then holds it.
  */
 export class Series {
+  readonly labels: SeriesLabels;
   readonly success: Ending = new Ending();
   readonly failure: Ending = new Ending();
   readonly timeout: Ending = new Ending();
@@ -41,9 +41,17 @@ export class Series {
   /** The sum of the times at which those running started, in seconds. */
   startSum = 0;
   readonly #bounds: Float64Array;
+  /** Of pipelines alone it is kept when they ended. */
+  readonly #unixTime: UnixTime | undefined;
 
-  constructor(bounds: Float64Array) {
+  constructor(
+    labels: SeriesLabels,
+    bounds: Float64Array,
+    unixTime: UnixTime | undefined,
+  ) {
+    this.labels = labels;
     this.#bounds = bounds;
+    this.#unixTime = unixTime;
     this.success.histogram = emptyHistogram(bounds);
   }
 
@@ -60,11 +68,23 @@ export class Series {
     this.startSum = this.running === 0 ? 0 : this.startSum - start;
   }
 
-  /** Counts one that ended so, after so many seconds. */
-  record(outcome: OutcomeLabel, seconds: number): Ending {
+  /**
+   * Counts one that ended so at `now`, after so many seconds.
+   *
+   * All of it is here, as a number that is handed on to a function is a number
+   * that is allocated.
+   */
+  record(outcome: OutcomeLabel, seconds: number, now: number): Ending {
+    const bounds = this.#bounds;
     const ending = this.ending(outcome);
+    const histogram = ending.histogram ??= emptyHistogram(bounds);
+    // So few bounds, most hits among the first: a linear search beats others.
+    let bucket = 0;
+    while (bucket < bounds.length && seconds > bounds[bucket]!) bucket++;
+    histogram[bucket]!++;
+    if (seconds !== Infinity) histogram[bounds.length + 1]! += seconds;
     ending.total++;
-    ending.observe(this.#bounds, seconds);
+    if (this.#unixTime !== undefined) ending.lastEnd = this.#unixTime.of(now);
     return ending;
   }
 
@@ -120,7 +140,11 @@ export class PipelineNode {
    * recorded: a stage that is recorded for a pipeline says nothing about its runs.
    */
   startSeries(): Series {
-    return this.#series ??= new Series(this.#tree.pipelineBounds);
+    return this.#series ??= new Series(
+      { lane: this.lane, pipeline_name: this.name },
+      this.#tree.pipelineBounds,
+      this.#tree.unixTime,
+    );
   }
 
   /** The series of a stage by name, if it is known. */
@@ -132,14 +156,18 @@ export class PipelineNode {
   stage(name: string): Series {
     let series = this.#stages.get(name);
     if (series === undefined) {
-      series = new Series(this.#tree.stageBounds);
+      series = new Series(
+        { lane: this.lane, pipeline_name: this.name, stage_name: name },
+        this.#tree.stageBounds,
+        undefined,
+      );
       this.#stages.set(name, series);
     }
     return series;
   }
 
-  /** Every stage that is known. */
-  stages(): Iterable<[string, Series]> {
+  /** The series of every stage that is known, by its name. */
+  stages(): ReadonlyMap<string, Series> {
     return this.#stages;
   }
 }
@@ -155,6 +183,7 @@ export class SeriesTree {
   readonly pipelineBounds: Float64Array;
   /** Upper bounds in seconds, without `+Inf`. */
   readonly stageBounds: Float64Array;
+  readonly unixTime: UnixTime = new UnixTime();
   readonly #lanes = new Map<string, Map<string, PipelineNode>>();
 
   constructor(

@@ -4,7 +4,6 @@ import type { IssueReporter } from "./issues.ts";
 import { toName, UNKNOWN } from "./labels.ts";
 import type { Outcome } from "./outcome.ts";
 import { type Instance, runScope, Scope, type ScopeOptions } from "./scope.ts";
-import type { PipelineNode, Series } from "./series.ts";
 
 /** The options of a stage. */
 export interface StageOptions extends ScopeOptions {}
@@ -100,27 +99,16 @@ export interface StageMethods<N extends string = string> {
 
 /** One run of a stage. */
 export class StageRun extends Scope implements StageScope {
-  readonly name: string;
-  readonly #node: PipelineNode;
-
-  constructor(
-    { instance, pipeline }: Ambient,
-    node: PipelineNode,
-    name: string,
-    series: Series,
-    options: StageOptions | undefined,
-  ) {
-    super(instance, series, options, pipeline);
-    this.#node = node;
-    this.name = name;
+  get name(): string {
+    return this.series.labels.stage_name!;
   }
 
   get pipelineName(): string {
-    return this.#node.name;
+    return this.series.labels.pipeline_name;
   }
 
   get lane(): string {
-    return this.#node.lane;
+    return this.series.labels.lane;
   }
 
   /**
@@ -131,6 +119,10 @@ export class StageRun extends Scope implements StageScope {
     return this.hasOwnLimits || this.parent === undefined
       ? super.signal
       : this.parent.signal;
+  }
+
+  protected override hold(): void {
+    // Nothing keeps a stage open: it is never called.
   }
 
   describe(): string {
@@ -180,7 +172,7 @@ export function startStage(
   if (pipeline?.declaredStages !== undefined) {
     options = withDeclared(pipeline, name, options, issues);
   }
-  return new StageRun(ambient, node, name, series, options);
+  return new StageRun(instance, series, options, pipeline);
 }
 
 /** Adds what the pipeline declares of a stage to what the call says, which wins. */
