@@ -1,4 +1,5 @@
-import { formatBound } from "./buckets.ts";
+import { escape, escapeQuoted } from "./label_set.ts";
+import { formatBound, formatValue } from "./numbers.ts";
 import type { Exemplar, GatheredFamily, GatheredSample } from "./samples.ts";
 
 /** A format in which Prometheus reads metrics. */
@@ -18,8 +19,11 @@ const TYPES: ReadonlySet<string> = new Set([
   "summary",
 ]);
 
+/** How much is rendered at a time, in UTF-16 code units: less than a millisecond. */
+const SLICE_LENGTH = 64 * 1024;
+
 /**
- * Renders metric families, a chunk of text for each.
+ * Renders metric families, in slices: whoever takes them can let others in between.
  *
  * @see {@link https://prometheus.io/docs/instrumenting/exposition_formats/ | Prometheus, Exposition formats}
  * @see {@link https://prometheus.io/docs/specs/om/open_metrics_spec/ | OpenMetrics 1.0}
@@ -29,38 +33,46 @@ export function* render(
   format: Format,
 ): Generator<string> {
   const renderFamily = format === "text" ? renderText : renderOpenMetrics;
-  for (const family of families) yield renderFamily(family);
-  if (format === "openmetrics") yield "# EOF\n";
+  let slice = "";
+  for (const family of families) {
+    for (const lines of renderFamily(family)) {
+      slice += lines;
+      if (slice.length < SLICE_LENGTH) continue;
+      yield slice;
+      slice = "";
+    }
+  }
+  yield format === "openmetrics" ? `${slice}# EOF\n` : slice;
 }
 
-function renderText({ name, help, type, samples }: GatheredFamily): string {
-  const lines = [
-    `# HELP ${name} ${escape(help)}`,
-    `# TYPE ${name} ${TYPES.has(type) ? type : "untyped"}`,
-  ];
-  for (const sample of samples) lines.push(renderSample(sample, String));
-  return `${lines.join("\n")}\n`;
+function* renderText(family: GatheredFamily): Generator<string> {
+  const { name, help, type } = family;
+  yield `# HELP ${name} ${escape(help)}\n# TYPE ${name} ${
+    TYPES.has(type) ? type : "untyped"
+  }\n`;
+  yield* family.lines?.() ??
+    sampleLines(family, (each) => renderSample(each, String));
 }
 
-function renderOpenMetrics(family: GatheredFamily): string {
-  const { help, samples } = family;
+function* renderOpenMetrics(family: GatheredFamily): Generator<string> {
   const type = openMetricsType(family);
   const name = type === "counter"
     ? family.name.slice(0, -"_total".length)
     : family.name;
-  const lines = [
-    `# TYPE ${name} ${type}`,
-    `# HELP ${name} ${escapeQuoted(help)}`,
-  ];
-  for (const sample of samples) {
+  yield `# TYPE ${name} ${type}\n# HELP ${name} ${escapeQuoted(family.help)}\n`;
+  yield* family.lines?.() ?? sampleLines(family, (sample) => {
     const line = renderSample(sample, formatBound);
-    lines.push(
-      sample.exemplar === undefined || !mayHaveExemplar(type, sample)
-        ? line
-        : `${line} ${renderExemplar(sample.exemplar)}`,
-    );
-  }
-  return `${lines.join("\n")}\n`;
+    return sample.exemplar === undefined || !mayHaveExemplar(type, sample)
+      ? line
+      : `${line} ${renderExemplar(sample.exemplar)}`;
+  });
+}
+
+function* sampleLines(
+  { samples }: GatheredFamily,
+  renderLine: (sample: GatheredSample) => string,
+): Generator<string> {
+  for (const sample of samples) yield `${renderLine(sample)}\n`;
 }
 
 /** OpenMetrics has no counter whose sample is not named `_total`. */
@@ -100,18 +112,4 @@ function renderLabels(
     text += `${text === "" ? "{" : ","}${name}="${shown}"`;
   }
   return text === "" ? "" : `${text}}`;
-}
-
-function formatValue(value: number): string {
-  if (value === Infinity) return "+Inf";
-  if (value === -Infinity) return "-Inf";
-  return String(value);
-}
-
-function escape(text: string): string {
-  return text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
-}
-
-function escapeQuoted(text: string): string {
-  return escape(text).replaceAll('"', '\\"');
 }

@@ -1,78 +1,14 @@
-import { formatBound } from "./buckets.ts";
+import {
+  Column,
+  Family,
+  type FamilyGroup,
+  type FamilyOptions,
+} from "./family.ts";
 import type { IssueCounts } from "./issues.ts";
-import type { Ending, Series, SeriesTree } from "./series.ts";
-
-/** One sample of a metric, as registries pass it on. */
-export interface Sample {
-  /** The name, where it is not that of the metric itself. */
-  readonly metricName?: string;
-  readonly labels: Record<string, string>;
-  readonly value: number;
-}
-
-/** What a registry takes for a metric's content. */
-export interface MetricView {
-  readonly name: string;
-  readonly help: string;
-  readonly type: string;
-  readonly aggregator: string;
-  readonly values: Sample[];
-}
-
-interface FamilyOptions {
-  readonly name: string;
-  readonly help: string;
-  readonly type: "counter" | "gauge" | "histogram";
-  readonly aggregator?: "sum" | "max";
-  /** Called anew for each view: labels of a sample may be changed by others. */
-  samples(): Iterable<Sample>;
-  /** Zeroes what was counted, in place. Gauges of what is running have none. */
-  reset?(): void;
-}
-
-/**
- * A metric family of ours, in the shape in which registries of prom-client hold
- * their metrics.
- */
-export class Family {
-  /** The registered name: OpenMetrics registries write the one without `_total`. */
-  name: string;
-  /** The name that stays. */
-  readonly fullName: string;
-  readonly help: string;
-  readonly type: string;
-  /** How prom-client's cluster registry merges it. */
-  readonly aggregator: string;
-  readonly #options: FamilyOptions;
-
-  constructor(options: FamilyOptions) {
-    this.name = options.name;
-    this.fullName = options.name;
-    this.help = options.help;
-    this.type = options.type;
-    this.aggregator = options.aggregator ?? "sum";
-    this.#options = options;
-  }
-
-  /** The samples as they are now, each an object of its own. */
-  samples(): Sample[] {
-    return [...this.#options.samples()];
-  }
-
-  get(): Promise<MetricView> {
-    const { name, help, type, aggregator } = this;
-    const values = this.samples();
-    return Promise.resolve({ name, help, type, aggregator, values });
-  }
-
-  getForPromString(): Promise<MetricView> {
-    return this.get();
-  }
-
-  reset(): void {
-    this.#options.reset?.();
-  }
-}
+import { LabelSet } from "./label_set.ts";
+import { formatBound } from "./numbers.ts";
+import { OUTCOME_LABELS, type OutcomeLabel } from "./outcome.ts";
+import type { SeriesSource, SeriesView } from "./series.ts";
 
 /** A kind of scope, and all that its families do not share with the other's. */
 interface Kind {
@@ -80,205 +16,271 @@ interface Kind {
   readonly durationHelp: string;
   readonly outcomeLabel: "status" | "outcome";
   readonly bounds: Float64Array;
-  /** The label sets, without their outcomes. */
-  series(): Iterable<[Record<string, string>, Series]>;
+  rows(): Iterable<SeriesView>;
 }
 
-/**
- * Makes the metric families that show what a tree of series holds.
- *
- * @param prefix What all names begin with.
- * @param now The clock by which scopes start and end, in seconds.
- */
-export function createFamilies(
+/** The metric families that show what the series of a prefix hold. */
+export class Families implements FamilyGroup, Iterable<Family> {
+  readonly #prefix: string;
+  readonly #source: SeriesSource;
+  readonly #issues: IssueCounts;
+  readonly #now: () => number;
+  readonly #byName: ReadonlyMap<string, Family>;
+  /** The one that tells of troubles. */
+  readonly issues: Family;
+
+  /**
+   * @param prefix What all names begin with.
+   * @param now The clock by which scopes start and end, in seconds.
+   */
+  constructor(
+    prefix: string,
+    source: SeriesSource,
+    issues: IssueCounts,
+    now: () => number,
+  ) {
+    this.#prefix = prefix;
+    this.#source = source;
+    this.#issues = issues;
+    this.#now = now;
+    const pipeline: Kind = {
+      name: "pipeline",
+      durationHelp: "The total time taken to execute a pipeline.",
+      outcomeLabel: "status",
+      bounds: source.pipelineBounds,
+      rows: () => source.pipelineSeries(),
+    };
+    const stage: Kind = {
+      name: "stage",
+      durationHelp: "The time taken to execute a single stage.",
+      outcomeLabel: "outcome",
+      bounds: source.stageBounds,
+      rows: () => source.stageSeries(),
+    };
+    const families = [
+      durationOptions(prefix, pipeline),
+      totalOptions(prefix, pipeline),
+      durationOptions(prefix, stage),
+      totalOptions(prefix, stage),
+      inProgressOptions(prefix, pipeline),
+      inProgressOptions(prefix, stage),
+      unfinishedOptions(prefix, pipeline, now),
+      unfinishedOptions(prefix, stage, now),
+      lastEndOptions(prefix, pipeline),
+      cancelledOptions(prefix, pipeline),
+      cancelledOptions(prefix, stage),
+    ].map((options) => new Family(this, options));
+    this.issues = new Family(this, issuesOptions(prefix, issues));
+    families.push(this.issues);
+    this.#byName = new Map(families.map((each) => [each.fullName, each]));
+  }
+
+  [Symbol.iterator](): Iterator<Family> {
+    return this.#byName.values();
+  }
+
+  find(fullName: string): Family | undefined {
+    return this.#byName.get(fullName);
+  }
+
+  snapshot(): Families {
+    const now = this.#now();
+    return new Families(
+      this.#prefix,
+      this.#source.snapshot(),
+      { ...this.#issues },
+      () => now,
+    );
+  }
+}
+
+function durationOptions(
   prefix: string,
-  tree: SeriesTree,
-  issues: IssueCounts,
-  now: () => number,
-): Family[] {
-  const pipeline: Kind = {
-    name: "pipeline",
-    durationHelp: "The total time taken to execute a pipeline.",
-    outcomeLabel: "status",
-    bounds: tree.pipelineBounds,
-    series: () => pipelineSeries(tree),
-  };
-  const stage: Kind = {
-    name: "stage",
-    durationHelp: "The time taken to execute a single stage.",
-    outcomeLabel: "outcome",
-    bounds: tree.stageBounds,
-    series: () => stageSeries(tree),
-  };
-  return [
-    durationFamily(prefix, pipeline),
-    totalFamily(prefix, pipeline),
-    durationFamily(prefix, stage),
-    totalFamily(prefix, stage),
-    inProgressFamily(prefix, pipeline),
-    inProgressFamily(prefix, stage),
-    unfinishedFamily(prefix, pipeline, now),
-    unfinishedFamily(prefix, stage, now),
-    lastEndFamily(prefix, pipeline),
-    cancelledFamily(prefix, pipeline),
-    cancelledFamily(prefix, stage),
-    issuesFamily(prefix, issues),
-  ];
-}
-
-function durationFamily(prefix: string, kind: Kind): Family {
+  kind: Kind,
+): FamilyOptions<SeriesView> {
   const name = `${prefix}${kind.name}_duration_seconds`;
   const bounds = [...kind.bounds].map(formatBound).concat("+Inf");
-  return new Family({
+  const columns = byOutcome((outcome) => {
+    const labels = { [kind.outcomeLabel]: outcome };
+    return {
+      buckets: bounds.map((le) =>
+        new Column(`${name}_bucket`, { ...labels, le })
+      ),
+      sum: new Column(`${name}_sum`, labels),
+      count: new Column(`${name}_count`, labels),
+    };
+  });
+  return {
     name,
     help: kind.durationHelp,
     type: "histogram",
-    *samples() {
-      for (const [labels, { histogram }] of endings(kind)) {
+    rows: kind.rows,
+    show(series, emit) {
+      for (const outcome of OUTCOME_LABELS) {
+        const histogram = series[outcome]?.histogram;
         if (histogram === undefined) continue;
-        let count = 0;
-        for (const [bucket, le] of bounds.entries()) {
-          count += histogram[bucket]!;
-          yield {
-            metricName: `${name}_bucket`,
-            labels: { ...labels, le },
-            value: count,
-          };
+        const { buckets, sum, count } = columns[outcome];
+        let below = 0;
+        for (let bucket = 0; bucket < buckets.length; bucket++) {
+          below += histogram[bucket]!;
+          emit(buckets[bucket]!, series.labels, below);
         }
-        const sum = histogram[bounds.length]!;
-        yield { metricName: `${name}_sum`, labels: { ...labels }, value: sum };
-        yield { metricName: `${name}_count`, labels, value: count };
+        emit(sum, series.labels, histogram[buckets.length]!);
+        emit(count, series.labels, below);
       }
     },
-    reset() {
-      for (const [, ending] of endings(kind)) ending.histogram?.fill(0);
+    reset(series) {
+      for (const outcome of OUTCOME_LABELS) series[outcome]?.histogram?.fill(0);
     },
-  });
+  };
 }
 
-function totalFamily(prefix: string, kind: Kind): Family {
-  return new Family({
-    name: `${prefix}${kind.name}_total`,
+function totalOptions(prefix: string, kind: Kind): FamilyOptions<SeriesView> {
+  const name = `${prefix}${kind.name}_total`;
+  const columns = outcomeColumns(name, kind);
+  return {
+    name,
     help: `The total number of ${kind.name} executions.`,
     type: "counter",
-    *samples() {
-      for (const [labels, { total }] of endings(kind)) {
-        yield { labels, value: total };
+    rows: kind.rows,
+    show(series, emit) {
+      for (const outcome of OUTCOME_LABELS) {
+        const ending = series[outcome];
+        if (ending !== undefined) {
+          emit(columns[outcome], series.labels, ending.total);
+        }
       }
     },
-    reset() {
-      for (const [, ending] of endings(kind)) ending.total = 0;
+    reset(series) {
+      for (const outcome of OUTCOME_LABELS) {
+        const ending = series[outcome];
+        if (ending !== undefined) ending.total = 0;
+      }
     },
-  });
+  };
 }
 
-function inProgressFamily(prefix: string, kind: Kind): Family {
-  return new Family({
-    name: `${prefix}${kind.name}_in_progress`,
+function inProgressOptions(
+  prefix: string,
+  kind: Kind,
+): FamilyOptions<SeriesView> {
+  const name = `${prefix}${kind.name}_in_progress`;
+  const column = new Column(name);
+  return {
+    name,
     help: `The number of ${kind.name} executions that are running.`,
     type: "gauge",
-    *samples() {
-      for (const [labels, { running }] of kind.series()) {
-        yield { labels, value: running };
-      }
+    rows: kind.rows,
+    show({ labels, running }, emit) {
+      emit(column, labels, running);
     },
-  });
+  };
 }
 
-function unfinishedFamily(
+function unfinishedOptions(
   prefix: string,
   kind: Kind,
   now: () => number,
-): Family {
-  return new Family({
-    name: `${prefix}${kind.name}_unfinished_seconds`,
+): FamilyOptions<{ readonly series: SeriesView; readonly time: number }> {
+  const name = `${prefix}${kind.name}_unfinished_seconds`;
+  const column = new Column(name);
+  return {
+    name,
     help:
       `The summed age in seconds of the ${kind.name} executions that are running.`,
     type: "gauge",
-    *samples() {
+    *rows() {
       const time = now();
-      for (const [labels, series] of kind.series()) {
-        yield { labels, value: series.unfinishedSeconds(time) };
-      }
+      for (const series of kind.rows()) yield { series, time };
     },
-  });
+    show({ series: { labels, running, startSum }, time }, emit) {
+      emit(column, labels, Math.max(0, running * time - startSum));
+    },
+  };
 }
 
-function lastEndFamily(prefix: string, kind: Kind): Family {
-  return new Family({
-    name: `${prefix}${kind.name}_last_end_timestamp_seconds`,
+function lastEndOptions(prefix: string, kind: Kind): FamilyOptions<SeriesView> {
+  const name = `${prefix}${kind.name}_last_end_timestamp_seconds`;
+  return {
+    name,
     help:
       `When a ${kind.name} execution last ended so, in seconds since the Unix epoch.`,
     type: "gauge",
     aggregator: "max",
-    *samples() {
-      for (const [labels, { lastEnd }] of endings(kind)) {
-        if (lastEnd > 0) yield { labels, value: lastEnd };
-      }
-    },
-    reset() {
-      for (const [, ending] of endings(kind)) ending.lastEnd = 0;
-    },
-  });
+    rows: kind.rows,
+    ...rareOptions(name, kind, "lastEnd"),
+  };
 }
 
-function cancelledFamily(prefix: string, kind: Kind): Family {
-  return new Family({
-    name: `${prefix}${kind.name}_cancelled_total`,
+function cancelledOptions(
+  prefix: string,
+  kind: Kind,
+): FamilyOptions<SeriesView> {
+  const name = `${prefix}${kind.name}_cancelled_total`;
+  return {
+    name,
     help:
       `The number of ${kind.name} executions that a caller or a consumer had given up.`,
     type: "counter",
-    *samples() {
-      for (const [labels, { cancelled }] of endings(kind)) {
-        if (cancelled > 0) yield { labels, value: cancelled };
-      }
-    },
-    reset() {
-      for (const [, ending] of endings(kind)) ending.cancelled = 0;
-    },
-  });
+    rows: kind.rows,
+    ...rareOptions(name, kind, "cancelled"),
+  };
 }
 
-function issuesFamily(prefix: string, issues: IssueCounts): Family {
-  return new Family({
-    name: `${prefix}instrumentation_issues_total`,
+/** What is shown only of the outcomes that have had it. */
+function rareOptions(
+  name: string,
+  kind: Kind,
+  key: "cancelled" | "lastEnd",
+): Pick<FamilyOptions<SeriesView>, "show" | "reset"> {
+  const columns = outcomeColumns(name, kind);
+  return {
+    show(series, emit) {
+      for (const outcome of OUTCOME_LABELS) {
+        const value = series[outcome]?.[key] ?? 0;
+        if (value > 0) emit(columns[outcome], series.labels, value);
+      }
+    },
+    reset(series) {
+      for (const outcome of OUTCOME_LABELS) {
+        const ending = series[outcome];
+        if (ending !== undefined) ending[key] = 0;
+      }
+    },
+  };
+}
+
+function issuesOptions(
+  prefix: string,
+  issues: IssueCounts,
+): FamilyOptions<keyof IssueCounts> {
+  const name = `${prefix}instrumentation_issues_total`;
+  const column = new Column(name);
+  return {
+    name,
     help: "The total number of troubles that the instrumentation itself had.",
     type: "counter",
-    *samples() {
-      for (const [issue, value] of Object.entries(issues)) {
-        yield { labels: { issue }, value };
-      }
+    rows: () => Object.keys(issues) as (keyof IssueCounts)[],
+    show(issue, emit) {
+      emit(column, new LabelSet({ issue }), issues[issue]);
     },
-    reset() {
-      for (const issue of Object.keys(issues) as (keyof IssueCounts)[]) {
-        issues[issue] = 0;
-      }
+    reset(issue) {
+      issues[issue] = 0;
     },
-  });
+  };
 }
 
-function* pipelineSeries(
-  tree: SeriesTree,
-): Generator<[Record<string, string>, Series]> {
-  for (const { lane, name, series } of tree.pipelines()) {
-    if (series !== undefined) yield [{ lane, pipeline_name: name }, series];
-  }
+function outcomeColumns(
+  name: string,
+  { outcomeLabel }: Kind,
+): Readonly<Record<OutcomeLabel, Column>> {
+  return byOutcome((outcome) => new Column(name, { [outcomeLabel]: outcome }));
 }
 
-function* stageSeries(
-  tree: SeriesTree,
-): Generator<[Record<string, string>, Series]> {
-  for (const node of tree.pipelines()) {
-    for (const [stage_name, series] of node.stages()) {
-      yield [{ lane: node.lane, pipeline_name: node.name, stage_name }, series];
-    }
-  }
-}
-
-function* endings(kind: Kind): Generator<[Record<string, string>, Ending]> {
-  for (const [labels, series] of kind.series()) {
-    for (const [outcome, ending] of series.endings()) {
-      yield [{ ...labels, [kind.outcomeLabel]: outcome }, ending];
-    }
-  }
+function byOutcome<T>(
+  make: (outcome: OutcomeLabel) => T,
+): Readonly<Record<OutcomeLabel, T>> {
+  return Object.fromEntries(
+    OUTCOME_LABELS.map((outcome) => [outcome, make(outcome)]),
+  ) as Record<OutcomeLabel, T>;
 }

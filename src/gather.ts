@@ -1,4 +1,5 @@
-import { Family } from "./families.ts";
+import { coalesce } from "./coalesce.ts";
+import { Family, type FamilyGroup } from "./family.ts";
 import { describeError, type IssueReporter } from "./issues.ts";
 import { mergeFamilies } from "./merge.ts";
 import {
@@ -6,7 +7,13 @@ import {
   type MetricsRegistry,
   registrationsOf,
 } from "./registry.ts";
-import type { Exemplar, GatheredFamily } from "./samples.ts";
+import type { Instance } from "./scope.ts";
+import { type Exemplar, type GatheredFamily, withCommon } from "./samples.ts";
+import { FamilyView } from "./view.ts";
+import { within } from "./within.ts";
+
+/** How long a collector may take: half of what Prometheus waits, if left alone. */
+const COLLECTOR_PATIENCE_MS = 5_000;
 
 /** The contract by which registries of prom-client read their metrics. */
 interface ForeignMetric {
@@ -38,6 +45,30 @@ export interface RegistryContent {
 }
 
 /**
+ * Makes what gathers the metrics of this thread alone. Scrapes that come together
+ * share what was gathered.
+ *
+ * @param chosen The registries, if not the instance's.
+ */
+export function createLocalGather(
+  locate: () => Instance,
+  chosen: readonly MetricsRegistry[] | undefined,
+): () => Promise<GatheredFamily[]> {
+  if (chosen !== undefined) {
+    return coalesce(() => gather(chosen, () => locate().issues));
+  }
+  const gathers = new WeakMap<Instance, () => Promise<GatheredFamily[]>>();
+  return () => {
+    const instance = locate();
+    const { registration, issues } = instance;
+    const gatherOwn = gathers.get(instance) ??
+      coalesce(() => gather([registration.registry], () => issues));
+    gathers.set(instance, gatherOwn);
+    return gatherOwn();
+  };
+}
+
+/**
  * Collects the metrics of registries, all of ours at the same instant.
  *
  * @param registries The registries; what they share by name is merged.
@@ -49,11 +80,23 @@ export async function gather(
   fallback: () => IssueReporter,
 ): Promise<GatheredFamily[]> {
   const contents = await Promise.all(
-    registries.map((registry) => collect(registry, fallback)),
+    registries.map((registry) =>
+      collect(registry, fallback, COLLECTOR_PATIENCE_MS)
+    ),
   );
+  const snapshots = new Map<FamilyGroup, FamilyGroup>();
+  const snapshotOf = (family: Family) => {
+    const { group, fullName } = family;
+    const snapshot = snapshots.get(group) ?? group.snapshot();
+    snapshots.set(group, snapshot);
+    return snapshot.find(fullName)!;
+  };
   const sources = new Map<GatheredFamily, () => IssueReporter>();
   for (const { registry, own, others, issues } of contents) {
-    for (const family of own) sources.set(viewOf(family, registry), issues);
+    const common = defaultLabels(registry);
+    for (const family of own) {
+      sources.set(new FamilyView(snapshotOf(family), common), issues);
+    }
     for (const family of others) sources.set(family, issues);
   }
   return mergeFamilies(
@@ -74,10 +117,15 @@ export function describeConflict(
   return `Metric "${name}" was left out: another registry has it as a ${otherType}, not as a ${type}`;
 }
 
-/** Collects what a registry holds: what fails is left out, and costs nothing else. */
+/**
+ * Collects what a registry holds: what fails is left out, and costs nothing else.
+ *
+ * @param patience How long a collector may take, in milliseconds.
+ */
 export async function collect(
   registry: MetricsRegistry,
   fallback: () => IssueReporter,
+  patience: number,
 ): Promise<RegistryContent> {
   const [registration] = registrationsOf(registry);
   const issues = () => registration?.issues ?? fallback();
@@ -96,7 +144,10 @@ export async function collect(
     metrics.filter((metric) => !(metric instanceof Family))
       .map(async (metric) => {
         try {
-          return [await readForeign(registry, metric as ForeignMetric)];
+          const reading = readForeign(registry, metric as ForeignMetric);
+          const family = await within(reading, patience);
+          if (family !== undefined) return [family];
+          throw new Error(`Its collector took longer than ${patience} ms`);
         } catch (error) {
           issues().report(
             "collector_error",
@@ -111,29 +162,6 @@ export async function collect(
   return { registry, own, others: others.flat(), issues };
 }
 
-/** What a family of ours holds now, as a registry shows it. */
-export function viewOf(
-  family: Family,
-  registry: MetricsRegistry,
-): GatheredFamily {
-  return viewWith(family, defaultLabels(registry));
-}
-
-/** What a family of ours holds now, with labels for every sample. */
-export function viewWith(
-  family: Family,
-  labels: Readonly<Record<string, unknown>>,
-): GatheredFamily {
-  const { fullName, help, type, aggregator } = family;
-  const common = Object.entries(labels);
-  const samples = family.samples().map(({ metricName, labels, value }) => ({
-    name: metricName ?? fullName,
-    labels: withDefaults(labels, common),
-    value,
-  }));
-  return { name: fullName, help, type, aggregator, samples };
-}
-
 async function readForeign(
   registry: MetricsRegistry,
   metric: ForeignMetric,
@@ -141,10 +169,10 @@ async function readForeign(
   const view = await metric.get();
   const { help, type, aggregator = "sum", values = [] } = view;
   const name = restoreTotal(registry, metric, view);
-  const common = Object.entries(defaultLabels(registry));
+  const common = defaultLabels(registry);
   const samples = values.map((each) => ({
     name: each.metricName ?? name,
-    labels: withDefaults(toLabels(each.labels), common),
+    labels: withCommon(toLabels(each.labels), common),
     value: Number(each.value),
     exemplar: each.exemplar ?? undefined,
   }));
@@ -176,12 +204,4 @@ function toLabels(
       typeof value === "number" ? value : String(value),
     ]),
   );
-}
-
-function withDefaults(
-  labels: Record<string, string | number>,
-  common: readonly (readonly [string, unknown])[],
-): Record<string, string | number> {
-  for (const [name, value] of common) labels[name] ??= String(value);
-  return labels;
 }

@@ -1,7 +1,8 @@
 import { createHash, timingSafeEqual } from "node:crypto";
+import { setImmediate } from "node:timers";
 import type { Prepare } from "./define.ts";
 import { CONTENT_TYPES, render } from "./exposition.ts";
-import { gather } from "./gather.ts";
+import { createLocalGather } from "./gather.ts";
 import { describeError } from "./issues.ts";
 import { acceptsGzip, negotiateFormat } from "./negotiate.ts";
 import { checkFunctions, checkObject, checkString } from "./options.ts";
@@ -103,11 +104,7 @@ export function createHandlerFunction(
     const { registry, path = DEFAULT_PATH, next, token, workers } = options;
     const chosen = registry === undefined ? undefined : [registry].flat();
     const gatherAll = workers === undefined || workers === false
-      ? () =>
-        gather(
-          chosen ?? [locate().registration.registry],
-          () => locate().issues,
-        )
+      ? createLocalGather(locate, chosen)
       : createWorkersGather(locate, whenReady, chosen, timeoutOf(workers));
     const isAuthorized = token === undefined ? () => true : bearerCheck(token);
     return async (request, ...rest) => {
@@ -156,15 +153,21 @@ async function scrape(
   );
 }
 
+/** Lets everything else that waits have its turn after each slice. */
 function toStream(
-  chunks: Iterator<string>,
+  slices: Iterable<string>,
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
   const encoder = new TextEncoder();
+  const remaining = slices[Symbol.iterator]();
   return new ReadableStream<Uint8Array<ArrayBuffer>>({
-    pull(controller) {
-      const { done, value } = chunks.next();
-      if (done) controller.close();
-      else controller.enqueue(encoder.encode(value));
+    async pull(controller) {
+      const { done, value } = remaining.next();
+      if (done) {
+        controller.close();
+        return;
+      }
+      controller.enqueue(encoder.encode(value));
+      await new Promise((resolve) => setImmediate(resolve));
     },
   });
 }

@@ -1,3 +1,4 @@
+import { OUTCOME_LABELS } from "./outcome.ts";
 import {
   type GatheredFamily,
   type GatheredSample,
@@ -24,14 +25,22 @@ export function mergeFamilies(
     else onConflict(family, same[0].type);
   }
   return [...byName.values()].map((same) =>
-    same.length === 1 ? same[0] : {
-      ...same[0],
-      samples: mergeSamples(
-        same.flatMap(({ samples }) => samples),
-        same[0].aggregator,
-      ),
-    }
+    same.length === 1 ? same[0] : mergeSame(same)
   );
+}
+
+function mergeSame(
+  families: readonly [GatheredFamily, ...GatheredFamily[]],
+): GatheredFamily {
+  const [{ name, help, type, aggregator }] = families;
+  const samples = families.flatMap((family) => family.samples);
+  return {
+    name,
+    help,
+    type,
+    aggregator,
+    samples: mergeSamples(samples, aggregator),
+  };
 }
 
 function mergeSamples(
@@ -118,8 +127,11 @@ function addSeries(
     into.running += series.running;
     into.startSum += series.startSum + series.running * offset;
   }
-  for (const [outcome, ending] of series.endings()) {
-    addEnding(into.ending(outcome), ending, buckets);
+  for (const outcome of OUTCOME_LABELS) {
+    const ending = series[outcome];
+    if (ending !== undefined) {
+      addEnding(into.ending(outcome), ending, buckets);
+    }
   }
 }
 

@@ -1,12 +1,12 @@
 import { applyChanges, changesOf, type SeriesChange } from "./changes.ts";
 import { monotonicSeconds } from "./clock.ts";
-import { createFamilies } from "./families.ts";
-import { viewWith } from "./gather.ts";
+import { Families } from "./families.ts";
 import { type IssueCounts, zeroIssues } from "./issues.ts";
 import { mergeTrees } from "./merge.ts";
 import type { Registration } from "./registry.ts";
 import type { GatheredFamily } from "./samples.ts";
 import { SeriesTree } from "./series.ts";
+import { FamilyView } from "./view.ts";
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -90,10 +90,11 @@ export class OwnReplica {
   }
 
   families(): GatheredFamily[] {
+    const now = monotonicSeconds();
     return [...this.#entries.values()].flatMap(
       ({ prefix, labels, tree, issues }) =>
-        createFamilies(prefix, tree, issues, monotonicSeconds)
-          .map((family) => viewWith(family, labels)),
+        [...new Families(prefix, tree, issues, () => now)]
+          .map((family) => new FamilyView(family, labels)),
     );
   }
 

@@ -1,5 +1,6 @@
 import { guardClock, monotonicSeconds } from "./clock.ts";
-import { createFamilies, type Family } from "./families.ts";
+import { Families } from "./families.ts";
+import type { Family } from "./family.ts";
 import {
   describeError,
   type IssueCounts,
@@ -79,7 +80,7 @@ export class Registration {
   readonly issues: IssueReporter;
   /** Whether the registry has taken the families, when last looked at. */
   isRegistered = false;
-  readonly #families: readonly Family[];
+  readonly #families: Families;
   readonly #issuesFamily: Family;
   /** What the registry held under the last family's name when last looked at. */
   #seen: object | undefined | null = null;
@@ -98,13 +99,13 @@ export class Registration {
       ? clock
       : guardClock(clock, (message) =>
         this.issues.report("hook_error", message));
-    this.#families = createFamilies(
+    this.#families = new Families(
       prefix,
       this.tree,
       this.issueCounts,
       this.now,
     );
-    this.#issuesFamily = this.#families.at(-1)!;
+    this.#issuesFamily = this.#families.issues;
   }
 
   /**
@@ -184,7 +185,7 @@ export class Registration {
 
   /** Whether a family is one of these metrics. */
   has(family: Family): boolean {
-    return this.#families.includes(family);
+    return family.group === this.#families;
   }
 
   #registerIssues(): object | undefined {

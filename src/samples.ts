@@ -24,6 +24,23 @@ export interface GatheredFamily {
   /** How prom-client merges it: `sum`, `first`, `min`, `max`, `average`, `omit`. */
   readonly aggregator: string;
   readonly samples: readonly GatheredSample[];
+  /**
+   * The samples as lines of both formats, several at a time, where these can be had
+   * without the samples.
+   */
+  readonly lines?: (() => Iterable<string>) | undefined;
+}
+
+/** Adds the labels that a registry adds to every sample, but for those it has. */
+export function withCommon<T extends string | number>(
+  labels: Readonly<Record<string, T>>,
+  common: Readonly<Record<string, unknown>>,
+): Record<string, T | string> {
+  const all: Record<string, T | string> = { ...labels };
+  for (const [name, value] of Object.entries(common)) {
+    all[name] ??= String(value);
+  }
+  return all;
 }
 
 /** What tells a sample from all others: its name and labels, in no order. */

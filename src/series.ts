@@ -1,5 +1,6 @@
 import { UnixTime } from "./clock.ts";
-import { OUTCOME_LABELS, type OutcomeLabel } from "./outcome.ts";
+import { LabelSet } from "./label_set.ts";
+import type { OutcomeLabel } from "./outcome.ts";
 
 /** What one outcome of a label set has counted. */
 export class Ending {
@@ -16,12 +17,32 @@ export class Ending {
   histogram: Float64Array | undefined;
 }
 
-/** The labels of a series, its outcome aside, under their names. */
-export interface SeriesLabels {
-  readonly lane: string;
-  readonly pipeline_name: string;
-  /** None for a pipeline itself. */
-  readonly stage_name?: string;
+/** What a series shows. */
+export interface SeriesView {
+  /** Its outcome aside. */
+  readonly labels: LabelSet;
+  readonly success: Ending;
+  readonly failure: Ending;
+  readonly timeout: Ending;
+  readonly unknown: Ending | undefined;
+  /** How many are running. */
+  readonly running: number;
+  /** The sum of the times at which those running started, in seconds. */
+  readonly startSum: number;
+}
+
+/** What metrics are made of: a tree, or what one held at some instant. */
+export interface SeriesSource {
+  /** Upper bounds in seconds, without `+Inf`. */
+  readonly pipelineBounds: Float64Array;
+  /** Upper bounds in seconds, without `+Inf`. */
+  readonly stageBounds: Float64Array;
+  /** The series of pipelines. */
+  pipelineSeries(): Iterable<SeriesView>;
+  /** The series of stages. */
+  stageSeries(): Iterable<SeriesView>;
+  /** What it holds now, and goes on to hold. */
+  snapshot(): SeriesSource;
 }
 
 /**
@@ -29,23 +50,21 @@ export interface SeriesLabels {
  *
  * A scope looks its series up once, when it starts, and then holds it.
  */
-export class Series {
-  readonly labels: SeriesLabels;
+export class Series implements SeriesView {
+  readonly labels: LabelSet;
   readonly success: Ending = new Ending();
   readonly failure: Ending = new Ending();
   readonly timeout: Ending = new Ending();
   /** Only recorders can be given what is no outcome. */
   unknown: Ending | undefined;
-  /** How many are running. */
   running = 0;
-  /** The sum of the times at which those running started, in seconds. */
   startSum = 0;
   readonly #bounds: Float64Array;
   /** Of pipelines alone it is kept when they ended. */
   readonly #unixTime: UnixTime | undefined;
 
   constructor(
-    labels: SeriesLabels,
+    labels: LabelSet,
     bounds: Float64Array,
     unixTime: UnixTime | undefined,
   ) {
@@ -88,19 +107,6 @@ export class Series {
     return ending;
   }
 
-  /** The summed age of those running, in seconds. */
-  unfinishedSeconds(now: number): number {
-    return Math.max(0, this.running * now - this.startSum);
-  }
-
-  /** The outcomes that have something to tell. */
-  *endings(): Generator<[OutcomeLabel, Ending]> {
-    for (const outcome of OUTCOME_LABELS) {
-      const ending = this[outcome];
-      if (ending !== undefined) yield [outcome, ending];
-    }
-  }
-
   /** What an outcome has counted. */
   ending(outcome: OutcomeLabel): Ending {
     switch (outcome) {
@@ -141,7 +147,7 @@ export class PipelineNode {
    */
   startSeries(): Series {
     return this.#series ??= new Series(
-      { lane: this.lane, pipeline_name: this.name },
+      new LabelSet({ lane: this.lane, pipeline_name: this.name }),
       this.#tree.pipelineBounds,
       this.#tree.unixTime,
     );
@@ -157,7 +163,11 @@ export class PipelineNode {
     let series = this.#stages.get(name);
     if (series === undefined) {
       series = new Series(
-        { lane: this.lane, pipeline_name: this.name, stage_name: name },
+        new LabelSet({
+          lane: this.lane,
+          pipeline_name: this.name,
+          stage_name: name,
+        }),
         this.#tree.stageBounds,
         undefined,
       );
@@ -178,10 +188,8 @@ export class PipelineNode {
  * Nested maps find a series ten times as fast as a key joined of its labels
  * would, and no two label sets can ever share a key.
  */
-export class SeriesTree {
-  /** Upper bounds in seconds, without `+Inf`. */
+export class SeriesTree implements SeriesSource {
   readonly pipelineBounds: Float64Array;
-  /** Upper bounds in seconds, without `+Inf`. */
   readonly stageBounds: Float64Array;
   readonly unixTime: UnixTime = new UnixTime();
   readonly #lanes = new Map<string, Map<string, PipelineNode>>();
@@ -218,6 +226,47 @@ export class SeriesTree {
   *pipelines(): Generator<PipelineNode> {
     for (const pipelines of this.#lanes.values()) yield* pipelines.values();
   }
+
+  *pipelineSeries(): Generator<Series> {
+    for (const { series } of this.pipelines()) {
+      if (series !== undefined) yield series;
+    }
+  }
+
+  *stageSeries(): Generator<Series> {
+    for (const node of this.pipelines()) yield* node.stages().values();
+  }
+
+  snapshot(): SeriesSource {
+    const pipelines = Array.from(this.pipelineSeries(), copySeries);
+    const stages = Array.from(this.stageSeries(), copySeries);
+    const source: SeriesSource = {
+      pipelineBounds: this.pipelineBounds,
+      stageBounds: this.stageBounds,
+      pipelineSeries: () => pipelines,
+      stageSeries: () => stages,
+      snapshot: () => source,
+    };
+    return source;
+  }
+}
+
+function copySeries(series: Series): SeriesView {
+  const { labels, success, failure, timeout, unknown } = series;
+  return {
+    // One of its own, which is gone with the scrape, and its text with it.
+    labels: new LabelSet(labels.values),
+    success: copyEnding(success),
+    failure: copyEnding(failure),
+    timeout: copyEnding(timeout),
+    unknown: unknown && copyEnding(unknown),
+    running: series.running,
+    startSum: series.startSum,
+  };
+}
+
+function copyEnding({ total, cancelled, lastEnd, histogram }: Ending): Ending {
+  return { total, cancelled, lastEnd, histogram: histogram?.slice() };
 }
 
 function emptyHistogram(bounds: Float64Array): Float64Array {

@@ -100,15 +100,15 @@ export interface StageMethods<N extends string = string> {
 /** One run of a stage. */
 export class StageRun extends Scope implements StageScope {
   get name(): string {
-    return this.series.labels.stage_name!;
+    return this.series.labels.values.stage_name!;
   }
 
   get pipelineName(): string {
-    return this.series.labels.pipeline_name;
+    return this.series.labels.values.pipeline_name!;
   }
 
   get lane(): string {
-    return this.series.labels.lane;
+    return this.series.labels.values.lane!;
   }
 
   /**

@@ -1,5 +1,5 @@
 import { coalesce } from "./coalesce.ts";
-import { collect, viewOf } from "./gather.ts";
+import { collect } from "./gather.ts";
 import type { Issue, IssueReporter } from "./issues.ts";
 import {
   defaultLabels,
@@ -7,6 +7,8 @@ import {
   registrationsOf,
 } from "./registry.ts";
 import { Replica, type Telling } from "./replica.ts";
+import { FamilyView } from "./view.ts";
+import { within } from "./within.ts";
 
 /** A registry that is shared, and who is told of troubles with it. */
 interface Shared {
@@ -60,7 +62,9 @@ export class Teller {
   /** Tells what changed in the metrics of others, whose collectors take time. */
   readonly tellOthers: () => Promise<void> = coalesce(async () => {
     const collected = Promise.all(
-      this.#shared.map(({ registry, issues }) => collect(registry, issues)),
+      this.#shared.map(({ registry, issues }) =>
+        collect(registry, issues, Infinity)
+      ),
     );
     // Half of the patience, so that the answer is there in time.
     const contents = await within(collected, this.patience / 2);
@@ -76,7 +80,8 @@ export class Teller {
       const unknown = own.filter((family) =>
         !registrations.some((each) => each.isRegistered && each.has(family))
       );
-      const views = unknown.map((family) => viewOf(family, registry));
+      const common = defaultLabels(registry);
+      const views = unknown.map((family) => new FamilyView(family, common));
       const told = this.replica.registry(index).others
         .changes([...others, ...views]);
       return told.length === 0 ? [] : [{ registry: index, others: told }];
@@ -93,18 +98,4 @@ export class Teller {
     this.replica.apply(tellings);
     this.#post(++this.version, tellings);
   }
-}
-
-/** What a promise gives within some time, else `undefined`. */
-async function within<T>(
-  promise: Promise<T>,
-  milliseconds: number,
-): Promise<T | undefined> {
-  let timer: ReturnType<typeof setTimeout>;
-  const timeout = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), milliseconds);
-  });
-  return await Promise.race([promise, timeout]).finally(() =>
-    clearTimeout(timer)
-  );
 }

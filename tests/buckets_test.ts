@@ -1,5 +1,5 @@
 import { PIPELINE_BUCKETS, STAGE_BUCKETS } from "../mod.ts";
-import { checkBuckets, checkExtends, formatBound } from "../src/buckets.ts";
+import { checkBuckets, checkExtends } from "../src/buckets.ts";
 import { assertEquals, assertThrows } from "@std/assert";
 
 Deno.test("The standard buckets are those that the Python fleet has", () => {
@@ -16,30 +16,6 @@ Deno.test("The standard buckets are those that the Python fleet has", () => {
 Deno.test("The standard buckets cannot be changed", () => {
   assertThrows(() => (PIPELINE_BUCKETS as number[]).push(10), TypeError);
   assertThrows(() => (STAGE_BUCKETS as number[])[0] = 10, TypeError);
-});
-
-Deno.test("formatBound() spells numbers as the Python client does", () => {
-  // Each pair is what prometheus_client.utils.floatToGoString answers.
-  const spelled: [number, string][] = [
-    [0, "0.0"],
-    [0.000001, "1e-06"],
-    [0.0000125, "1.25e-05"],
-    [0.0001, "0.0001"],
-    [0.001, "0.001"],
-    [0.25, "0.25"],
-    [1, "1.0"],
-    [2.5, "2.5"],
-    [5, "5.0"],
-    [100, "100.0"],
-    [123456, "123456.0"],
-    [1000000, "1e+06"],
-    [1234567, "1.234567e+06"],
-    [-1, "-1.0"],
-    [Infinity, "+Inf"],
-    [-Infinity, "-Inf"],
-    [NaN, "NaN"],
-  ];
-  for (const [value, text] of spelled) assertEquals(formatBound(value), text);
 });
 
 Deno.test("checkBuckets() throws when buckets are no increasing finite numbers", () => {

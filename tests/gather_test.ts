@@ -261,3 +261,25 @@ Deno.test("A metric of a type that no format knows, and labels that are no strin
     '# TYPE m unknown\n# HELP m Help\nm{a="1",b="null",c="true"} 1\n# EOF\n',
   );
 });
+
+Deno.test("A collector that never answers is left out after five seconds, and told of", async () => {
+  const reports: IssueReport[] = [];
+  const { registry } = createStageMetrics({
+    registry: new promClient.Registry(),
+    onIssue: (report) => reports.push(report),
+  });
+  const registers = [registry as promClient.Registry];
+  const collect = () => new Promise<void>(() => {});
+  new promClient.Gauge({ name: "hangs", help: "Help", registers, collect });
+  new promClient.Gauge({ name: "works", help: "Help", registers });
+
+  const text = await scrape(registry, TEXT);
+  assertStringIncludes(text, "\nworks 0\n");
+  assertStringIncludes(text, 'issues_total{issue="collector_error"} 1\n');
+  assertEquals(text.includes("hangs"), false);
+  assertEquals(reports, [{
+    issue: "collector_error",
+    message:
+      'Metric "hangs" was left out: Error: Its collector took longer than 5000 ms',
+  }]);
+});

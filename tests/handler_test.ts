@@ -8,6 +8,7 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
+import { setImmediate } from "node:timers";
 import { Counter, Gauge, Registry } from "prom-client";
 
 const TEXT = "text/plain; version=0.0.4; charset=utf-8";
@@ -196,19 +197,102 @@ Deno.test("metricsHandler() compresses where the client accepts gzip", async () 
   );
 });
 
-Deno.test("metricsHandler() streams: a client that goes away early costs nothing", async () => {
-  const registry = new Registry();
-  for (let i = 0; i < 100; i++) {
-    new Gauge({ name: `gauge_${i}`, help: "Help", registers: [registry] });
-  }
-  const response = await metricsHandler({ registry })(request("/"));
+/** Metrics of so many stages, whose text is a kilobyte each and more. */
+function manyStages(count: number) {
+  const metrics = createStageMetrics({ registry: new Registry(), lane: "l" });
+  const recordAll = () => {
+    for (let i = 0; i < count; i++) {
+      metrics.recordStageMetrics({
+        pipelineName: "p",
+        stageName: `s${i}`,
+        durationSec: 0.25,
+        outcome: "success",
+      });
+    }
+  };
+  recordAll();
+  return { handler: metrics.metricsHandler(), recordAll };
+}
+
+async function readAll(stream: ReadableStream<Uint8Array>): Promise<string[]> {
+  const decoder = new TextDecoder();
+  const chunks: string[] = [];
+  for await (const chunk of stream) chunks.push(decoder.decode(chunk));
+  return chunks;
+}
+
+Deno.test("metricsHandler() streams: a client that goes away early costs no more than it took", async () => {
+  const { handler } = manyStages(1_000);
+  const whole = (await (await handler(request("/"))).text()).length;
+  const response = await handler(request("/"));
   const reader = response.body!.getReader();
   const { value } = await reader.read();
-  assertEquals(
-    new TextDecoder().decode(value),
-    "# HELP gauge_0 Help\n# TYPE gauge_0 gauge\ngauge_0 0\n",
-  );
+  assert(value!.length < whole / 10, `${value!.length} of ${whole}`);
   await reader.cancel();
+});
+
+Deno.test("metricsHandler() lets others have their turn after each slice", async () => {
+  const { handler } = manyStages(1_000);
+  const response = await handler(request("/"));
+  let turns = 0;
+  let isRead = false;
+  const count = () => {
+    turns++;
+    if (!isRead) setImmediate(count);
+  };
+  setImmediate(count);
+  const chunks = await readAll(response.body!);
+  isRead = true;
+  assert(chunks.length > 10, `${chunks.length} slices`);
+  assert(turns >= chunks.length - 1, `${turns} turns, ${chunks.length} slices`);
+  // The last turn.
+  await new Promise((resolve) => setImmediate(resolve));
+});
+
+Deno.test("metricsHandler() answers with one picture, whatever is counted while it is read", async () => {
+  const { handler, recordAll } = manyStages(1_000);
+  for (const accept of ["text/plain", "application/openmetrics-text"]) {
+    const get = () => handler(request("/", { headers: { Accept: accept } }));
+    const before = await (await get()).text();
+    const response = await get();
+    const reader = response.body!.getReader();
+    const decoder = new TextDecoder();
+    let text = "";
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      text += decoder.decode(value);
+      recordAll();
+    }
+    assertEquals(text === before, true);
+    assertEquals(await (await get()).text() === before, false);
+  }
+});
+
+Deno.test("metricsHandler() lets scrapes that come together share what was collected", async () => {
+  const registry = new Registry();
+  let collected = 0;
+  new Gauge({
+    name: "mine",
+    help: "Help",
+    registers: [registry],
+    async collect() {
+      await new Promise((resolve) => setTimeout(resolve));
+      this.set(++collected);
+    },
+  });
+  const handlers = [
+    metricsHandler({ registry }),
+    createStageMetrics({ registry }).metricsHandler(),
+  ];
+  for (const handler of handlers) {
+    collected = 0;
+    const scrape = async () => await (await handler(request("/"))).text();
+    const answers = await Promise.all(Array.from({ length: 10 }, scrape));
+    assertEquals(new Set(answers).size, 1);
+    assertEquals(collected, 1);
+    assertStringIncludes(await scrape(), "mine 2\n");
+  }
 });
 
 Deno.test("metricsHandler() leaves out a collector that throws, counts it and tells of it", async () => {

@@ -16,6 +16,7 @@ const DENO_ONLY: Readonly<Record<string, string>> = {
   "deno_test.ts": "tests what only Deno has",
   "examples_test.ts": "runs the examples by Deno",
   "negotiate_test.ts": "tests functions that are not exported",
+  "numbers_test.ts": "tests functions that are not exported",
   "parallel_test.ts": "runs an example of deno serve",
   "service_test.ts": "runs the demo's service, which is one of Deno",
   "types_test.ts": "is compiled, and has no test; consumer.ts is its like",

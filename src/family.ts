@@ -1,0 +1,167 @@
+import type { LabelSet } from "./label_set.ts";
+import { formatValue } from "./numbers.ts";
+
+/** One sample of a metric, as registries pass it on. */
+export interface Sample {
+  /** The name, where it is not that of the metric itself. */
+  readonly metricName?: string;
+  readonly labels: Record<string, string>;
+  readonly value: number;
+}
+
+/** What a registry takes for a metric's content. */
+export interface MetricView {
+  readonly name: string;
+  readonly help: string;
+  readonly type: string;
+  readonly aggregator: string;
+  readonly values: Sample[];
+}
+
+/**
+ * What one and the same sample of all label sets of a family has in common: all but
+ * the labels of the set and the value.
+ *
+ * It is written out once, so that a scrape is a matter of numbers.
+ */
+export class Column {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** What stands before the labels of the set. */
+  readonly before: string;
+  /** What stands after them. */
+  readonly after: string;
+  /** The same, up to the value. */
+  readonly end: string;
+
+  /**
+   * @param name The full name of the sample.
+   * @param labels Labels beside those of the set, with values to be written as they
+   * are.
+   */
+  constructor(name: string, labels: Readonly<Record<string, string>> = {}) {
+    this.name = name;
+    this.labels = labels;
+    this.before = `${name}{`;
+    this.after = Object.entries(labels)
+      .map(([label, value]) => `,${label}="${value}"`).join("");
+    this.end = `${this.after}} `;
+  }
+}
+
+/** Takes a sample. */
+export type Emit = (column: Column, labels: LabelSet, value: number) => void;
+
+/**
+ * What a family is made of.
+ *
+ * @typeParam R What is counted under a label set.
+ */
+export interface FamilyOptions<R> {
+  readonly name: string;
+  readonly help: string;
+  readonly type: "counter" | "gauge" | "histogram";
+  readonly aggregator?: "sum" | "max";
+  /** What is counted, one for each label set. */
+  rows(): Iterable<R>;
+  /** Shows the samples of one. */
+  show(row: R, emit: Emit): void;
+  /** Zeroes one, in place. Gauges of what is running have none. */
+  reset?(row: R): void;
+}
+
+/** Families that are counted together. */
+export interface FamilyGroup {
+  /** The one of that full name. */
+  find(fullName: string): Family | undefined;
+  /** The same, of what is so now, whatever is counted until they are read. */
+  snapshot(): FamilyGroup;
+}
+
+/**
+ * A metric family of ours, in the shape in which registries of prom-client hold
+ * their metrics.
+ */
+export class Family {
+  /** The registered name: OpenMetrics registries write the one without `_total`. */
+  name: string;
+  /** The name that stays. */
+  readonly fullName: string;
+  readonly help: string;
+  readonly type: string;
+  /** How prom-client's cluster registry merges it. */
+  readonly aggregator: string;
+  readonly group: FamilyGroup;
+  readonly #options: FamilyOptions<unknown>;
+
+  constructor(group: FamilyGroup, options: FamilyOptions<unknown>) {
+    this.group = group;
+    this.name = options.name;
+    this.fullName = options.name;
+    this.help = options.help;
+    this.type = options.type;
+    this.aggregator = options.aggregator ?? "sum";
+    this.#options = options;
+  }
+
+  /** The samples as they are now, each an object of its own: others may change it. */
+  samples(): Sample[] {
+    const samples: Sample[] = [];
+    this.#show(({ name, labels }, { values }, value) => {
+      const sample = { labels: { ...values, ...labels }, value };
+      samples.push(
+        name === this.fullName ? sample : { metricName: name, ...sample },
+      );
+    });
+    return samples;
+  }
+
+  /**
+   * The samples as they are when read, as lines of both formats: those of a label
+   * set at a time.
+   *
+   * @param common More labels for each, as they stand between the braces.
+   */
+  *lines(common: string): Generator<string> {
+    const { rows, show } = this.#options;
+    let lines = "";
+    // What the lines before began with: most begin alike, and a string that has been
+    // put together is cheaper to repeat than to put together.
+    let [head, name, set]: [string, string?, LabelSet?] = [""];
+    const emit: Emit = (column, labels, value) => {
+      if (labels !== set || column.name !== name) {
+        head = `${column.before}${labels.text}`;
+        name = column.name;
+        set = labels;
+      }
+      const end = common === "" ? column.end : `${column.after},${common}} `;
+      lines += head + end + formatValue(value) + "\n";
+    };
+    for (const row of rows()) {
+      show(row, emit);
+      yield lines;
+      lines = "";
+    }
+  }
+
+  get(): Promise<MetricView> {
+    const { name, help, type, aggregator } = this;
+    const values = this.samples();
+    return Promise.resolve({ name, help, type, aggregator, values });
+  }
+
+  getForPromString(): Promise<MetricView> {
+    return this.get();
+  }
+
+  reset(): void {
+    const { rows, reset } = this.#options;
+    if (reset === undefined) return;
+    for (const row of rows()) reset(row);
+  }
+
+  #show(emit: Emit): void {
+    const { rows, show } = this.#options;
+    for (const row of rows()) show(row, emit);
+  }
+}
