@@ -1,5 +1,10 @@
-import { checkSignal, checkTimeout } from "./limits.ts";
-import { checkFunction, checkFunctions, checkObject } from "./options.ts";
+import {
+  checkFunction,
+  checkObject,
+  checkOptionalFunction,
+  checkSignal,
+  checkTimeout,
+} from "./options.ts";
 import type { ScopeOptions } from "./scope.ts";
 
 /**
@@ -37,15 +42,16 @@ export function scopeFunction<S, O extends ScopeOptions>(
   kind: "pipeline" | "stage",
   start: Start<S, O>,
 ): (name: string, options?: unknown, fn?: unknown) => unknown {
+  const what = `run a ${kind}`;
   return function scope(name: string, options?: unknown, fn?: unknown) {
     if (typeof options === "function") {
       return start(name, undefined, options as (scope: S) => unknown);
     }
-    checkScopeOptions(`run a ${kind}`, options);
+    checkScopeOptions(what, options);
     if (typeof fn === "function") {
       return start(name, options as O, fn as (scope: S) => unknown);
     }
-    if (arguments.length > 2) checkFunction(`run a ${kind}`, fn);
+    if (arguments.length > 2) checkFunction(what, fn);
     return wrapper(kind, start, name, options as O);
   };
 }
@@ -91,8 +97,10 @@ function wrapper<S, O>(
 export function checkScopeOptions(what: string, options: unknown): void {
   if (options === undefined) return;
   checkObject(what, options);
-  const { timeout, signal } = options as ScopeOptions;
+  const { timeout, signal, classifyError, classifyResult } =
+    options as ScopeOptions;
   checkTimeout(what, timeout);
   checkSignal(what, signal);
-  checkFunctions(what, options, ["classifyError", "classifyResult"]);
+  checkOptionalFunction(what, "classifyError", classifyError);
+  checkOptionalFunction(what, "classifyResult", classifyResult);
 }

@@ -9,6 +9,7 @@ import { LabelSet } from "./label_set.ts";
 import { formatBound } from "./numbers.ts";
 import { OUTCOME_LABELS, type OutcomeLabel } from "./outcome.ts";
 import type { SeriesSource, SeriesView } from "./series.ts";
+import { takeSnapshot } from "./snapshot.ts";
 
 /** A kind of scope, and all that its families do not share with the other's. */
 interface Kind {
@@ -87,7 +88,7 @@ export class Families implements FamilyGroup, Iterable<Family> {
     const now = this.#now();
     return new Families(
       this.#prefix,
-      this.#source.snapshot(),
+      takeSnapshot(this.#source),
       { ...this.#issues },
       () => now,
     );

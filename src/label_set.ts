@@ -16,8 +16,11 @@ export class LabelSet {
   }
 }
 
+const TO_BE_ESCAPED = /[\\\n"]/;
+
 /** Escapes what stands between quotes, in both formats. */
 export function escapeQuoted(text: string): string {
+  if (!TO_BE_ESCAPED.test(text)) return text;
   return escape(text).replaceAll('"', '\\"');
 }
 

@@ -39,13 +39,8 @@ export function isLimiting(
   return parent !== undefined && parent.isLimited && !parent.settled;
 }
 
-/**
- * Lets go of the caller of a scope that is ended.
- *
- * @param isOuter Whether it ends with a pipeline around it: then nobody may be left
- * to handle a rejection.
- */
-export type Abandon = (cancellation: Cancellation, isOuter: boolean) => void;
+/** Lets go of the caller of a scope that is ended. */
+export type Abandon = (error: unknown, cancellation: Cancellation) => void;
 
 /** A reason, which may be `undefined`. */
 interface Aborted {
@@ -67,9 +62,13 @@ export class Limits implements Follower {
   #controller: AbortController | undefined;
   /** Those of the pipeline around, once these have joined them. */
   #parent: Limits | undefined;
-  /** Those that joined and still have something open, in the order of their start. */
-  #children: Set<Limits> | undefined;
+  // Those that joined and still have something open are a list, in the order of their
+  // start: a set would cost as much as the timer does.
+  #lastChild: Limits | undefined;
+  #previous: Limits | undefined;
+  #next: Limits | undefined;
   #abandon: Abandon | undefined;
+  #result: Promise<unknown> | undefined;
   #ended: Cancellation | undefined;
   /** Why the signal is aborted, or would be if it had been asked for. */
   aborted: Aborted | undefined;
@@ -117,9 +116,12 @@ export class Limits implements Follower {
   /**
    * Says how to let go of the caller, from when on the scope can be ended. Before,
    * its code is on the stack, and how that returns is what the caller gets.
+   *
+   * @param result What the caller has, if it is a promise that is rejected then.
    */
-  race(abandon: Abandon): void {
+  race(abandon: Abandon, result?: Promise<unknown>): void {
     this.#abandon = abandon;
+    this.#result = result;
     if (this.#ended !== undefined) this.end(this.#ended);
   }
 
@@ -130,7 +132,11 @@ export class Limits implements Follower {
     const open = tree.filter((each) => each.#canBeEnded);
     // Whoever learns of it finds all of them recorded.
     for (const each of open) each.#cancel(cancellation);
-    for (const each of open) each.#abandon!(cancellation, each !== this);
+    for (const each of open) {
+      each.#abandon!(cancellation.error, cancellation);
+      // The code that would have waited for it may have been abandoned before.
+      if (each !== this) each.#result?.catch(() => {});
+    }
     for (const each of tree) each.abort(cancellation.error);
   }
 
@@ -139,12 +145,12 @@ export class Limits implements Follower {
     if (this.aborted !== undefined) return;
     this.aborted = { reason };
     this.#controller?.abort(reason);
-    for (const child of this.#children ?? []) child.abort(reason);
+    for (const child of this.#children().reverse()) child.abort(reason);
   }
 
   /** Leaves no timer and no listener behind. */
   stop(): void {
-    clearTimeout(this.#timer);
+    if (this.#timer !== undefined) clearTimeout(this.#timer);
     const { callerSignal } = this.#scope;
     if (callerSignal !== undefined) unfollow(callerSignal, this);
     this.#leave();
@@ -164,31 +170,55 @@ export class Limits implements Follower {
   }
 
   *#tree(): Generator<Limits> {
-    for (const child of [...this.#children ?? []].reverse()) {
-      yield* child.#tree();
-    }
+    for (const child of this.#children()) yield* child.#tree();
     yield this;
   }
 
+  /** The last one first. */
+  #children(): Limits[] {
+    const children: Limits[] = [];
+    for (
+      let each = this.#lastChild;
+      each !== undefined;
+      each = each.#previous
+    ) {
+      children.push(each);
+    }
+    return children;
+  }
+
   #join(parent: Limits): void {
+    if (this.#parent !== undefined) return;
     this.#parent = parent;
-    (parent.#children ??= new Set()).add(this);
+    this.#previous = parent.#lastChild;
+    if (this.#previous !== undefined) this.#previous.#next = this;
+    parent.#lastChild = this;
   }
 
   /** Stays as long as there is anything open below, which the parent may end. */
   #leave(): void {
-    if (!this.#scope.settled || this.#children?.size) return;
+    if (!this.#scope.settled || this.#lastChild !== undefined) return;
     const parent = this.#parent;
     if (parent === undefined) return;
-    parent.#children?.delete(this);
+    const previous = this.#previous;
+    const next = this.#next;
+    if (next === undefined) parent.#lastChild = previous;
+    else next.#previous = previous;
+    if (previous !== undefined) previous.#next = next;
+    // Whoever keeps this keeps none of the others.
+    this.#parent = this.#previous = this.#next = undefined;
     parent.#leave();
   }
 
   #wait(ms: number): void {
-    this.#timer = setTimeout(
-      () => ms > MAX_DELAY_MS ? this.#wait(ms - MAX_DELAY_MS) : this.#expire(),
-      Math.min(Math.max(ms, 0), MAX_DELAY_MS),
-    );
+    const delay = Math.min(Math.max(ms, 0), MAX_DELAY_MS);
+    // A closure would cost half as much as the timer does.
+    this.#timer = setTimeout(Limits.#onTimer, delay, this, ms - delay);
+  }
+
+  static #onTimer(limits: Limits, remaining: number): void {
+    if (remaining > 0) limits.#wait(remaining);
+    else limits.#expire();
   }
 
   #expire(): void {
@@ -203,41 +233,4 @@ export class Limits implements Follower {
 function cancellationBy({ reason }: AbortSignal): Cancellation {
   const outcome = classifyError(reason);
   return { error: reason, outcome, isCancelled: outcome !== "timeout" };
-}
-
-/**
- * Checks a time limit.
- *
- * @param what What cannot be done otherwise, for the message.
- * @throws {TypeError} If it is no number.
- * @throws {RangeError} If it is `NaN`.
- */
-export function checkTimeout(what: string, timeout: unknown): void {
-  if (timeout === undefined) return;
-  if (typeof timeout !== "number") {
-    throw new TypeError(
-      `Cannot ${what}: timeout must be a number of milliseconds, got ${typeof timeout}`,
-    );
-  }
-  if (Number.isNaN(timeout)) {
-    throw new RangeError(`Cannot ${what}: timeout must not be NaN`);
-  }
-}
-
-/**
- * Checks a caller's signal.
- *
- * @param what What cannot be done otherwise, for the message.
- * @throws {TypeError} If it is none.
- */
-export function checkSignal(what: string, signal: unknown): void {
-  if (signal === undefined) return;
-  // Not `instanceof`: polyfills and other realms have signals of their own.
-  const { aborted, addEventListener } = Object(signal) as Partial<AbortSignal>;
-  if (typeof aborted === "boolean" && typeof addEventListener === "function") {
-    return;
-  }
-  throw new TypeError(
-    `Cannot ${what}: signal must be an AbortSignal, got ${typeof signal}`,
-  );
 }

@@ -28,11 +28,25 @@ export function checkFunctions(
 ): void {
   for (const name of names) {
     const value = (options as Record<string, unknown>)[name];
-    if (value === undefined || typeof value === "function") continue;
-    throw new TypeError(
-      `Cannot ${what}: ${name} must be a function, got ${typeof value}`,
-    );
+    checkOptionalFunction(what, name, value);
   }
+}
+
+/**
+ * Checks that an option is a function, where it is given.
+ *
+ * @param what What cannot be done otherwise, for the message.
+ * @throws {TypeError} If it is none.
+ */
+export function checkOptionalFunction(
+  what: string,
+  name: string,
+  value: unknown,
+): void {
+  if (value === undefined || typeof value === "function") return;
+  throw new TypeError(
+    `Cannot ${what}: ${name} must be a function, got ${typeof value}`,
+  );
 }
 
 /**
@@ -75,4 +89,41 @@ export function checkName(what: string, named: string, value: unknown): void {
 export function checkFunction(what: string, fn: unknown): void {
   if (typeof fn === "function") return;
   throw new TypeError(`Cannot ${what}: expected a function, got ${typeof fn}`);
+}
+
+/**
+ * Checks a time limit.
+ *
+ * @param what What cannot be done otherwise, for the message.
+ * @throws {TypeError} If it is no number.
+ * @throws {RangeError} If it is `NaN`.
+ */
+export function checkTimeout(what: string, timeout: unknown): void {
+  if (timeout === undefined) return;
+  if (typeof timeout !== "number") {
+    throw new TypeError(
+      `Cannot ${what}: timeout must be a number of milliseconds, got ${typeof timeout}`,
+    );
+  }
+  if (Number.isNaN(timeout)) {
+    throw new RangeError(`Cannot ${what}: timeout must not be NaN`);
+  }
+}
+
+/**
+ * Checks a caller's signal.
+ *
+ * @param what What cannot be done otherwise, for the message.
+ * @throws {TypeError} If it is none.
+ */
+export function checkSignal(what: string, signal: unknown): void {
+  if (signal === undefined) return;
+  // Not `instanceof`: polyfills and other realms have signals of their own.
+  const { aborted, addEventListener } = Object(signal) as Partial<AbortSignal>;
+  if (typeof aborted === "boolean" && typeof addEventListener === "function") {
+    return;
+  }
+  throw new TypeError(
+    `Cannot ${what}: signal must be an AbortSignal, got ${typeof signal}`,
+  );
 }

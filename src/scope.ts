@@ -266,11 +266,7 @@ function raceLimits<T>(scope: Scope, promise: Promise<T>): Promise<T> {
       reject(error);
     });
   });
-  scope.limits.race(({ error }, isOuter) => {
-    abandon(error);
-    // The code that would have waited for it may have been abandoned before.
-    if (isOuter) result.catch(() => {});
-  });
+  scope.limits.race(abandon!, result);
   return result;
 }
 

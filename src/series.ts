@@ -41,8 +41,6 @@ export interface SeriesSource {
   pipelineSeries(): Iterable<SeriesView>;
   /** The series of stages. */
   stageSeries(): Iterable<SeriesView>;
-  /** What it holds now, and goes on to hold. */
-  snapshot(): SeriesSource;
 }
 
 /**
@@ -236,37 +234,6 @@ export class SeriesTree implements SeriesSource {
   *stageSeries(): Generator<Series> {
     for (const node of this.pipelines()) yield* node.stages().values();
   }
-
-  snapshot(): SeriesSource {
-    const pipelines = Array.from(this.pipelineSeries(), copySeries);
-    const stages = Array.from(this.stageSeries(), copySeries);
-    const source: SeriesSource = {
-      pipelineBounds: this.pipelineBounds,
-      stageBounds: this.stageBounds,
-      pipelineSeries: () => pipelines,
-      stageSeries: () => stages,
-      snapshot: () => source,
-    };
-    return source;
-  }
-}
-
-function copySeries(series: Series): SeriesView {
-  const { labels, success, failure, timeout, unknown } = series;
-  return {
-    // One of its own, which is gone with the scrape, and its text with it.
-    labels: new LabelSet(labels.values),
-    success: copyEnding(success),
-    failure: copyEnding(failure),
-    timeout: copyEnding(timeout),
-    unknown: unknown && copyEnding(unknown),
-    running: series.running,
-    startSum: series.startSum,
-  };
-}
-
-function copyEnding({ total, cancelled, lastEnd, histogram }: Ending): Ending {
-  return { total, cancelled, lastEnd, histogram: histogram?.slice() };
 }
 
 function emptyHistogram(bounds: Float64Array): Float64Array {

@@ -119,7 +119,7 @@ class StreamStage {
     if (!this.#run.isLimited) return;
     const ended = this.#run.limits.start();
     if (ended !== undefined) this.#abandon(ended);
-    else this.#run.limits.race((cancellation) => this.#abandon(cancellation));
+    else this.#run.limits.race((_, ending) => this.#abandon(ending));
   }
 
   /** Calls the source's own code inside of the pipeline that the stage belongs to. */

@@ -173,9 +173,13 @@ Deno.test("timeout: what exceeds a timer's range is waited for in full", async (
   const timers: (() => void)[] = [];
   try {
     Object.assign(globalThis, {
-      setTimeout(fn: () => void, ms: number) {
+      setTimeout<A extends unknown[]>(
+        fn: (...args: A) => void,
+        ms: number,
+        ...args: A
+      ) {
         waits.push(ms);
-        timers.push(fn);
+        timers.push(() => fn(...args));
         return 0;
       },
     });

@@ -69,10 +69,34 @@ export async function bundleTests(folder: string): Promise<string[]> {
   const shared = tests.filter((name) => !(name in DENO_ONLY));
   const fixtures = [...Deno.readDirSync(new URL("fixtures", TESTS))]
     .map(({ name }) => `fixtures/${name}`);
+  await Deno.remove(`${folder}/tests`, { recursive: true }).catch(() => {});
+  await bundle(folder, fixtures);
+  return await bundle(folder, shared, {
+    define: {
+      "Deno.test": "denoTest",
+      "Promise.withResolvers": "withResolvers",
+      "Array.fromAsync": "fromAsync",
+    },
+    inject: ["npm/shim.ts"],
+  });
+}
+
+/**
+ * Bundles files below `tests/`, to import the package.
+ *
+ * @param folder Where the package is installed.
+ * @returns The paths of what was made of them.
+ */
+export async function bundle(
+  folder: string,
+  files: readonly string[],
+  options?: BuildOptions,
+): Promise<string[]> {
   const outdir = `${folder}/tests`;
-  await Deno.remove(outdir, { recursive: true }).catch(() => {});
-  const options: BuildOptions = {
+  await build({
+    ...options,
     absWorkingDir: TESTS.pathname,
+    entryPoints: [...files],
     outdir,
     outbase: TESTS.pathname,
     bundle: true,
@@ -81,20 +105,7 @@ export async function bundleTests(folder: string): Promise<string[]> {
     target: "node20",
     plugins: [plugin],
     logLevel: "error",
-  };
-  await Promise.all([
-    build({
-      ...options,
-      entryPoints: shared,
-      define: {
-        "Deno.test": "denoTest",
-        "Promise.withResolvers": "withResolvers",
-        "Array.fromAsync": "fromAsync",
-      },
-      inject: ["npm/shim.ts"],
-    }),
-    build({ ...options, entryPoints: fixtures }),
-  ]);
+  });
   await stop();
-  return shared.map((name) => `${outdir}/${name.replace(/ts$/, "js")}`);
+  return files.map((name) => `${outdir}/${name.replace(/ts$/, "js")}`);
 }

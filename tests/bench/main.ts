@@ -1,0 +1,109 @@
+/**
+ * Measures the library in Deno, Node and Bun against what its users would write
+ * otherwise, prints all figures, and writes the README's.
+ *
+ * In Deno the sources are measured, in Node and Bun the npm package.
+ *
+ * @module
+ */
+import config from "../../deno.json" with { type: "json" };
+import { bundle } from "../npm/bundle.ts";
+import { installOnce } from "../npm/install.ts";
+import { installPackage, pack } from "../npm/package.ts";
+import { installBun, installNode } from "../npm/runtimes.ts";
+import {
+  limitsTable,
+  type Report,
+  runtimeTable,
+  versionLine,
+} from "./report.ts";
+import type { Figures } from "./suite.ts";
+import { availableParallelism } from "node:os";
+
+const README = new URL("../../README.md", import.meta.url);
+
+/** Between these, the README has what this writes. */
+const [START, END] = ["<!-- bench: -->", "<!-- :bench -->"];
+
+const MEASURES = ["pipelines", "largeScrape", "smallScrape", "memory"] as const;
+
+const COMPANIONS = [
+  "@opentelemetry/sdk-metrics",
+  "@prometheus-io/client",
+  "mitata",
+  "prom-client",
+] as const;
+
+/** A runtime, and how it runs the suite. */
+interface Bench {
+  readonly name: string;
+  readonly command: readonly string[];
+}
+
+async function prepare(): Promise<{ benches: Bench[]; versions: string[] }> {
+  const specifiers = COMPANIONS.map((name) =>
+    config.imports[name].replace(/^npm:/, "")
+  );
+  const folder = await installOnce("bench", specifiers);
+  await installPackage(folder, await pack());
+  await bundle(folder, ["bench/suite.ts"]);
+  const suite = `${folder}/tests/bench/suite.js`;
+  const [node, bun] = [await installNode(26), await installBun()];
+  const source = new URL("suite.ts", import.meta.url).pathname;
+  const denoArgs = ["run", "--allow-all", "--v8-flags=--expose-gc"];
+  const versions = COMPANIONS.filter((name) => name !== "mitata").map(
+    (name) => {
+      const path = `${folder}/node_modules/${name}/package.json`;
+      return `${name} ${JSON.parse(Deno.readTextFileSync(path)).version}`;
+    },
+  );
+  return {
+    versions,
+    benches: [
+      {
+        name: `Deno ${Deno.version.deno}`,
+        command: [Deno.execPath(), ...denoArgs, source],
+      },
+      { name: node.name, command: [node.binary, "--expose-gc", suite] },
+      { name: bun.name, command: [bun.binary, suite] },
+    ],
+  };
+}
+
+async function measure({ command }: Bench): Promise<Figures> {
+  const figures: Record<string, unknown> = {};
+  for (const name of MEASURES) {
+    const [binary, ...args] = command;
+    const { success, stdout, stderr } = await new Deno.Command(binary!, {
+      args: [...args, name],
+    }).output();
+    const decoder = new TextDecoder();
+    if (!success) throw new Error(decoder.decode(stderr));
+    figures[name] = JSON.parse(decoder.decode(stdout));
+  }
+  return figures as unknown as Figures;
+}
+
+const { benches, versions } = await prepare();
+const reports: Report[] = [];
+for (const bench of benches) {
+  console.log(`${bench.name} …`);
+  reports.push({ name: bench.name, figures: await measure(bench) });
+}
+const cores = availableParallelism();
+const tables = reports.map(runtimeTable).join("\n\n");
+const text = `${versionLine(cores, versions)}\n\n${tables}`;
+console.log(`\n${text}\n\n${limitsTable(reports)}`);
+
+const readme = await Deno.readTextFile(README);
+const [before, rest] = readme.split(START);
+const after = rest?.split(END)[1];
+if (after === undefined) throw new Error(`README.md has no ${START} … ${END}`);
+await Deno.writeTextFile(
+  README,
+  `${before}${START}\n\n${text}\n\n${END}${after}`,
+);
+await new Deno.Command(Deno.execPath(), {
+  args: ["fmt", "-q", README.pathname],
+})
+  .output();

@@ -1,0 +1,279 @@
+/**
+ * What a pipeline of five awaited stages costs: the ladder from no metrics at all to
+ * those of OpenTelemetry, and other ways to run one.
+ *
+ * Each is written out, as code that is shared would be compiled for all of them, and
+ * be slower than what users write.
+ *
+ * @module
+ */
+import { createStageMetrics } from "../../mod.ts";
+import { type Contender, medianOf, race } from "./measure.ts";
+import { byOpenTelemetry } from "./open_telemetry.ts";
+import { byHand, type PromClient } from "./prom_client.ts";
+import * as successor from "@prometheus-io/client";
+import { AsyncLocalStorage } from "node:async_hooks";
+import * as promClient from "prom-client";
+
+/** What runs pipelines and stages by hand. */
+export interface ByHand {
+  pipeline<T>(name: string, fn: () => Promise<T>): Promise<T>;
+  stage<T>(
+    pipelineName: string,
+    name: string,
+    fn: () => Promise<T>,
+  ): Promise<T>;
+}
+
+const STAGES = 5;
+
+const IN_FLIGHT = 1_000;
+
+/** Limits that are never reached. */
+const LIMITS = { timeout: 60_000 };
+
+/** Made once: a stack trace costs more than all that is timed here. */
+const ERROR = new Error("It failed");
+
+/** What a stage has to do: nothing, so that all else can be seen. */
+function work(): Promise<number> {
+  return Promise.resolve(1);
+}
+
+function fail(): Promise<number> {
+  return Promise.reject(ERROR);
+}
+
+function ignore(): void {}
+
+async function bare(): Promise<void> {
+  await work();
+  await work();
+  await work();
+  await work();
+  await work();
+}
+
+async function bareFailing(): Promise<void> {
+  await fail().catch(ignore);
+  await fail().catch(ignore);
+  await fail().catch(ignore);
+  await fail().catch(ignore);
+  await fail().catch(ignore);
+}
+
+const storage = new AsyncLocalStorage<object>();
+const STORE = {};
+let total = 0;
+
+async function timed(): Promise<void> {
+  const start = performance.now();
+  let last = performance.now();
+  await work();
+  total += performance.now() - last;
+  last = performance.now();
+  await work();
+  total += performance.now() - last;
+  last = performance.now();
+  await work();
+  total += performance.now() - last;
+  last = performance.now();
+  await work();
+  total += performance.now() - last;
+  last = performance.now();
+  await work();
+  total += performance.now() - last;
+  total += performance.now() - start;
+}
+
+/** What nobody can do without: to know who runs, and to look at the clock. */
+function floor(): Promise<void> {
+  return storage.run(STORE, timed);
+}
+
+/** The timers that a pipeline with limits cannot do without. */
+async function timers(): Promise<void> {
+  const timer = setTimeout(ignore, LIMITS.timeout);
+  for (let i = 0; i < STAGES; i++) {
+    const timer = setTimeout(ignore, LIMITS.timeout);
+    await work();
+    clearTimeout(timer);
+  }
+  clearTimeout(timer);
+}
+
+const { pipeline, stage } = createStageMetrics({
+  registry: new promClient.Registry(),
+});
+
+function ours(): Promise<void> {
+  return pipeline("answer", async () => {
+    await stage("read", work);
+    await stage("parse", work);
+    await stage("search", work);
+    await stage("rank", work);
+    await stage("write", work);
+  });
+}
+
+function oursLimited(): Promise<void> {
+  return pipeline("answer", LIMITS, async () => {
+    await stage("read", LIMITS, work);
+    await stage("parse", LIMITS, work);
+    await stage("search", LIMITS, work);
+    await stage("rank", LIMITS, work);
+    await stage("write", LIMITS, work);
+  });
+}
+
+const read = stage("read")(work);
+const parse = stage("parse")(work);
+const search = stage("search")(work);
+const rank = stage("rank")(work);
+const write = stage("write")(work);
+
+const oursWrapped = pipeline("answer")(async () => {
+  await read();
+  await parse();
+  await search();
+  await rank();
+  await write();
+});
+
+function oursFailing(): Promise<void> {
+  return pipeline("answer", async () => {
+    await stage("read", fail).catch(ignore);
+    await stage("parse", fail).catch(ignore);
+    await stage("search", fail).catch(ignore);
+    await stage("rank", fail).catch(ignore);
+    await stage("write", fail).catch(ignore);
+  });
+}
+
+const byPromClient: ByHand = byHand(promClient);
+const bySuccessor: ByHand = byHand(successor as unknown as PromClient);
+const byOpenTelemetrySdk: ByHand = byOpenTelemetry();
+
+function withPromClient(): Promise<void> {
+  return byPromClient.pipeline("answer", async () => {
+    await byPromClient.stage("answer", "read", work);
+    await byPromClient.stage("answer", "parse", work);
+    await byPromClient.stage("answer", "search", work);
+    await byPromClient.stage("answer", "rank", work);
+    await byPromClient.stage("answer", "write", work);
+  });
+}
+
+function withSuccessor(): Promise<void> {
+  return bySuccessor.pipeline("answer", async () => {
+    await bySuccessor.stage("answer", "read", work);
+    await bySuccessor.stage("answer", "parse", work);
+    await bySuccessor.stage("answer", "search", work);
+    await bySuccessor.stage("answer", "rank", work);
+    await bySuccessor.stage("answer", "write", work);
+  });
+}
+
+function withOpenTelemetry(): Promise<void> {
+  return byOpenTelemetrySdk.pipeline("answer", async () => {
+    await byOpenTelemetrySdk.stage("answer", "read", work);
+    await byOpenTelemetrySdk.stage("answer", "parse", work);
+    await byOpenTelemetrySdk.stage("answer", "search", work);
+    await byOpenTelemetrySdk.stage("answer", "rank", work);
+    await byOpenTelemetrySdk.stage("answer", "write", work);
+  });
+}
+
+function failingWithPromClient(): Promise<void> {
+  return byPromClient.pipeline("answer", async () => {
+    await byPromClient.stage("answer", "read", fail).catch(ignore);
+    await byPromClient.stage("answer", "parse", fail).catch(ignore);
+    await byPromClient.stage("answer", "search", fail).catch(ignore);
+    await byPromClient.stage("answer", "rank", fail).catch(ignore);
+    await byPromClient.stage("answer", "write", fail).catch(ignore);
+  });
+}
+
+function inFlight(contender: Contender): Contender {
+  return () => Promise.all(Array.from({ length: IN_FLIGHT }, contender));
+}
+
+/** Times in nanoseconds above bare work, and what they are to each other. */
+export interface PipelineFigures {
+  /** Of a pipeline of five stages. */
+  readonly ours: number;
+  readonly floor: number;
+  readonly promClient: number;
+  readonly successor: number;
+  readonly openTelemetry: number;
+  readonly oursOverFloor: number;
+  readonly oursOverPromClient: number;
+  /** Of the same with a deadline on each scope. */
+  readonly oursLimited: number;
+  /** What these add, over timers by themselves. */
+  readonly limitsOverTimers: number;
+  /** Of the same by wrapped functions. */
+  readonly oursWrapped: number;
+  /** Of the same where all stages fail. */
+  readonly oursFailing: number;
+  readonly promClientFailing: number;
+  /** Of one of a thousand at once. */
+  readonly oursInFlight: number;
+  readonly promClientInFlight: number;
+}
+
+/** Times all of them. */
+export async function measurePipelines(): Promise<PipelineFigures> {
+  const ladder = await race({
+    bare,
+    floor,
+    ours,
+    promClient: withPromClient,
+    successor: withSuccessor,
+    openTelemetry: withOpenTelemetry,
+  });
+  const limits = await race({ bare, timers, ours, limited: oursLimited });
+  const others = await race({
+    bare,
+    bareFailing,
+    wrapped: oursWrapped,
+    failing: oursFailing,
+    promClientFailing: failingWithPromClient,
+  });
+  const many = await race({
+    bare: inFlight(bare),
+    ours: inFlight(ours),
+    promClient: inFlight(withPromClient),
+  });
+  return {
+    ours: medianOf(ladder, (t) => t.ours - t.bare),
+    floor: medianOf(ladder, (t) => t.floor - t.bare),
+    promClient: medianOf(ladder, (t) => t.promClient - t.bare),
+    successor: medianOf(ladder, (t) => t.successor - t.bare),
+    openTelemetry: medianOf(ladder, (t) => t.openTelemetry - t.bare),
+    oursOverFloor: medianOf(
+      ladder,
+      (t) => (t.ours - t.bare) / (t.floor - t.bare),
+    ),
+    oursOverPromClient: medianOf(
+      ladder,
+      (t) => (t.ours - t.bare) / (t.promClient - t.bare),
+    ),
+    oursLimited: medianOf(limits, (t) => t.limited - t.bare),
+    limitsOverTimers: medianOf(
+      limits,
+      (t) => (t.limited - t.ours) / (t.timers - t.bare),
+    ),
+    oursWrapped: medianOf(others, (t) => t.wrapped - t.bare),
+    oursFailing: medianOf(others, (t) => t.failing - t.bareFailing),
+    promClientFailing: medianOf(
+      others,
+      (t) => t.promClientFailing - t.bareFailing,
+    ),
+    oursInFlight: medianOf(many, (t) => (t.ours - t.bare) / IN_FLIGHT),
+    promClientInFlight: medianOf(
+      many,
+      (t) => (t.promClient - t.bare) / IN_FLIGHT,
+    ),
+  };
+}

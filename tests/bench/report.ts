@@ -1,0 +1,182 @@
+/**
+ * Figures as tables.
+ *
+ * @module
+ */
+import type { Figures } from "./suite.ts";
+
+/** What was measured in a runtime. */
+export interface Report {
+  /** Such as "Deno 2.9.6". */
+  readonly name: string;
+  readonly figures: Figures;
+}
+
+type Row = readonly string[];
+
+/** Says on what, and against what. */
+export function versionLine(
+  cores: number,
+  versions: readonly string[],
+): string {
+  return `Measured on ${cores} cores, against ${versions.join(", ")}.`;
+}
+
+/** What a runtime took, for readers: where ours is not the least, too. */
+export function runtimeTable({ name, figures }: Report): string {
+  const { pipelines, largeScrape, smallScrape, memory } = figures;
+  const gzip = largeScrape.textGzip;
+  return table([
+    [name, "ours", "prom-client", "its successor", "OpenTelemetry"],
+    [
+      "a pipeline of five stages, µs",
+      micro(pipelines.ours),
+      micro(pipelines.promClient),
+      micro(pipelines.successor),
+      micro(pipelines.openTelemetry),
+    ],
+    [
+      "… each with a deadline",
+      micro(pipelines.oursLimited),
+      ...NOT_MEASURED,
+    ],
+    ["… by wrapped functions", micro(pipelines.oursWrapped), ...NOT_MEASURED],
+    [
+      "… all of which fail",
+      micro(pipelines.oursFailing),
+      micro(pipelines.promClientFailing),
+      "",
+      "",
+    ],
+    [
+      "… of 1,000 in flight",
+      micro(pipelines.oursInFlight),
+      micro(pipelines.promClientInFlight),
+      "",
+      "",
+    ],
+    [
+      "a scrape of 10,000 stages, ms",
+      milli(largeScrape.text.duration),
+      milli(largeScrape.promClient.duration),
+      milli(largeScrape.successor.duration),
+      "",
+    ],
+    [
+      "… the loop stands still for, ms",
+      milli(largeScrape.text.stall),
+      milli(largeScrape.promClient.stall),
+      milli(largeScrape.successor.stall),
+      "",
+    ],
+    [
+      "… its size, MB",
+      mega(largeScrape.text.bytes),
+      mega(largeScrape.promClient.bytes),
+      mega(largeScrape.successor.bytes),
+      "",
+    ],
+    [
+      "… as OpenMetrics, ms",
+      milli(largeScrape.openMetrics.duration),
+      "",
+      "",
+      "",
+    ],
+    ["… with gzip, ms", milli(gzip.duration), "", "", ""],
+    ["… the loop stands still for, ms", milli(gzip.stall), "", "", ""],
+    [
+      "a scrape of 100 stages, ms",
+      milli(smallScrape.text.duration),
+      milli(smallScrape.promClient.duration),
+      milli(smallScrape.successor.duration),
+      "",
+    ],
+    [
+      "memory per stage, bytes",
+      memory.ours.toFixed(),
+      memory.promClient.toFixed(),
+      "",
+      "",
+    ],
+  ]);
+}
+
+const NOT_MEASURED = ["", "", ""];
+
+/** What is not to be exceeded, by runtime. */
+const LIMITS: readonly {
+  readonly what: string;
+  of(figures: Figures): number;
+  /** For Deno, Node and Bun. */
+  readonly most: readonly [number, number, number];
+}[] = [
+  {
+    what: "a pipeline of five stages, over two looks at the clock per scope",
+    of: ({ pipelines }) => pipelines.oursOverFloor,
+    most: [1.5, 1.75, 3.5],
+  },
+  {
+    what: "the same, over prom-client by hand",
+    of: ({ pipelines }) => pipelines.oursOverPromClient,
+    most: [0.45, 0.32, 0.28],
+  },
+  {
+    what: "what a deadline adds, over a timer by itself",
+    of: ({ pipelines }) => pipelines.limitsOverTimers,
+    most: [1.5, 1.5, 3],
+  },
+  {
+    what: "a scrape of 10,000 stages, over prom-client's",
+    of: ({ largeScrape }) => largeScrape.durationOverPromClient,
+    most: [0.2, 0.2, 0.2],
+  },
+  {
+    what: "its longest stall of the loop, over prom-client's",
+    of: ({ largeScrape }) => largeScrape.stallOverPromClient,
+    most: [0.1, 0.1, 0.1],
+  },
+  {
+    what: "memory per stage, over prom-client's",
+    of: ({ memory }) => memory.oursOverPromClient,
+    most: [0.75, 0.75, 0.75],
+  },
+  {
+    what: "the heap after ten million stages, over that after one",
+    of: ({ memory }) => memory.growth,
+    most: [1.05, 1.05, 1.05],
+  },
+];
+
+/** How all runtimes keep to the limits that the library has set itself. */
+export function limitsTable(reports: readonly Report[]): string {
+  return table([
+    ["ratio, and the most it may be", ...reports.map(({ name }) => name)],
+    ...LIMITS.map(({ what, of, most }) => [
+      what,
+      ...reports.map(({ figures }, i) => {
+        const [ratio, limit] = [of(figures), most[i]!];
+        const verdict = ratio <= limit ? "" : " (!)";
+        return `${ratio.toFixed(3)} ≤ ${limit}${verdict}`;
+      }),
+    ]),
+  ]);
+}
+
+function table([head, ...rows]: readonly [Row, ...Row[]]): string {
+  const line = (cells: Row) => `| ${cells.join(" | ")} |`;
+  const rule = head.map((_, i) => i === 0 ? "---" : "--:");
+  return [head, rule, ...rows].map(line).join("\n");
+}
+
+function micro(nanoseconds: number): string {
+  return (nanoseconds / 1e3).toFixed(1);
+}
+
+function milli(milliseconds: number): string {
+  return milliseconds.toFixed(1);
+}
+
+function mega(bytes: number): string {
+  return (bytes / 1e6).toFixed(1);
+}

@@ -1,0 +1,28 @@
+/**
+ * Measures what its argument names in the runtime that runs it, and prints the
+ * figures. Each in a process of its own, as what one leaves behind slows the next.
+ *
+ * @module
+ */
+import { measureMemory, type MemoryFigures } from "./memory.ts";
+import { measurePipelines, type PipelineFigures } from "./pipelines.ts";
+import { measureScrapes, type ScrapeFigures } from "./scrape.ts";
+import process from "node:process";
+
+/** What was measured in a runtime. */
+export interface Figures {
+  readonly pipelines: PipelineFigures;
+  readonly largeScrape: ScrapeFigures;
+  readonly smallScrape: ScrapeFigures;
+  readonly memory: MemoryFigures;
+}
+
+const MEASURES: { readonly [K in keyof Figures]: () => Promise<Figures[K]> } = {
+  pipelines: measurePipelines,
+  largeScrape: () => measureScrapes(10_000),
+  smallScrape: () => measureScrapes(100),
+  memory: measureMemory,
+};
+
+const measure = MEASURES[process.argv[2] as keyof Figures];
+console.log(JSON.stringify(await measure()));
