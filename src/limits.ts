@@ -145,7 +145,7 @@ export class Limits implements Follower {
     if (this.aborted !== undefined) return;
     this.aborted = { reason };
     this.#controller?.abort(reason);
-    for (const child of this.#children().reverse()) child.abort(reason);
+    for (const child of this.#children()) child.abort(reason);
   }
 
   /** Leaves no timer and no listener behind. */

@@ -29,6 +29,18 @@ Deno.test("classifyError() reads Deno.errors.TimedOut as a timeout", () => {
   assertEquals(classifyError(new Deno.errors.TimedOut("Too late")), "timeout");
 });
 
+Deno.test("A deadline's error that nobody handles is an unhandled rejection, as that of any promise", async () => {
+  const { pipeline } = createStageMetrics({ registry: new Registry() });
+  const { promise, resolve } = Promise.withResolvers<unknown>();
+  const onUnhandled = (event: PromiseRejectionEvent) => {
+    event.preventDefault();
+    resolve(event.reason);
+  };
+  addEventListener("unhandledrejection", onUnhandled, { once: true });
+  pipeline("p", { timeout: 1 }, () => new Promise(() => {}));
+  assertEquals((await promise as Error).name, "TimeoutError");
+});
+
 Deno.test("metricsHandler() serves over HTTP, from Deno.serve", async () => {
   const { metricsHandler, pipeline } = createStageMetrics({
     registry: new Registry(),

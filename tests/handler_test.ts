@@ -1,6 +1,6 @@
 import { createStageMetrics, metricsHandler, pipeline } from "../mod.ts";
 import type { IssueReport, MetricsHandlerOptions } from "../mod.ts";
-import { captureMetrics } from "../src/testing.ts";
+import { captureMetrics, manualClock } from "../src/testing.ts";
 import {
   assert,
   assertEquals,
@@ -199,8 +199,21 @@ Deno.test("metricsHandler() compresses where the client accepts gzip", async () 
 
 /** Metrics of so many stages, whose text is a kilobyte each and more. */
 function manyStages(count: number) {
-  const metrics = createStageMetrics({ registry: new Registry(), lane: "l" });
+  const clock = manualClock();
+  const metrics = createStageMetrics({
+    registry: new Registry(),
+    lane: "l",
+    clock,
+    onIssue() {},
+  });
+  metrics.openPipeline("running");
   const recordAll = () => {
+    clock.advance(1);
+    metrics.recordStageMetrics({
+      stageName: "orphan",
+      durationSec: 0,
+      outcome: "success",
+    });
     for (let i = 0; i < count; i++) {
       metrics.recordStageMetrics({
         pipelineName: "p",
@@ -267,6 +280,20 @@ Deno.test("metricsHandler() answers with one picture, whatever is counted while 
     assertEquals(text === before, true);
     assertEquals(await (await get()).text() === before, false);
   }
+});
+
+Deno.test("metricsHandler() serves histograms of thousands of buckets", async () => {
+  const { pipeline, metricsHandler } = createStageMetrics({
+    registry: new Registry(),
+    prefix: "fine_",
+    pipelineBuckets: Array.from({ length: 5_000 }, (_, i) => i + 1),
+  });
+  pipeline("p", () => {});
+  const text = await (await metricsHandler()(request("/"))).text();
+  assertEquals(
+    text.match(/^fine_pipeline_duration_seconds_bucket.* 1$/gm)?.length,
+    5_001,
+  );
 });
 
 Deno.test("metricsHandler() lets scrapes that come together share what was collected", async () => {

@@ -311,6 +311,86 @@ Deno.test("a pipeline's deadline passes: it reaches what a pipeline that returne
   });
 });
 
+Deno.test("a pipeline's deadline passes: it ends those that are open, in whatever order the others have ended", async () => {
+  // Each may end before its neighbours, between them, or after them.
+  for (const order of ["abc", "acb", "bac", "bca", "cab", "cba"]) {
+    for (let ended = 0; ended < 3; ended++) {
+      await captureMetrics(OPTIONS, async (metrics) => {
+        const ends = new Map<string, () => void>();
+        const outer = new AbortController();
+        const { signal } = outer;
+        const { promise: ready, resolve: becomeReady } = Promise
+          .withResolvers<void>();
+        let inner: AbortSignal | undefined;
+        const result = pipeline("outer", { signal }, async () => {
+          const open = pipeline("inner", async (scope) => {
+            inner = scope.signal;
+            await Promise.all(
+              [..."abc"].map((name) =>
+                stage(
+                  name,
+                  () => new Promise<void>((resolve) => ends.set(name, resolve)),
+                )
+              ),
+            );
+          });
+          for (const name of order.slice(0, ended)) {
+            ends.get(name)!();
+            await sleep(0);
+          }
+          becomeReady();
+          await open;
+        });
+        await ready;
+        outer.abort();
+        await assertRejects(() => result, DOMException, "abort");
+        assertEquals(inner!.aborted, true);
+        const totals = await samplesOf(metrics, TOTALS);
+        for (const name of "abc") {
+          const hasEnded = order.slice(0, ended).includes(name);
+          assertEquals(
+            totals[stageTotal("inner", name, hasEnded ? "success" : "failure")],
+            1,
+            `${name} of ${order}, after ${ended}`,
+          );
+        }
+      });
+    }
+  }
+});
+
+Deno.test("a pipeline that has ended, whatever the order in which its stages did, is not told of what ends later", async () => {
+  for (const order of ["abc", "acb", "bac", "bca", "cab", "cba"]) {
+    await captureMetrics(OPTIONS, async () => {
+      const ends = new Map<string, () => void>();
+      const outer = new AbortController();
+      let inner: AbortSignal | undefined;
+      const result = pipeline("outer", { signal: outer.signal }, async () => {
+        const open = pipeline("inner", async (scope) => {
+          inner = scope.signal;
+          await Promise.all(
+            [..."abc"].map((name) =>
+              stage(
+                name,
+                () => new Promise<void>((resolve) => ends.set(name, resolve)),
+              )
+            ),
+          );
+        });
+        for (const name of order) {
+          ends.get(name)!();
+          await sleep(0);
+        }
+        await open;
+        outer.abort();
+        await never();
+      });
+      await assertRejects(() => result, DOMException, "abort");
+      assertEquals(inner!.aborted, false, order);
+    });
+  }
+});
+
 Deno.test("a stage's own deadline passes: that stage only, and its signal tells what should stop with it", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     await pipeline("p", async () => {
