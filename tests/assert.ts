@@ -6,12 +6,16 @@
  */
 import { deepStrictEqual, fail, ok, strictEqual } from "node:assert/strict";
 
+// Node 26 takes no `undefined` for a message.
+
 export function assert(expr: unknown, msg?: string): asserts expr {
-  ok(expr, msg!);
+  if (msg === undefined) ok(expr);
+  else ok(expr, msg);
 }
 
 export function assertEquals<T>(actual: T, expected: T, msg?: string): void {
-  deepStrictEqual(actual, expected, msg!);
+  if (msg === undefined) deepStrictEqual(actual, expected);
+  else deepStrictEqual(actual, expected, msg);
 }
 
 export function assertStrictEquals<T>(
@@ -19,7 +23,8 @@ export function assertStrictEquals<T>(
   expected: T,
   msg?: string,
 ): asserts actual is T {
-  strictEqual(actual, expected, msg!);
+  if (msg === undefined) strictEqual(actual, expected);
+  else strictEqual(actual, expected, msg);
 }
 
 export function assertMatch(

@@ -1,5 +1,5 @@
 import { PIPELINE_BUCKETS, STAGE_BUCKETS } from "../mod.ts";
-import type { Letter } from "../src/letters.ts";
+import type { Letter, WorkerState } from "../src/letters.ts";
 import type { Telling } from "../src/replica.ts";
 import { startThread } from "./threads.ts";
 import { assertEquals } from "@std/assert";
@@ -100,8 +100,11 @@ function everything(
   };
 }
 
-/** One that is there from the start, and knows of a worker that has left. */
-const old: Reply = (letter, from) => {
+/**
+ * One that is there from the start, and knows of a worker that has left, as well as
+ * of those that are there.
+ */
+const old = (workers: readonly WorkerState[] = []): Reply => (letter, from) => {
   switch (letter.kind) {
     case "hello":
       return [{ kind: "here", hasJoined: true }];
@@ -110,7 +113,7 @@ const old: Reply = (letter, from) => {
       return [{
         kind: "everything",
         to: from,
-        workers: [],
+        workers,
         departed: ["gone"],
         departedTellings: tellings(7, 1),
       }];
@@ -122,7 +125,7 @@ const old: Reply = (letter, from) => {
 };
 
 Deno.test("A newcomer asks for all that was before it, even if only the departed counted", async () => {
-  assertEquals(await scrapeAmong({ old }), { total: "7", running: "0" });
+  assertEquals(await scrapeAmong({ old: old() }), { total: "7", running: "0" });
 });
 
 Deno.test("A worker asks whoever has told more than it heard for everything, and forgets nothing by that", async () => {
@@ -144,7 +147,14 @@ Deno.test("A worker asks whoever has told more than it heard for everything, and
         return [];
     }
   };
-  const told = await scrapeAmong({ old, other });
+  const known = {
+    id: "other",
+    version: 1,
+    tellings: tellings(1, 1),
+    hasLeft: false,
+    isSilent: false,
+  };
+  const told = await scrapeAmong({ old: old([known]), other });
   assertEquals(told, { total: "10", running: "1" });
 });
 
