@@ -5,7 +5,7 @@ import { CONTENT_TYPES, render } from "./exposition.ts";
 import { createLocalGather } from "./gather.ts";
 import { describeError } from "./issues.ts";
 import { acceptsGzip, negotiateFormat } from "./negotiate.ts";
-import { checkFunctions, checkObject, checkString } from "./options.ts";
+import { checkObject, checkOptionalFunction, checkString } from "./options.ts";
 import { checkRegistry, type MetricsRegistry } from "./registry.ts";
 import type { GatheredFamily } from "./samples.ts";
 import type { Instance } from "./scope.ts";
@@ -213,8 +213,9 @@ function isPathname(path: string): boolean {
 function checkOptions(options: object): void {
   const what = "create a metrics handler";
   checkObject(what, options);
-  checkFunctions(what, options, ["next"]);
-  const { registry, path, token, workers } = options as MetricsHandlerOptions;
+  const { next, registry, path, token, workers } =
+    options as MetricsHandlerOptions;
+  checkOptionalFunction(what, "next", next);
   if (registry !== undefined) {
     const registries = [registry].flat();
     if (registries.length === 0) {

@@ -10,7 +10,7 @@ import type { ErrorClassifier, ResultClassifier } from "./outcome.ts";
 import type { Instance } from "./scope.ts";
 import { describeError, type IssueReport, IssueReporter } from "./issues.ts";
 import { environmentLane, toLane } from "./labels.ts";
-import { checkFunctions, checkObject, checkString } from "./options.ts";
+import { checkObject, checkOptionalFunction, checkString } from "./options.ts";
 import {
   checkRegistry,
   findRegistration,
@@ -178,12 +178,10 @@ export function checkStageMetricsOptions(options: StageMetricsOptions): void {
     );
   }
   checkString(what, "lane", lane);
-  checkFunctions(what, options, [
-    "classifyError",
-    "classifyResult",
-    "onIssue",
-    "clock",
-  ]);
+  checkOptionalFunction(what, "classifyError", options.classifyError);
+  checkOptionalFunction(what, "classifyResult", options.classifyResult);
+  checkOptionalFunction(what, "onIssue", options.onIssue);
+  checkOptionalFunction(what, "clock", options.clock);
   const standard = prefix === undefined || prefix === DEFAULT_PREFIX;
   if (pipelineBuckets !== undefined) {
     checkBuckets("pipelineBuckets", pipelineBuckets);

@@ -39,7 +39,10 @@ export function isLimiting(
   return parent !== undefined && parent.isLimited && !parent.settled;
 }
 
-/** Lets go of the caller of a scope that is ended. */
+/**
+ * Lets go of the caller of a scope that is ended. The error comes first, so that the
+ * `reject` of a promise will do, without a closure around it.
+ */
 export type Abandon = (error: unknown, cancellation: Cancellation) => void;
 
 /** A reason, which may be `undefined`. */

@@ -18,7 +18,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { metricsHandler } from "./default.ts";
 import { DEFAULT_PATH, type MetricsHandlerOptions } from "./handler.ts";
-import { checkFunctions, checkObject } from "./options.ts";
+import { checkObject, checkOptionalFunction } from "./options.ts";
 
 export type { MetricsHandlerOptions };
 
@@ -103,8 +103,8 @@ export function nodeMetricsHandler<
 ): (request: Q, response: S) => void {
   const what = "create a metrics handler";
   checkObject(what, options);
-  checkFunctions(what, options, ["next"]);
   const { next, ...rest } = options;
+  checkOptionalFunction(what, "next", next);
   const { path = DEFAULT_PATH } = options;
   const serve = metricsHandler(rest);
   return (request, response) => {

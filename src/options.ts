@@ -16,23 +16,6 @@ export function checkObject(
 }
 
 /**
- * Checks that the options of these names are functions, where they are given.
- *
- * @param what What cannot be done otherwise, for the message.
- * @throws {TypeError} If one is none.
- */
-export function checkFunctions(
-  what: string,
-  options: object,
-  names: readonly string[],
-): void {
-  for (const name of names) {
-    const value = (options as Record<string, unknown>)[name];
-    checkOptionalFunction(what, name, value);
-  }
-}
-
-/**
  * Checks that an option is a function, where it is given.
  *
  * @param what What cannot be done otherwise, for the message.
