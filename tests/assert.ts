@@ -6,7 +6,7 @@
  */
 import { deepStrictEqual, fail, ok, strictEqual } from "node:assert/strict";
 
-// Node 26 takes no `undefined` for a message.
+// Below, no `undefined` is passed on for a message: Node 26 takes none.
 
 export function assert(expr: unknown, msg?: string): asserts expr {
   if (msg === undefined) ok(expr);

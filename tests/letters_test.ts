@@ -88,7 +88,7 @@ function tellings(total: number, running: number): Telling[] {
 /** All that there is to know, if it is about one worker. */
 function everything(
   to: string,
-  worker: { id: string; version: number; hasLeft: boolean; isSilent: boolean },
+  worker: Omit<WorkerState, "tellings">,
   told: readonly Telling[],
 ): Letter {
   return {

@@ -311,38 +311,51 @@ Deno.test("a pipeline's deadline passes: it reaches what a pipeline that returne
   });
 });
 
+/** Every order in which three stages may end. */
+const ORDERS = ["abc", "acb", "bac", "bca", "cab", "cba"];
+
+/** Runs a pipeline of three stages, `a`, `b` and `c`, which end when they are told. */
+function openStages() {
+  const ends = new Map<string, () => void>();
+  let signal: AbortSignal;
+  const ended = pipeline("inner", async (scope) => {
+    ({ signal } = scope);
+    await Promise.all(
+      [..."abc"].map((name) =>
+        stage(
+          name,
+          () => new Promise<void>((resolve) => ends.set(name, resolve)),
+        )
+      ),
+    );
+  });
+  return {
+    signal: signal!,
+    ended,
+    async end(names: string) {
+      for (const name of names) {
+        ends.get(name)!();
+        await sleep(0);
+      }
+    },
+  };
+}
+
 Deno.test("a pipeline's deadline passes: it ends those that are open, in whatever order the others have ended", async () => {
   // Each may end before its neighbours, between them, or after them.
-  for (const order of ["abc", "acb", "bac", "bca", "cab", "cba"]) {
+  for (const order of ORDERS) {
     for (let ended = 0; ended < 3; ended++) {
       await captureMetrics(OPTIONS, async (metrics) => {
-        const ends = new Map<string, () => void>();
         const outer = new AbortController();
         const { signal } = outer;
-        const { promise: ready, resolve: becomeReady } = Promise
-          .withResolvers<void>();
         let inner: AbortSignal | undefined;
         const result = pipeline("outer", { signal }, async () => {
-          const open = pipeline("inner", async (scope) => {
-            inner = scope.signal;
-            await Promise.all(
-              [..."abc"].map((name) =>
-                stage(
-                  name,
-                  () => new Promise<void>((resolve) => ends.set(name, resolve)),
-                )
-              ),
-            );
-          });
-          for (const name of order.slice(0, ended)) {
-            ends.get(name)!();
-            await sleep(0);
-          }
-          becomeReady();
-          await open;
+          const open = openStages();
+          inner = open.signal;
+          await open.end(order.slice(0, ended));
+          outer.abort();
+          await open.ended;
         });
-        await ready;
-        outer.abort();
         await assertRejects(() => result, DOMException, "abort");
         assertEquals(inner!.aborted, true);
         const totals = await samplesOf(metrics, TOTALS);
@@ -360,28 +373,16 @@ Deno.test("a pipeline's deadline passes: it ends those that are open, in whateve
 });
 
 Deno.test("a pipeline that has ended, whatever the order in which its stages did, is not told of what ends later", async () => {
-  for (const order of ["abc", "acb", "bac", "bca", "cab", "cba"]) {
+  for (const order of ORDERS) {
     await captureMetrics(OPTIONS, async () => {
-      const ends = new Map<string, () => void>();
       const outer = new AbortController();
+      const { signal } = outer;
       let inner: AbortSignal | undefined;
-      const result = pipeline("outer", { signal: outer.signal }, async () => {
-        const open = pipeline("inner", async (scope) => {
-          inner = scope.signal;
-          await Promise.all(
-            [..."abc"].map((name) =>
-              stage(
-                name,
-                () => new Promise<void>((resolve) => ends.set(name, resolve)),
-              )
-            ),
-          );
-        });
-        for (const name of order) {
-          ends.get(name)!();
-          await sleep(0);
-        }
-        await open;
+      const result = pipeline("outer", { signal }, async () => {
+        const open = openStages();
+        inner = open.signal;
+        await open.end(order);
+        await open.ended;
         outer.abort();
         await never();
       });
