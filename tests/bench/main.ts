@@ -6,11 +6,11 @@
  *
  * @module
  */
-import config from "../../deno.json" with { type: "json" };
 import { bundle } from "../npm/bundle.ts";
-import { installOnce } from "../npm/install.ts";
+import { installOnce, specifiersOf } from "../npm/install.ts";
 import { installPackage, pack } from "../npm/package.ts";
 import { installBun, installNode } from "../npm/runtimes.ts";
+import { run } from "../npm/suite.ts";
 import {
   limitsTable,
   type Report,
@@ -37,14 +37,12 @@ const COMPANIONS = [
 /** A runtime, and how it runs the suite. */
 interface Bench {
   readonly name: string;
-  readonly command: readonly string[];
+  readonly binary: string;
+  readonly args: readonly string[];
 }
 
 async function prepare(): Promise<{ benches: Bench[]; versions: string[] }> {
-  const specifiers = COMPANIONS.map((name) =>
-    config.imports[name].replace(/^npm:/, "")
-  );
-  const folder = await installOnce("bench", specifiers);
+  const folder = await installOnce("bench", specifiersOf(COMPANIONS));
   await installPackage(folder, await pack());
   await bundle(folder, ["bench/suite.ts"]);
   const suite = `${folder}/tests/bench/suite.js`;
@@ -62,24 +60,19 @@ async function prepare(): Promise<{ benches: Bench[]; versions: string[] }> {
     benches: [
       {
         name: `Deno ${Deno.version.deno}`,
-        command: [Deno.execPath(), ...denoArgs, source],
+        binary: Deno.execPath(),
+        args: [...denoArgs, source],
       },
-      { name: node.name, command: [node.binary, "--expose-gc", suite] },
-      { name: bun.name, command: [bun.binary, suite] },
+      { ...node, args: ["--expose-gc", suite] },
+      { ...bun, args: [suite] },
     ],
   };
 }
 
-async function measure({ command }: Bench): Promise<Figures> {
+async function measure(bench: Bench): Promise<Figures> {
   const figures: Record<string, unknown> = {};
   for (const name of MEASURES) {
-    const [binary, ...args] = command;
-    const { success, stdout, stderr } = await new Deno.Command(binary!, {
-      args: [...args, name],
-    }).output();
-    const decoder = new TextDecoder();
-    if (!success) throw new Error(decoder.decode(stderr));
-    figures[name] = JSON.parse(decoder.decode(stdout));
+    figures[name] = JSON.parse(await run(bench, ...bench.args, name));
   }
   return figures as unknown as Figures;
 }

@@ -14,30 +14,37 @@ const ROUND_NS = 60e6;
 /** Something that is timed. */
 export type Contender = () => Promise<unknown>;
 
-/** What each of some contenders took, in nanoseconds, in one round. */
-export type Round<K extends string> = Readonly<Record<K, number>>;
+/** What was measured of each of some contenders in one round. */
+export type Round<K extends string, F> = Readonly<Record<K, F>>;
+
+/** Times contenders in turns, in nanoseconds. */
+export function race<K extends string>(
+  contenders: Readonly<Record<K, Contender>>,
+): Promise<Round<K, number>[]> {
+  return takeTurns(ROUNDS, contenders, async (contender) => {
+    const limits = { min_cpu_time: ROUND_NS, gc: false };
+    return (await measure(contender, limits)).p50;
+  });
+}
 
 /**
- * Times contenders in turns, so that whatever else the machine does is shared by
+ * Measures contenders in turns, so that whatever else the machine does is shared by
  * all of them.
  */
-export async function race<K extends string>(
-  contenders: Readonly<Record<K, Contender>>,
-): Promise<Round<K>[]> {
-  const entries = Object.entries(contenders) as [K, Contender][];
-  const rounds: Round<K>[] = [];
+export async function takeTurns<K extends string, C, F>(
+  count: number,
+  contenders: Readonly<Record<K, C>>,
+  measureOne: (contender: C) => Promise<F>,
+): Promise<Round<K, F>[]> {
+  const entries = Object.entries(contenders) as [K, C][];
+  const rounds: Round<K, F>[] = [];
   // The first round lets the compiler see all there is, and does not count.
-  for (let round = -1; round < ROUNDS; round++) {
-    const taken: [K, number][] = [];
+  for (let round = -1; round < count; round++) {
+    const figures: [K, F][] = [];
     for (const [name, contender] of entries) {
-      //GC
-      const { p50 } = await measure(contender, {
-        min_cpu_time: ROUND_NS,
-        gc: false,
-      });
-      taken.push([name, p50]);
+      figures.push([name, await measureOne(contender)]);
     }
-    if (round >= 0) rounds.push(Object.fromEntries(taken) as Round<K>);
+    if (round >= 0) rounds.push(Object.fromEntries(figures) as Round<K, F>);
   }
   return rounds;
 }

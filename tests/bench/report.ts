@@ -22,87 +22,85 @@ export function versionLine(
   return `Measured on ${cores} cores, against ${versions.join(", ")}.`;
 }
 
+const CONTENDERS = ["ours", "prom-client", "its successor", "OpenTelemetry"];
+
 /** What a runtime took, for readers: where ours is not the least, too. */
 export function runtimeTable({ name, figures }: Report): string {
   const { pipelines, largeScrape, smallScrape, memory } = figures;
-  const gzip = largeScrape.textGzip;
   return table([
-    [name, "ours", "prom-client", "its successor", "OpenTelemetry"],
-    [
+    [name, ...CONTENDERS],
+    row(
       "a pipeline of five stages, µs",
-      micro(pipelines.ours),
-      micro(pipelines.promClient),
-      micro(pipelines.successor),
-      micro(pipelines.openTelemetry),
-    ],
-    [
-      "… each with a deadline",
-      micro(pipelines.oursLimited),
-      ...NOT_MEASURED,
-    ],
-    ["… by wrapped functions", micro(pipelines.oursWrapped), ...NOT_MEASURED],
-    [
+      micro,
+      pipelines.ours,
+      pipelines.promClient,
+      pipelines.successor,
+      pipelines.openTelemetry,
+    ),
+    row("… each with a deadline", micro, pipelines.oursLimited),
+    row("… by wrapped functions", micro, pipelines.oursWrapped),
+    row(
       "… all of which fail",
-      micro(pipelines.oursFailing),
-      micro(pipelines.promClientFailing),
-      "",
-      "",
-    ],
-    [
+      micro,
+      pipelines.oursFailing,
+      pipelines.promClientFailing,
+    ),
+    row(
       "… of 1,000 in flight",
-      micro(pipelines.oursInFlight),
-      micro(pipelines.promClientInFlight),
-      "",
-      "",
-    ],
-    [
+      micro,
+      pipelines.oursInFlight,
+      pipelines.promClientInFlight,
+    ),
+    row(
       "a scrape of 10,000 stages, ms",
-      milli(largeScrape.text.duration),
-      milli(largeScrape.promClient.duration),
-      milli(largeScrape.successor.duration),
-      "",
-    ],
-    [
+      milli,
+      largeScrape.text.duration,
+      largeScrape.promClient.duration,
+      largeScrape.successor.duration,
+    ),
+    row(
       "… the loop stands still for, ms",
-      milli(largeScrape.text.stall),
-      milli(largeScrape.promClient.stall),
-      milli(largeScrape.successor.stall),
-      "",
-    ],
-    [
+      milli,
+      largeScrape.text.stall,
+      largeScrape.promClient.stall,
+      largeScrape.successor.stall,
+    ),
+    row(
       "… its size, MB",
-      mega(largeScrape.text.bytes),
-      mega(largeScrape.promClient.bytes),
-      mega(largeScrape.successor.bytes),
-      "",
-    ],
-    [
-      "… as OpenMetrics, ms",
-      milli(largeScrape.openMetrics.duration),
-      "",
-      "",
-      "",
-    ],
-    ["… with gzip, ms", milli(gzip.duration), "", "", ""],
-    ["… the loop stands still for, ms", milli(gzip.stall), "", "", ""],
-    [
+      mega,
+      largeScrape.text.bytes,
+      largeScrape.promClient.bytes,
+      largeScrape.successor.bytes,
+    ),
+    row("… as OpenMetrics, ms", milli, largeScrape.openMetrics.duration),
+    row("… with gzip, ms", milli, largeScrape.textGzip.duration),
+    row(
+      "… the loop stands still for, ms",
+      milli,
+      largeScrape.textGzip.stall,
+    ),
+    row(
       "a scrape of 100 stages, ms",
-      milli(smallScrape.text.duration),
-      milli(smallScrape.promClient.duration),
-      milli(smallScrape.successor.duration),
-      "",
-    ],
-    [
-      "memory per stage, bytes",
-      memory.ours.toFixed(),
-      memory.promClient.toFixed(),
-      "",
-      "",
-    ],
+      milli,
+      smallScrape.text.duration,
+      smallScrape.promClient.duration,
+      smallScrape.successor.duration,
+    ),
+    row("memory per stage, bytes", whole, memory.ours, memory.promClient),
   ]);
 }
 
-const NOT_MEASURED = ["", "", ""];
+/** Of those who come last nothing need have been measured. */
+function row(
+  what: string,
+  show: (figure: number) => string,
+  ...figures: number[]
+): Row {
+  return [
+    what,
+    ...CONTENDERS.map((_, i) => i in figures ? show(figures[i]!) : ""),
+  ];
+}
 
 /** What is not to be exceeded, by runtime. */
 const LIMITS: readonly {
@@ -167,6 +165,10 @@ function table([head, ...rows]: readonly [Row, ...Row[]]): string {
   const line = (cells: Row) => `| ${cells.join(" | ")} |`;
   const rule = head.map((_, i) => i === 0 ? "---" : "--:");
   return [head, rule, ...rows].map(line).join("\n");
+}
+
+function whole(figure: number): string {
+  return figure.toFixed();
 }
 
 function micro(nanoseconds: number): string {

@@ -4,7 +4,7 @@
  * @module
  */
 import { createStageMetrics } from "../../mod.ts";
-import { collectGarbage, medianOf } from "./measure.ts";
+import { collectGarbage, medianOf, takeTurns } from "./measure.ts";
 import { byHand, type PromClient } from "./prom_client.ts";
 import * as successor from "@prometheus-io/client";
 import * as promClient from "prom-client";
@@ -64,17 +64,7 @@ export async function measureScrapes(
     promClient: byClient(promClient, names),
     successor: byClient(successor as unknown as PromClient, names),
   };
-  const rounds: Record<Contender, Scrape>[] = [];
-  // The first round lets the compiler see all there is, and does not count.
-  for (let round = -1; round < ROUNDS; round++) {
-    const scrapes: [Contender, Scrape][] = [];
-    for (const name of CONTENDERS) {
-      scrapes.push([name, await timeScrape(scrapers[name])]);
-    }
-    if (round >= 0) {
-      rounds.push(Object.fromEntries(scrapes) as Record<Contender, Scrape>);
-    }
-  }
+  const rounds = await takeTurns(ROUNDS, scrapers, timeScrape);
   return {
     ...Object.fromEntries(CONTENDERS.map((name) => [name, {
       duration: medianOf(rounds, (round) => round[name].duration),

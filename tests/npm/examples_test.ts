@@ -1,7 +1,6 @@
 /** The examples for Node and Bun, run as their readers would. */
-import config from "../../deno.json" with { type: "json" };
 import { eventually, freePort } from "../prometheus/prometheus.ts";
-import { installOnce, Unavailable } from "./install.ts";
+import { installOnce, specifiersOf, Unavailable } from "./install.ts";
 import { installPackage, pack } from "./package.ts";
 import { installBun, installNode, type Runtime } from "./runtimes.ts";
 import { assertEquals, assertStringIncludes } from "@std/assert";
@@ -108,10 +107,7 @@ async function runExample(
 
 async function install() {
   const names = ["express", "fastify", "hono", "prom-client"] as const;
-  const packages = names.map((name) =>
-    config.imports[name].replace(/^npm:/, "")
-  );
-  const folder = await installOnce("examples", packages);
+  const folder = await installOnce("examples", specifiersOf(names));
   await installPackage(folder, await pack());
   for (const { file } of EXAMPLES_TO_RUN) {
     await Deno.copyFile(new URL(file, EXAMPLES), `${folder}/${file}`);

@@ -4,6 +4,8 @@
  * @module
  */
 
+import config from "../../deno.json" with { type: "json" };
+
 /** A folder that git ignores, and that may be deleted at any time. */
 export const CACHE = new URL("../../.cache/npm", import.meta.url).pathname;
 
@@ -68,6 +70,13 @@ export async function install(
   const message = `npm install fails (${signal ?? code}): ${text}`;
   if (signal !== null || NETWORK.test(text)) throw new Unavailable(message);
   throw new Error(message);
+}
+
+/** Packages that the project itself imports, as npm is to be asked for them. */
+export function specifiersOf(
+  names: readonly (keyof typeof config.imports)[],
+): string[] {
+  return names.map((name) => config.imports[name].replace(/^npm:/, ""));
 }
 
 /**

@@ -3,9 +3,8 @@
  *
  * @module
  */
-import config from "../../deno.json" with { type: "json" };
 import { bundleTests } from "./bundle.ts";
-import { installOnce } from "./install.ts";
+import { installOnce, specifiersOf } from "./install.ts";
 import { installPackage } from "./package.ts";
 import type { Runtime } from "./runtimes.ts";
 
@@ -33,10 +32,7 @@ export interface Result {
 
 /** Installs the package, and the tests beside it. */
 export async function installSuite(tarball: string): Promise<Suite> {
-  const companions = COMPANIONS.map((name) =>
-    config.imports[name].replace(/^npm:/, "")
-  );
-  const folder = await installOnce("project", companions);
+  const folder = await installOnce("project", specifiersOf(COMPANIONS));
   await installPackage(folder, tarball);
   const files = await bundleTests(folder);
   return { folder, files, count: await countTests(files) };
@@ -61,9 +57,12 @@ export async function runSuite(
 }
 
 /** Runs a script, and gives what it prints on stdout; it must not fail. */
-export async function run(runtime: Runtime, script: string): Promise<string> {
-  const { success, stdout, stderr } = await new Deno.Command(runtime.binary, {
-    args: [script],
+export async function run(
+  { binary }: Pick<Runtime, "binary">,
+  ...args: string[]
+): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(binary, {
+    args,
     env: { NO_COLOR: "1" },
   }).output();
   const decoder = new TextDecoder();
