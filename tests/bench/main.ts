@@ -1,6 +1,6 @@
 /**
  * Measures the library in Deno, Node and Bun against what its users would write
- * otherwise, prints all figures, and writes the README's.
+ * otherwise, prints the figures as tables, and writes the README's.
  *
  * In Deno the sources are measured, in Node and Bun the npm package.
  *

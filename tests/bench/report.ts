@@ -80,11 +80,23 @@ export function runtimeTable({ name, figures }: Report): string {
       largeScrape.textGzip.stall,
     ),
     row(
+      "… as OpenMetrics with gzip, ms",
+      milli,
+      largeScrape.openMetricsGzip.duration,
+    ),
+    row(
       "a scrape of 100 stages, ms",
       milli,
       smallScrape.text.duration,
       smallScrape.promClient.duration,
       smallScrape.successor.duration,
+    ),
+    row("… as OpenMetrics, ms", milli, smallScrape.openMetrics.duration),
+    row("… with gzip, ms", milli, smallScrape.textGzip.duration),
+    row(
+      "… as OpenMetrics with gzip, ms",
+      milli,
+      smallScrape.openMetricsGzip.duration,
     ),
     row("memory per stage, bytes", whole, memory.ours, memory.promClient),
   ]);
