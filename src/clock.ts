@@ -1,4 +1,4 @@
-import { describeError } from "./issues.ts";
+import { describeError } from "./describe_error.ts";
 
 /** Node looks the global up by a getter, each time: that is a tenth of a scope. */
 const { performance } = globalThis;

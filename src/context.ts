@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { OutcomeLabel } from "./outcome.ts";
 import type { Instance, Scope, ScopeOptions } from "./scope.ts";
 import type { PipelineNode } from "./series.ts";
+import { shared } from "./shared.ts";
 
 /** A pipeline as what runs inside of it sees it. */
 export interface AmbientPipeline extends Scope {
@@ -27,8 +28,14 @@ interface ContextStorage<T> {
   run<A extends unknown[], R>(store: T, fn: (...args: A) => R, ...args: A): R;
 }
 
-/** The one storage of the library: each further one costs every `await`. */
-const storage: ContextStorage<Ambient> = new AsyncLocalStorage<Ambient>();
+/**
+ * The one storage of the library: each further one costs every `await`. The stages of
+ * one copy of it find the pipelines of another.
+ */
+const storage: ContextStorage<Ambient> = shared(
+  "context",
+  () => new AsyncLocalStorage<Ambient>(),
+);
 
 /** What the code that calls this belongs to, if to anything. */
 export function getAmbient(): Ambient | undefined {

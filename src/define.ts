@@ -1,6 +1,6 @@
 import { checkScopeOptions } from "./calling.ts";
 import { runWith } from "./context.ts";
-import { toLane } from "./labels.ts";
+import { toLane, toName, toText } from "./labels.ts";
 import { openRun, type PipelineHandle } from "./open.ts";
 import { checkFunction, checkName, checkObject } from "./options.ts";
 import {
@@ -100,22 +100,28 @@ export function createDefineFunction(
     checkScopeOptions(what, declaration);
     const { stages, ...options } = declaration;
     checkObject(what, stages, "stages");
-    const declaredStages = new Map<string, StageOptions>(
-      Object.entries<StageOptions>(stages),
-    );
-    for (const [stageName, stageOptions] of declaredStages) {
+    const declaredStages = new Map<string, StageOptions>();
+    for (
+      const [stageName, stageOptions] of Object.entries<StageOptions>(stages)
+    ) {
       checkName(what, "the name of a stage", stageName);
       const ofStage = `declare the stage "${stageName}"`;
       checkObject(ofStage, stageOptions);
       checkScopeOptions(ofStage, stageOptions);
+      declaredStages.set(toText(stageName), stageOptions);
     }
     whenReady(({ tree, lane, issues }) => {
       const ownLane = options.lane === undefined
         ? lane
         : toLane(options.lane, issues);
-      const node = tree.pipeline(ownLane, name);
-      node.startSeries();
-      for (const stageName of declaredStages.keys()) node.stage(stageName);
+      const node = tree.declarePipeline(
+        ownLane,
+        toName(name, "pipeline", issues),
+      );
+      node.declareSeries();
+      for (const stageName of Object.keys(stages)) {
+        node.declareStage(toName(stageName, "stage", issues));
+      }
     });
     const start = () => startPipeline(locate(), name, options, declaredStages);
     return {

@@ -78,11 +78,20 @@ export interface FamilyGroup {
   snapshot(): FamilyGroup;
 }
 
+/** Marks families: `instanceof` does not know those of another copy of this class. */
+const FAMILY = Symbol.for("@lukhas/stage-metrics/1/family");
+
+/** Whether a metric that a registry holds is one of ours. */
+export function isFamily(metric: object): metric is Family {
+  return (metric as Partial<Family> | null)?.[FAMILY] === true;
+}
+
 /**
  * A metric family of ours, in the shape in which registries of prom-client hold
  * their metrics.
  */
 export class Family {
+  readonly [FAMILY] = true;
   /** The registered name: OpenMetrics registries write the one without `_total`. */
   name: string;
   /** The name that stays. */

@@ -1,6 +1,7 @@
 import { coalesce } from "./coalesce.ts";
-import { Family, type FamilyGroup } from "./family.ts";
-import { describeError, type IssueReporter } from "./issues.ts";
+import { type Family, type FamilyGroup, isFamily } from "./family.ts";
+import { describeError } from "./describe_error.ts";
+import type { IssueReporter } from "./issues.ts";
 import { mergeFamilies } from "./merge.ts";
 import {
   defaultLabels,
@@ -139,9 +140,9 @@ export async function collect(
       `The metrics of a registry were left out: ${describeError(error)}`,
     );
   }
-  const own = metrics.filter((metric) => metric instanceof Family);
+  const own = metrics.filter(isFamily);
   const others = await Promise.all(
-    metrics.filter((metric) => !(metric instanceof Family))
+    metrics.filter((metric) => !isFamily(metric))
       .map(async (metric) => {
         try {
           const reading = readForeign(registry, metric as ForeignMetric);

@@ -3,7 +3,7 @@ import { setImmediate } from "node:timers";
 import type { Prepare } from "./define.ts";
 import { CONTENT_TYPES, render } from "./exposition.ts";
 import { createLocalGather } from "./gather.ts";
-import { describeError } from "./issues.ts";
+import { describeError } from "./describe_error.ts";
 import { acceptsGzip, negotiateFormat } from "./negotiate.ts";
 import { checkObject, checkOptionalFunction, checkString } from "./options.ts";
 import { checkRegistry, type MetricsRegistry } from "./registry.ts";

@@ -8,9 +8,15 @@ import {
 import { monotonicSeconds } from "./clock.ts";
 import type { ErrorClassifier, ResultClassifier } from "./outcome.ts";
 import type { Instance } from "./scope.ts";
-import { describeError, type IssueReport, IssueReporter } from "./issues.ts";
+import { describeError } from "./describe_error.ts";
+import { type IssueReport, IssueReporter } from "./issues.ts";
 import { environmentLane, toLane } from "./labels.ts";
-import { checkObject, checkOptionalFunction, checkString } from "./options.ts";
+import {
+  checkBoolean,
+  checkObject,
+  checkOptionalFunction,
+  checkString,
+} from "./options.ts";
 import {
   checkRegistry,
   findRegistration,
@@ -20,6 +26,7 @@ import {
 } from "./registry.ts";
 
 const DEFAULT_PREFIX = "lukhas_orchestration_";
+const DEFAULT_CARDINALITY_LIMIT = 2000;
 
 /** @see {@link https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels | Prometheus, Metric names} */
 const METRIC_NAME = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
@@ -60,6 +67,15 @@ export interface StageMetricsOptions {
    */
   stageBuckets?: readonly number[] | undefined;
   /**
+   * How many label sets there may be, of pipelines and of stages together, their
+   * outcomes aside. What is new beyond is recorded under `overflow` in all three of
+   * `lane`, `pipeline_name` and `stage_name`, with the issue `label_overflow`. Declared
+   * pipelines and their stages always have their place.
+   *
+   * @default {that of the metrics that the registry has already, or else 2000}
+   */
+  cardinalityLimit?: number | undefined;
+  /**
    * Reads an error as an outcome; what it leaves open by `undefined` is read by
    * the default.
    *
@@ -73,11 +89,20 @@ export interface StageMetricsOptions {
    */
   classifyResult?: ResultClassifier | undefined;
   /**
-   * Is told of the library's own troubles, each of which is also counted.
+   * Is told of the library's own troubles, each of which is also counted: of each
+   * kind at most ten times a second.
    *
    * @default {one warning on the console for each kind}
    */
   onIssue?: ((report: IssueReport) => void) | undefined;
+  /**
+   * Has a stage throw where it starts without a pipeline, after its pipeline has
+   * ended, or without being declared by one that declares its stages: for tests,
+   * which then show the place.
+   *
+   * @default {false: it runs, is recorded, and is counted as an issue}
+   */
+  strict?: boolean | undefined;
   /**
    * Measures durations, in seconds; must not run backwards.
    *
@@ -130,13 +155,13 @@ function newRegistration(
   const {
     pipelineBuckets = PIPELINE_BUCKETS,
     stageBuckets = STAGE_BUCKETS,
+    cardinalityLimit = DEFAULT_CARDINALITY_LIMIT,
     clock = monotonicSeconds,
-    onIssue,
   } = options;
   return new Registration(
     registry,
-    { prefix, pipelineBuckets, stageBuckets, clock },
-    onIssue,
+    { prefix, pipelineBuckets, stageBuckets, cardinalityLimit, clock },
+    options,
   );
 }
 
@@ -146,7 +171,7 @@ function instanceOf(
 ): Instance {
   keepRegistration(registration);
   const { issueCounts, tree, now } = registration;
-  const issues = new IssueReporter(issueCounts, options.onIssue);
+  const issues = new IssueReporter(issueCounts, options);
   return {
     registration,
     tree,
@@ -169,7 +194,8 @@ function instanceOf(
 export function checkStageMetricsOptions(options: StageMetricsOptions): void {
   const what = "create stage metrics";
   checkObject(what, options);
-  const { registry, prefix, lane, pipelineBuckets, stageBuckets } = options;
+  const { registry, prefix, lane, cardinalityLimit, strict } = options;
+  const { pipelineBuckets, stageBuckets } = options;
   if (registry !== undefined) checkRegistry(what, registry);
   checkString(what, "prefix", prefix);
   if (prefix !== undefined && !METRIC_NAME.test(`${prefix}pipeline_total`)) {
@@ -178,6 +204,8 @@ export function checkStageMetricsOptions(options: StageMetricsOptions): void {
     );
   }
   checkString(what, "lane", lane);
+  checkCardinalityLimit(what, cardinalityLimit);
+  checkBoolean(what, "strict", strict);
   checkOptionalFunction(what, "classifyError", options.classifyError);
   checkOptionalFunction(what, "classifyResult", options.classifyResult);
   checkOptionalFunction(what, "onIssue", options.onIssue);
@@ -193,4 +221,17 @@ export function checkStageMetricsOptions(options: StageMetricsOptions): void {
     checkBuckets("stageBuckets", stageBuckets);
     if (standard) checkExtends("stageBuckets", stageBuckets, STAGE_BUCKETS);
   }
+}
+
+function checkCardinalityLimit(what: string, limit: unknown): void {
+  if (limit === undefined) return;
+  if (typeof limit !== "number") {
+    throw new TypeError(
+      `Cannot ${what}: cardinalityLimit must be a number of label sets, got ${typeof limit}`,
+    );
+  }
+  if (limit >= 1 && (Number.isInteger(limit) || limit === Infinity)) return;
+  throw new RangeError(
+    `Cannot ${what}: cardinalityLimit must be a whole number from 1 on, or Infinity, got ${limit}`,
+  );
 }

@@ -1,3 +1,9 @@
+import { describeError } from "./describe_error.ts";
+import { RateLimit } from "./rate_limit.ts";
+
+/** Of each kind, to an instance's `onIssue`. */
+const REPORTS_PER_SECOND = 10;
+
 /**
  * A kind of trouble that the library had, the value of the label `issue` of
  * `lukhas_orchestration_instrumentation_issues_total`:
@@ -33,6 +39,14 @@ export interface IssueReport {
   readonly issue: Issue;
   /** What happened, and what to do about it. */
   readonly message: string;
+  /** Where: the stack of calls, as that of an error. */
+  readonly stack: string;
+}
+
+/** Who is told of issues, and how. */
+export interface IssueReporterOptions {
+  readonly onIssue?: ((report: IssueReport) => unknown) | undefined;
+  readonly strict?: boolean | undefined;
 }
 
 /** How often each kind occurred. */
@@ -59,23 +73,27 @@ export function zeroIssues(): IssueCounts {
 export class IssueReporter {
   readonly #counts: IssueCounts;
   readonly #onIssue: (report: IssueReport) => unknown;
+  readonly #strict: boolean;
+  readonly #limits = new Map<Issue, RateLimit>();
   #telling = false;
 
   constructor(
     counts: IssueCounts,
-    onIssue: (report: IssueReport) => unknown = warnOncePerKind(),
+    { onIssue = warnOncePerKind(), strict = false }: IssueReporterOptions = {},
   ) {
     this.#counts = counts;
     this.#onIssue = onIssue;
+    this.#strict = strict;
   }
 
   report(issue: Issue, message: string): void {
     this.#counts[issue]++;
     // An `onIssue` that causes issues itself would never come to an end.
-    if (this.#telling) return;
+    if (this.#telling || !this.#mayTell(issue)) return;
     this.#telling = true;
     try {
-      const told = this.#onIssue({ issue, message });
+      const { stack = "" } = new Error(message);
+      const told = this.#onIssue({ issue, message, stack });
       // An async hook's rejection must not become an unhandled one.
       if (told instanceof Promise) told.catch(() => this.#counts.hook_error++);
     } catch {
@@ -83,6 +101,16 @@ export class IssueReporter {
     } finally {
       this.#telling = false;
     }
+  }
+
+  /**
+   * Reports what is wrong in the user's code, and where it is.
+   *
+   * @throws {Error} If the reporter is strict.
+   */
+  reportMisuse(issue: Issue, message: string): void {
+    this.report(issue, message);
+    if (this.#strict) throw new Error(message);
   }
 
   /**
@@ -98,14 +126,15 @@ export class IssueReporter {
       return undefined;
     }
   }
-}
 
-/** Says what was thrown, whatever it was. */
-export function describeError(error: unknown): string {
-  try {
-    return String(error);
-  } catch {
-    return `a value of type ${typeof error} that cannot be shown`;
+  /** Keeps a flood of issues from becoming one of stacks, which take time. */
+  #mayTell(issue: Issue): boolean {
+    let limit = this.#limits.get(issue);
+    if (limit === undefined) {
+      limit = new RateLimit(REPORTS_PER_SECOND);
+      this.#limits.set(issue, limit);
+    }
+    return limit.take();
   }
 }
 

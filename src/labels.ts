@@ -4,11 +4,18 @@ import type { OutcomeLabel } from "./outcome.ts";
 /** The value of a label about which nothing usable is known. */
 export const UNKNOWN = "unknown";
 
+/** The value of all labels of what exceeds the cardinality limit. */
+export const OVERFLOW = "overflow";
+
 const DEFAULT_LANE = "production";
 const LANE_VARIABLE = "LUKHAS_LANE";
 
 /** In UTF-16 code units; what is longer is cut. */
 const MAX_NAME_LENGTH = 128;
+
+const ENCODER = new TextEncoder();
+// Without this, it would leave out a U+FEFF at the beginning.
+const DECODER = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Whose name is being read, for the message of an issue. */
 export type Named = "pipeline" | "stage" | "lane";
@@ -38,10 +45,19 @@ export function toName(
       "invalid_name",
       `A ${named} name must not exceed ${MAX_NAME_LENGTH} characters, got ${value.length}: cut`,
     );
-    value = cut(value as string);
   }
+  return toText(value);
+}
+
+/** Makes text safe to be a label's value: what a name is recorded as. */
+export function toText(name: string): string {
   // Two lone surrogates would both be encoded as U+FFFD: one series, not two.
-  return (value as string).toWellFormed();
+  return cut(name).toWellFormed();
+}
+
+/** Copies text: what was cut out of a longer one may keep all of that in memory. */
+export function copyText(text: string): string {
+  return DECODER.decode(ENCODER.encode(text));
 }
 
 /** Makes a lane safe to be a label's value. */
@@ -89,6 +105,7 @@ export function environmentLane(issues: IssueReporter): string {
 
 /** Ends at a whole code point: half a surrogate pair is no text. */
 function cut(name: string): string {
+  if (name.length <= MAX_NAME_LENGTH) return name;
   const last = name.charCodeAt(MAX_NAME_LENGTH - 1);
   const isHighSurrogate = last >= 0xd800 && last <= 0xdbff;
   return name.slice(0, MAX_NAME_LENGTH - (isHighSurrogate ? 1 : 0));

@@ -63,16 +63,23 @@ export class Limits implements Follower {
   readonly #scope: LimitedScope;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #controller: AbortController | undefined;
+  /** Not read from the options again: these are the caller's to change. */
+  #followed: AbortSignal | undefined;
+  // What others of a tree have to do with is not private: they may be of another copy
+  // of this class, as `shared.ts` says.
   /** Those of the pipeline around, once these have joined them. */
-  #parent: Limits | undefined;
+  parent: Limits | undefined;
   // Those that joined and still have something open are a list, in the order of their
   // start: a set would cost as much as the timer does.
-  #lastChild: Limits | undefined;
-  #previous: Limits | undefined;
-  #next: Limits | undefined;
-  #abandon: Abandon | undefined;
-  #result: Promise<unknown> | undefined;
-  #ended: Cancellation | undefined;
+  lastChild: Limits | undefined;
+  previous: Limits | undefined;
+  next: Limits | undefined;
+  /** Lets go of the caller, from when on the scope can be ended. */
+  abandon: Abandon | undefined;
+  /** What the caller has, if it is a promise. */
+  result: Promise<unknown> | undefined;
+  /** What ended it, or is to end it as soon as it can be. */
+  endedBy: Cancellation | undefined;
   /** Why the signal is aborted, or would be if it had been asked for. */
   aborted: Aborted | undefined;
   /** Whether they can end the scope, or are there for its signal alone. */
@@ -106,12 +113,15 @@ export class Limits implements Follower {
     const { timeout, callerSignal, parent } = this.#scope;
     if (callerSignal?.aborted) {
       const cancellation = cancellationBy(callerSignal);
-      this.#cancel(cancellation);
+      this.cancel(cancellation);
       this.abort(cancellation.error);
       return cancellation;
     }
     if (isLimiting(parent)) this.#join(parent.limits);
-    if (callerSignal !== undefined) follow(callerSignal, this);
+    if (callerSignal !== undefined) {
+      this.#followed = callerSignal;
+      follow(callerSignal, this);
+    }
     if (timeout !== undefined && timeout !== Infinity) this.#wait(timeout);
     return undefined;
   }
@@ -123,22 +133,22 @@ export class Limits implements Follower {
    * @param result What the caller has, if it is a promise that is rejected then.
    */
   race(abandon: Abandon, result?: Promise<unknown>): void {
-    this.#abandon = abandon;
-    this.#result = result;
-    if (this.#ended !== undefined) this.end(this.#ended);
+    this.abandon = abandon;
+    this.result = result;
+    if (this.endedBy !== undefined) this.end(this.endedBy);
   }
 
   /** Ends all that is open below, innermost first, and then the scope itself. */
   end(cancellation: Cancellation): void {
-    const tree = [...this.#tree()];
-    for (const each of tree) each.#ended ??= cancellation;
-    const open = tree.filter((each) => each.#canBeEnded);
+    const tree = [...this.tree()];
+    for (const each of tree) each.endedBy ??= cancellation;
+    const open = tree.filter((each) => each.canBeEnded);
     // Whoever learns of it finds all of them recorded.
-    for (const each of open) each.#cancel(cancellation);
+    for (const each of open) each.cancel(cancellation);
     for (const each of open) {
-      each.#abandon!(cancellation.error, cancellation);
+      each.abandon!(cancellation.error, cancellation);
       // The code that would have waited for it may have been abandoned before.
-      if (each !== this) each.#result?.catch(() => {});
+      if (each !== this) each.result?.catch(() => {});
     }
     for (const each of tree) each.abort(cancellation.error);
   }
@@ -148,42 +158,41 @@ export class Limits implements Follower {
     if (this.aborted !== undefined) return;
     this.aborted = { reason };
     this.#controller?.abort(reason);
-    for (const child of this.#children()) child.abort(reason);
+    for (const child of this.children()) child.abort(reason);
   }
 
   /** Leaves no timer and no listener behind. */
   stop(): void {
     if (this.#timer !== undefined) clearTimeout(this.#timer);
-    const { callerSignal } = this.#scope;
-    if (callerSignal !== undefined) unfollow(callerSignal, this);
-    this.#leave();
+    if (this.#followed !== undefined) unfollow(this.#followed, this);
+    this.leave();
   }
 
   onAbort(signal: AbortSignal): void {
     this.end(cancellationBy(signal));
   }
 
-  get #canBeEnded(): boolean {
-    return this.#abandon !== undefined && !this.#scope.settled;
+  get canBeEnded(): boolean {
+    return this.abandon !== undefined && !this.#scope.settled;
   }
 
-  #cancel(cancellation: Cancellation): void {
+  cancel(cancellation: Cancellation): void {
     this.hasEnded = true;
     this.#scope.cancel(cancellation);
   }
 
-  *#tree(): Generator<Limits> {
-    for (const child of this.#children()) yield* child.#tree();
+  *tree(): Generator<Limits> {
+    for (const child of this.children()) yield* child.tree();
     yield this;
   }
 
   /** The last one first. */
-  #children(): Limits[] {
+  children(): Limits[] {
     const children: Limits[] = [];
     for (
-      let each = this.#lastChild;
+      let each = this.lastChild;
       each !== undefined;
-      each = each.#previous
+      each = each.previous
     ) {
       children.push(each);
     }
@@ -191,26 +200,26 @@ export class Limits implements Follower {
   }
 
   #join(parent: Limits): void {
-    if (this.#parent !== undefined) return;
-    this.#parent = parent;
-    this.#previous = parent.#lastChild;
-    if (this.#previous !== undefined) this.#previous.#next = this;
-    parent.#lastChild = this;
+    if (this.parent !== undefined) return;
+    this.parent = parent;
+    this.previous = parent.lastChild;
+    if (this.previous !== undefined) this.previous.next = this;
+    parent.lastChild = this;
   }
 
   /** Stays as long as there is anything open below, which the parent may end. */
-  #leave(): void {
-    if (!this.#scope.settled || this.#lastChild !== undefined) return;
-    const parent = this.#parent;
+  leave(): void {
+    if (!this.#scope.settled || this.lastChild !== undefined) return;
+    const parent = this.parent;
     if (parent === undefined) return;
-    const previous = this.#previous;
-    const next = this.#next;
-    if (next === undefined) parent.#lastChild = previous;
-    else next.#previous = previous;
-    if (previous !== undefined) previous.#next = next;
+    const previous = this.previous;
+    const next = this.next;
+    if (next === undefined) parent.lastChild = previous;
+    else next.previous = previous;
+    if (previous !== undefined) previous.next = next;
     // Whoever keeps this keeps none of the others.
-    this.#parent = this.#previous = this.#next = undefined;
-    parent.#leave();
+    this.parent = this.previous = this.next = undefined;
+    parent.leave();
   }
 
   #wait(ms: number): void {

@@ -46,6 +46,19 @@ export function checkString(what: string, name: string, value: unknown): void {
 }
 
 /**
+ * Checks that an option is a boolean, where it is given.
+ *
+ * @param what What cannot be done otherwise, for the message.
+ * @throws {TypeError} If it is none.
+ */
+export function checkBoolean(what: string, name: string, value: unknown): void {
+  if (value === undefined || typeof value === "boolean") return;
+  throw new TypeError(
+    `Cannot ${what}: ${name} must be a boolean, got ${typeof value}`,
+  );
+}
+
+/**
  * Checks that a name is one.
  *
  * @param what What cannot be done otherwise, for the message.

@@ -7,6 +7,7 @@ import {
 } from "./context.ts";
 import { toLane, toName } from "./labels.ts";
 import type { Outcome, OutcomeLabel } from "./outcome.ts";
+import { placePipeline } from "./places.ts";
 import { type Instance, runScope, Scope, type ScopeOptions } from "./scope.ts";
 import type { PipelineNode } from "./series.ts";
 import {
@@ -140,7 +141,7 @@ export class PipelineRun extends Scope
     declaredStages: DeclaredStages | undefined,
     parent: AmbientPipeline | undefined,
   ) {
-    super(instance, node.startSeries(), options, parent);
+    super(instance, placePipeline(instance, node), options, parent);
     this.node = node;
     this.declaredStages = declaredStages;
   }

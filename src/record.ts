@@ -4,6 +4,7 @@ import type { IssueReporter } from "./issues.ts";
 import { toDuration, toLane, toName, toOutcome, UNKNOWN } from "./labels.ts";
 import type { Outcome } from "./outcome.ts";
 import { ambientLane } from "./pipeline.ts";
+import { placePipeline, placeStage } from "./places.ts";
 
 /** A run of a pipeline that was measured elsewhere. */
 export interface PipelineRecord {
@@ -76,13 +77,12 @@ export function createRecordMethods(
       registration.ensure(issues);
       if (!isRecord(record, issues)) return;
       const name = toName(record.pipelineName, "pipeline", issues);
-      tree.pipeline(toRecordLane(record, instance), name)
-        .startSeries()
-        .record(
-          toOutcome(record.status, issues),
-          toDuration(record.durationSec, issues),
-          now(),
-        );
+      const node = tree.pipeline(toRecordLane(record, instance), name);
+      placePipeline(instance, node).record(
+        toOutcome(record.status, issues),
+        toDuration(record.durationSec, issues),
+        now(),
+      );
     },
     recordStageMetrics(record) {
       const named = record?.pipelineName !== undefined;
@@ -94,13 +94,12 @@ export function createRecordMethods(
       const pipelineName = named
         ? toName(record.pipelineName, "pipeline", issues)
         : ambientName(stageName, issues);
-      tree.pipeline(toRecordLane(record, instance), pipelineName)
-        .stage(stageName)
-        .record(
-          toOutcome(record.outcome, issues),
-          toDuration(record.durationSec, issues),
-          now(),
-        );
+      const node = tree.pipeline(toRecordLane(record, instance), pipelineName);
+      placeStage(instance, node, stageName).record(
+        toOutcome(record.outcome, issues),
+        toDuration(record.durationSec, issues),
+        now(),
+      );
     },
   };
 }
@@ -126,7 +125,7 @@ function toRecordLane(
 function ambientName(stageName: string, issues: IssueReporter): string {
   const pipeline = getAmbient()?.pipeline;
   if (pipeline !== undefined) return pipeline.node.name;
-  issues.report(
+  issues.reportMisuse(
     "orphan_stage",
     `Stage "${stageName}" was recorded with no pipeline around it: give its pipelineName, or record it inside of pipeline()`,
   );

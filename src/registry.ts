@@ -1,14 +1,15 @@
 import { guardClock, monotonicSeconds } from "./clock.ts";
 import { Families } from "./families.ts";
 import type { Family } from "./family.ts";
+import { describeError } from "./describe_error.ts";
 import {
-  describeError,
   type IssueCounts,
-  type IssueReport,
   IssueReporter,
+  type IssueReporterOptions,
   zeroIssues,
 } from "./issues.ts";
 import { SeriesTree } from "./series.ts";
+import { shared } from "./shared.ts";
 
 /**
  * A registry of metrics, as this library needs one.
@@ -58,6 +59,7 @@ export interface RegistrationOptions {
   readonly prefix: string;
   readonly pipelineBuckets: readonly number[];
   readonly stageBuckets: readonly number[];
+  readonly cardinalityLimit: number;
   readonly clock: () => number;
 }
 
@@ -88,13 +90,14 @@ export class Registration {
   constructor(
     registry: MetricsRegistry,
     options: RegistrationOptions,
-    onIssue: ((report: IssueReport) => void) | undefined,
+    reporting: IssueReporterOptions,
   ) {
-    const { prefix, pipelineBuckets, stageBuckets, clock } = options;
+    const { prefix, pipelineBuckets, stageBuckets, cardinalityLimit, clock } =
+      options;
     this.registry = registry;
     this.options = options;
-    this.tree = new SeriesTree(pipelineBuckets, stageBuckets);
-    this.issues = new IssueReporter(this.issueCounts, onIssue);
+    this.tree = new SeriesTree(pipelineBuckets, stageBuckets, cardinalityLimit);
+    this.issues = new IssueReporter(this.issueCounts, reporting);
     this.now = clock === monotonicSeconds
       ? clock
       : guardClock(clock, (message) =>
@@ -111,7 +114,8 @@ export class Registration {
   /**
    * Checks that an instance with these options can share these metrics.
    *
-   * @throws {RangeError} If the metrics have other buckets or another clock.
+   * @throws {RangeError} If the metrics have other buckets, another limit or another
+   * clock.
    */
   checkShareable(options: RegistrationChoice): void {
     const { prefix } = this.options;
@@ -124,6 +128,13 @@ export class Registration {
           }, not ${asked}`,
         );
       }
+    }
+    const { cardinalityLimit } = options;
+    const limit = this.options.cardinalityLimit;
+    if (cardinalityLimit !== undefined && cardinalityLimit !== limit) {
+      throw new RangeError(
+        `Cannot share the metrics "${prefix}*" of the registry: they have the cardinalityLimit ${limit}, not ${cardinalityLimit}`,
+      );
     }
     if (options.clock !== undefined && options.clock !== this.options.clock) {
       throw new RangeError(
@@ -201,7 +212,11 @@ export class Registration {
   }
 }
 
-const registrations = new WeakMap<MetricsRegistry, Map<string, Registration>>();
+/** Of all copies of this library: what one has registered, another one goes on with. */
+const registrations = shared(
+  "registrations",
+  () => new WeakMap<MetricsRegistry, Map<string, Registration>>(),
+);
 
 /** The metrics of ours that a registry has, under every prefix. */
 export function registrationsOf(

@@ -1,5 +1,6 @@
 import { UnixTime } from "./clock.ts";
 import { LabelSet } from "./label_set.ts";
+import { copyText, OVERFLOW } from "./labels.ts";
 import type { OutcomeLabel } from "./outcome.ts";
 
 /** What one outcome of a label set has counted. */
@@ -144,10 +145,19 @@ export class PipelineNode {
    * recorded: a stage that is recorded for a pipeline says nothing about its runs.
    */
   startSeries(): Series {
-    return this.#series ??= new Series(
-      new LabelSet({ lane: this.lane, pipeline_name: this.name }),
-      this.#tree.pipelineBounds,
-      this.#tree.unixTime,
+    if (this.#series !== undefined) return this.#series;
+    if (this.#tree.isFull) return this.#tree.overflow.declareSeries();
+    return this.declareSeries();
+  }
+
+  /** The same, whatever the limit. */
+  declareSeries(): Series {
+    return this.#series ??= this.#tree.add(
+      new Series(
+        new LabelSet({ lane: this.lane, pipeline_name: this.name }),
+        this.#tree.pipelineBounds,
+        this.#tree.unixTime,
+      ),
     );
   }
 
@@ -158,16 +168,27 @@ export class PipelineNode {
 
   /** The series of a stage by a name that is safe. */
   stage(name: string): Series {
+    const series = this.#stages.get(name);
+    if (series !== undefined) return series;
+    if (this.#tree.isFull) return this.#tree.overflow.declareStage(OVERFLOW);
+    return this.declareStage(name);
+  }
+
+  /** The same, whatever the limit. */
+  declareStage(name: string): Series {
     let series = this.#stages.get(name);
     if (series === undefined) {
-      series = new Series(
-        new LabelSet({
-          lane: this.lane,
-          pipeline_name: this.name,
-          stage_name: name,
-        }),
-        this.#tree.stageBounds,
-        undefined,
+      name = copyText(name);
+      series = this.#tree.add(
+        new Series(
+          new LabelSet({
+            lane: this.lane,
+            pipeline_name: this.name,
+            stage_name: name,
+          }),
+          this.#tree.stageBounds,
+          undefined,
+        ),
       );
       this.#stages.set(name, series);
     }
@@ -191,13 +212,34 @@ export class SeriesTree implements SeriesSource {
   readonly stageBounds: Float64Array;
   readonly unixTime: UnixTime = new UnixTime();
   readonly #lanes = new Map<string, Map<string, PipelineNode>>();
+  readonly #limit: number;
+  #size = 0;
 
+  /** @param limit How many series there may be, those of pipelines and of stages. */
   constructor(
     pipelineBuckets: readonly number[],
     stageBuckets: readonly number[],
+    limit: number = Infinity,
   ) {
     this.pipelineBounds = Float64Array.from(pipelineBuckets);
     this.stageBounds = Float64Array.from(stageBuckets);
+    this.#limit = limit;
+  }
+
+  /** Whether what is new goes to the overflow, from now on for ever. */
+  get isFull(): boolean {
+    return this.#size >= this.#limit;
+  }
+
+  /** The pipeline that stands for all there is no room for. */
+  get overflow(): PipelineNode {
+    return this.declarePipeline(OVERFLOW, OVERFLOW);
+  }
+
+  /** Counts a new series. */
+  add(series: Series): Series {
+    this.#size++;
+    return series;
   }
 
   /** The node of a pipeline, if it is known. */
@@ -205,17 +247,28 @@ export class SeriesTree implements SeriesSource {
     return this.#lanes.get(lane)?.get(name);
   }
 
-  /** The node of a pipeline by a lane and a name that are safe. */
+  /**
+   * The node of a pipeline by a lane and a name that are safe. One for which there is
+   * no room is not kept: it knows its name, and its series are the overflow's.
+   */
   pipeline(lane: string, name: string): PipelineNode {
-    let pipelines = this.#lanes.get(lane);
-    if (pipelines === undefined) {
-      pipelines = new Map();
-      this.#lanes.set(lane, pipelines);
-    }
-    let node = pipelines.get(name);
+    return this.findPipeline(lane, name) ??
+      (this.isFull
+        ? new PipelineNode(this, lane, name)
+        : this.declarePipeline(lane, name));
+  }
+
+  /** The same, whatever the limit. */
+  declarePipeline(lane: string, name: string): PipelineNode {
+    let node = this.findPipeline(lane, name);
     if (node === undefined) {
-      node = new PipelineNode(this, lane, name);
-      pipelines.set(name, node);
+      node = new PipelineNode(this, copyText(lane), copyText(name));
+      let pipelines = this.#lanes.get(lane);
+      if (pipelines === undefined) {
+        pipelines = new Map();
+        this.#lanes.set(node.lane, pipelines);
+      }
+      pipelines.set(node.name, node);
     }
     return node;
   }

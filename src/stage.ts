@@ -3,7 +3,9 @@ import type { Ambient, AmbientPipeline } from "./context.ts";
 import type { IssueReporter } from "./issues.ts";
 import { toName, UNKNOWN } from "./labels.ts";
 import type { Outcome } from "./outcome.ts";
+import { placeStage } from "./places.ts";
 import { type Instance, runScope, Scope, type ScopeOptions } from "./scope.ts";
+import type { Series } from "./series.ts";
 
 /** The options of a stage. */
 export interface StageOptions extends ScopeOptions {}
@@ -99,16 +101,26 @@ export interface StageMethods<N extends string = string> {
 
 /** One run of a stage. */
 export class StageRun extends Scope implements StageScope {
-  get name(): string {
-    return this.series.labels.values.stage_name!;
+  readonly name: string;
+  declare readonly parent: AmbientPipeline | undefined;
+
+  constructor(
+    instance: Instance,
+    series: Series,
+    options: StageOptions | undefined,
+    parent: AmbientPipeline | undefined,
+    name: string,
+  ) {
+    super(instance, series, options, parent);
+    this.name = name;
   }
 
   get pipelineName(): string {
-    return this.series.labels.values.pipeline_name!;
+    return this.parent?.node.name ?? UNKNOWN;
   }
 
   get lane(): string {
-    return this.series.labels.values.lane!;
+    return this.parent?.node.lane ?? this.instance.lane;
   }
 
   /**
@@ -153,18 +165,15 @@ export function startStage(
   const { instance, pipeline } = ambient;
   const { issues } = instance;
   const node = pipeline?.node ?? orphanNode(instance);
-  let series = node.findStage(name);
-  if (series === undefined) {
-    name = toName(name, "stage", issues);
-    series = node.stage(name);
-  }
+  const series = node.findStage(name);
+  if (series === undefined) name = toName(name, "stage", issues);
   if (pipeline === undefined) {
-    issues.report(
+    issues.reportMisuse(
       "orphan_stage",
       `Stage "${name}" ran with no pipeline around it: run it inside of pipeline(), or call the stage() of the pipeline's scope`,
     );
   } else if (pipeline.settled && !pipeline.abandoned) {
-    issues.report(
+    issues.reportMisuse(
       "late_stage",
       `Stage "${name}" started after its pipeline "${node.name}" had ended: await what starts it inside of the pipeline`,
     );
@@ -172,7 +181,13 @@ export function startStage(
   if (pipeline?.declaredStages !== undefined) {
     options = withDeclared(pipeline, name, options, issues);
   }
-  return new StageRun(instance, series, options, pipeline);
+  return new StageRun(
+    instance,
+    series ?? placeStage(instance, node, name),
+    options,
+    pipeline,
+    name,
+  );
 }
 
 /** Adds what the pipeline declares of a stage to what the call says, which wins. */
@@ -184,7 +199,7 @@ function withDeclared(
 ): StageOptions | undefined {
   const declared = declaredStages?.get(name);
   if (declared === undefined) {
-    issues.report(
+    issues.reportMisuse(
       "undeclared_stage",
       `Stage "${name}" is none that pipeline "${node.name}" declares: add it to its definePipeline()`,
     );

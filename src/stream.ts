@@ -83,9 +83,15 @@ export function createStreamFunction(
     if (source === null) return null;
     const start = () => new StreamStage(locate(), name, streamOptions);
     if (isReadableStream(source)) {
+      if (source.locked) {
+        throw new TypeError(
+          "Cannot measure a stream: it is locked, somebody else reads it",
+        );
+      }
+      // If it may not start, the stream is left as it was.
+      const stage = start();
       const isBytes = isByteStream(source);
-      // Of a locked one nothing can be read: it throws before anything starts.
-      return measureReadable(source.getReader(), isBytes, start());
+      return measureReadable(source.getReader(), isBytes, stage);
     }
     if (isAsyncIterable(source)) return new MeasuredIterator(source, start());
     throw new TypeError(
@@ -113,13 +119,23 @@ class StreamStage {
     this.#ambient = ambient;
     this.#run = startStage(ambient, name, options);
     if (firstChunk !== undefined) {
-      this.#first = startStage(ambient, firstChunk, undefined);
+      this.#first = this.#startFirst(firstChunk);
     }
     ambient.pipeline?.beginStream();
     if (!this.#run.isLimited) return;
     const ended = this.#run.limits.start();
     if (ended !== undefined) this.#abandon(ended);
     else this.#run.limits.race((_, ending) => this.#abandon(ending));
+  }
+
+  #startFirst(name: string): StageRun {
+    try {
+      return startStage(this.#ambient, name, undefined);
+    } catch (error) {
+      // Strict, it has not begun: nor has the stream.
+      this.#run.fail(error);
+      throw error;
+    }
   }
 
   /** Calls the source's own code inside of the pipeline that the stage belongs to. */

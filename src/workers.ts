@@ -1,12 +1,13 @@
 import process from "node:process";
 import { Channel } from "./channel.ts";
 import { describeConflict } from "./gather.ts";
-import { describeError } from "./issues.ts";
+import { describeError } from "./describe_error.ts";
 import type { Letter } from "./letters.ts";
 import { mergeFamilies } from "./merge.ts";
 import { Peer } from "./peer.ts";
 import { Replica, type ReplicaPart } from "./replica.ts";
 import type { GatheredFamily } from "./samples.ts";
+import { shared } from "./shared.ts";
 import { Teller } from "./teller.ts";
 
 /** The number changes with the letters: who speaks otherwise is not understood. */
@@ -313,9 +314,7 @@ export class Workers {
   }
 }
 
-let workers: Workers | undefined;
-
-/** This thread as a worker: one, however many handlers it has. */
+/** This thread as a worker: one, however many handlers and copies of this library it has. */
 export function joinWorkers(): Workers {
-  return workers ??= new Workers();
+  return shared("worker", () => new Workers());
 }

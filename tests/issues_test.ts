@@ -1,6 +1,26 @@
-import { createStageMetrics, type IssueReport } from "../mod.ts";
-import { issuesTotal, samplesOf } from "./samples.ts";
-import { assertEquals } from "@std/assert";
+import {
+  createStageMetrics,
+  definePipeline,
+  type IssueReport,
+  pipeline,
+  recordStageMetrics,
+  stage,
+  type StageMetricsOptions,
+  stageStream,
+} from "../mod.ts";
+import { captureMetrics } from "../src/testing.ts";
+import {
+  issuesTotal,
+  pipelineTotal,
+  samplesOf,
+  stageTotal,
+} from "./samples.ts";
+import {
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertThrows,
+} from "@std/assert";
 import { Registry } from "prom-client";
 
 function create(onIssue?: (report: IssueReport) => void) {
@@ -12,8 +32,10 @@ function create(onIssue?: (report: IssueReport) => void) {
 }
 
 Deno.test("onIssue() is told of each issue: its kind, what happened and what to do", () => {
-  const reports: IssueReport[] = [];
-  const { stage } = create((report) => reports.push(report));
+  const reports: Omit<IssueReport, "stack">[] = [];
+  const { stage } = create(({ issue, message }) =>
+    reports.push({ issue, message })
+  );
   stage("one", () => {});
   stage("two", () => {});
   assertEquals(
@@ -75,5 +97,202 @@ Deno.test("onIssue() that causes issues itself comes to an end", async () => {
   metrics.stage("s", () => {});
   assertEquals(await samplesOf(metrics, /issues_total$/), {
     [issuesTotal("orphan_stage")]: 2,
+  });
+});
+
+Deno.test("onIssue() is told where it was, by a stack", () => {
+  const stacks: string[] = [];
+  const metrics = create(({ stack }) => stacks.push(stack));
+  function thePlace() {
+    metrics.stage("s", () => {});
+  }
+  thePlace();
+  assertEquals(stacks.length, 1);
+  assertMatch(stacks[0]!, /thePlace/);
+});
+
+Deno.test("onIssue() is told ten times a second of each kind, and all are counted", async () => {
+  const told: string[] = [];
+  const metrics = create(({ issue }) => told.push(issue));
+  const { now } = performance;
+  const flood = () => {
+    for (let i = 0; i < 100; i++) metrics.stage("s", () => {});
+    metrics.pipeline("", () => {});
+  };
+  try {
+    performance.now = () => 5_000;
+    flood();
+    performance.now = () => 5_999;
+    flood();
+    assertEquals(told.filter((issue) => issue === "orphan_stage").length, 10);
+    assertEquals(told.filter((issue) => issue === "invalid_name").length, 2);
+    performance.now = () => 6_000;
+    flood();
+    assertEquals(told.filter((issue) => issue === "orphan_stage").length, 20);
+  } finally {
+    performance.now = now;
+  }
+  assertEquals(await samplesOf(metrics, /issues_total$/), {
+    [issuesTotal("orphan_stage")]: 300,
+    [issuesTotal("invalid_name")]: 3,
+  });
+});
+
+const STRICT = { lane: "test", strict: true, onIssue() {} };
+
+Deno.test("strict: a stage without a pipeline throws at the place, and does not run", async () => {
+  await captureMetrics(STRICT, async (metrics) => {
+    const fail = () => {
+      throw new Error("It ran");
+    };
+    assertThrows(
+      () => stage("s", fail),
+      Error,
+      `Stage "s" ran with no pipeline around it: run it inside of pipeline(), or call the stage() of the pipeline's scope`,
+    );
+    assertThrows(
+      () => {
+        recordStageMetrics({
+          stageName: "recorded",
+          durationSec: 1,
+          outcome: "success",
+        });
+      },
+      Error,
+      `Stage "recorded" was recorded with no pipeline around it: give its pipelineName, or record it inside of pipeline()`,
+    );
+    assertEquals(await samplesOf(metrics), {
+      [issuesTotal("orphan_stage")]: 2,
+    });
+  });
+});
+
+Deno.test("strict: a stage that starts after its pipeline has ended throws, and names both", async () => {
+  await captureMetrics(STRICT, async (metrics) => {
+    let late = () => {};
+    pipeline("p", (scope) => {
+      late = () => scope.stage("late", () => {});
+    });
+    assertThrows(
+      late,
+      Error,
+      `Stage "late" started after its pipeline "p" had ended: await what starts it inside of the pipeline`,
+    );
+    assertEquals(await samplesOf(metrics), {
+      [pipelineTotal("p", "success")]: 1,
+      [issuesTotal("late_stage")]: 1,
+    });
+  });
+});
+
+Deno.test("strict: a stage that is not declared throws, and so fails its pipeline", async () => {
+  await captureMetrics(STRICT, async (metrics) => {
+    const declared = definePipeline("p", { stages: { s: {} } });
+    assertThrows(
+      () => declared.run(() => stage("plian", () => {})),
+      Error,
+      `Stage "plian" is none that pipeline "p" declares: add it to its definePipeline()`,
+    );
+    assertEquals(await samplesOf(metrics), {
+      [pipelineTotal("p", "failure")]: 1,
+      [issuesTotal("undeclared_stage")]: 1,
+    });
+  });
+});
+
+Deno.test("strict: a stream that may not start is left as it was, and nothing stays open", async () => {
+  await captureMetrics(STRICT, async (metrics) => {
+    const source = new ReadableStream();
+    assertThrows(() => stageStream("orphan", source), Error, "no pipeline");
+    assertEquals(source.locked, false);
+    const declared = definePipeline("p", { stages: { s: {} } });
+    const options = { firstChunk: "first" };
+    assertThrows(
+      () => declared.run(() => stageStream("s", options, source)),
+      Error,
+      `Stage "first" is none`,
+    );
+    assertEquals(source.locked, false);
+    assertEquals(await samplesOf(metrics, /_(total|in_progress)$/), {
+      [pipelineTotal("p", "failure")]: 1,
+      [stageTotal("p", "s", "failure")]: 1,
+      [issuesTotal("orphan_stage")]: 1,
+      [issuesTotal("undeclared_stage")]: 1,
+    });
+  });
+});
+
+Deno.test("createStageMetrics() throws for a `strict` that is none", () => {
+  const options = { strict: "yes" } as unknown as StageMetricsOptions;
+  assertThrows(
+    () => createStageMetrics(options),
+    TypeError,
+    "Cannot create stage metrics: strict must be a boolean, got string",
+  );
+});
+
+Deno.test("strict: correct code never throws, and counts no issue", async () => {
+  const sleep = (ms: number) =>
+    new Promise<string>((resolve) => setTimeout(resolve, ms, "slept"));
+  await captureMetrics(STRICT, async (metrics) => {
+    // Those that are still open when the first has failed, or has won, just end.
+    await pipeline("all", async () => {
+      const [a, b] = await Promise.all([
+        stage("a", () => sleep(1)),
+        stage("b", () => stage("inner", () => sleep(2))),
+      ]);
+      return a + b;
+    });
+    const failing = pipeline("all failing", () =>
+      Promise.all([
+        stage("failing", () => Promise.reject(new Error("No"))),
+        stage("slow", () => sleep(5)),
+      ]));
+    await assertRejects(() => failing, Error, "No");
+    await pipeline("race", () =>
+      Promise.race([
+        stage("fast", () => Promise.resolve()),
+        stage("slow", () => sleep(5)),
+      ]));
+    // The one that was given up goes on, and cleans up, in a pipeline that is open.
+    await pipeline("fallback", async () => {
+      const { promise: cleanedUp, resolve } = Promise.withResolvers<void>();
+      const answer = await stage("primary", { timeout: 1 }, async () => {
+        await sleep(5);
+        stage("clean up", () => resolve());
+      }).catch(() => stage("fallback", () => "answer"));
+      await cleanedUp;
+      return answer;
+    });
+    // The one whose pipeline was given up may clean up when that has ended.
+    const { promise: cleanedUp, resolve } = Promise.withResolvers<void>();
+    const given = pipeline("deadline", { timeout: 1 }, async () => {
+      await sleep(5);
+      stage("clean up", () => resolve());
+    });
+    await assertRejects(() => given, DOMException, "timed out after 1 ms");
+    await cleanedUp;
+    // What is streamed after the return is in a pipeline that is open.
+    async function* chunks() {
+      yield await stage("render", () => sleep(1));
+      await sleep(1);
+      yield stage("render", () => "sync");
+    }
+    const response = await pipeline("stream", async () => {
+      await sleep(1);
+      const body = stageStream("body", { firstChunk: "first" }, chunks());
+      return new Response(
+        ReadableStream.from(body).pipeThrough(new TextEncoderStream()),
+      );
+    });
+    assertEquals(await response.text(), "sleptsync");
+    await sleep(10);
+    assertEquals(await samplesOf(metrics, /issues_total|in_progress/), {});
+    assertEquals(
+      (await samplesOf(metrics))[
+        stageTotal("deadline", "clean up", "success")
+      ],
+      1,
+    );
   });
 });

@@ -1,5 +1,11 @@
-import { createStageMetrics, type PipelineOptions } from "../mod.ts";
+import {
+  createStageMetrics,
+  type PipelineOptions,
+  recordPipelineMetrics,
+  recordStageMetrics,
+} from "../mod.ts";
 import { captureMetrics } from "../src/testing.ts";
+import { CHANGED, HOSTILE } from "./hostile.ts";
 import { runFixture } from "./process.ts";
 import {
   issuesTotal,
@@ -11,6 +17,15 @@ import { assertEquals } from "@std/assert";
 import { Registry } from "prom-client";
 
 const OPTIONS = { lane: "test", onIssue() {} };
+const NEVER = 3_600_000;
+
+/** Of a pipeline and a stage: joined, the two would be one and the same. */
+const TWINS = [["a,stage_name:b", "c"], ["a", "b,stage_name:c"]] as const;
+
+/** As it stands between quotes. */
+function escapeQuoted(name: string): string {
+  return name.replace(/[\\"\n]/g, (c) => c === "\n" ? "\\n" : `\\${c}`);
+}
 
 Deno.test("The lane is the pipeline's option, the enclosing pipeline's, the instance's, in this order", async () => {
   await captureMetrics({ lane: " Instance " }, (metrics) => {
@@ -53,29 +68,6 @@ Deno.test("An empty lane is unknown, and so is one that is no string, with an is
   });
 });
 
-Deno.test("A name that is no string, or empty, is recorded as unknown, with an issue", async () => {
-  const hostile = {
-    toString() {
-      throw new Error("Not to be called");
-    },
-  };
-  await captureMetrics(OPTIONS, async (metrics) => {
-    for (const name of ["", undefined, null, 5, Symbol("p"), hostile]) {
-      metrics.pipeline(name as string, (scope) => {
-        assertEquals(scope.name, "unknown");
-        metrics.stage(name as string, (scope) => {
-          assertEquals(scope.name, "unknown");
-        });
-      });
-    }
-    assertEquals(await samplesOf(metrics), {
-      [pipelineTotal("unknown", "success")]: 6,
-      [stageTotal("unknown", "unknown", "success")]: 6,
-      [issuesTotal("invalid_name")]: 12,
-    });
-  });
-});
-
 Deno.test("A name is cut at 128 characters, between whole ones, with an issue", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const long = "x".repeat(127);
@@ -90,38 +82,109 @@ Deno.test("A name is cut at 128 characters, between whole ones, with an issue", 
   });
 });
 
-Deno.test("Hostile names are series of their own, and read back as they were", async () => {
+Deno.test("Hostile names are series of their own, and read back as they are", async () => {
   const metrics = createStageMetrics({ ...OPTIONS, registry: new Registry() });
-  const names = [
-    '"',
-    "\\",
-    "\n",
-    "\\n",
-    'a",stage_name="b',
-    "a,stage_name:b",
-    "__proto__",
-    "constructor",
-    "toString",
-    "\u202eltr",
-    "\u0000\u0007\r",
-    "é",
-    "e\u0301",
-    " p ",
-  ];
-  for (const name of names) {
+  for (const name of HOSTILE) {
     metrics.pipeline(name, () => metrics.stage(name, () => {}));
   }
-  const escape = (name: string) =>
-    name.replace(/[\\"\n]/g, (c) => c === "\n" ? "\\n" : `\\${c}`);
+  for (const [pipelineName, stageName] of TWINS) {
+    const outcome = "timeout";
+    metrics.recordStageMetrics({
+      pipelineName,
+      stageName,
+      durationSec: 1,
+      outcome,
+    });
+  }
   assertEquals(
     await samplesOf(metrics),
-    Object.fromEntries(
-      names.map(escape).flatMap((name) => [
+    Object.fromEntries([
+      ...HOSTILE.map(escapeQuoted).flatMap((name) => [
         [pipelineTotal(name, "success"), 1],
         [stageTotal(name, name, "success"), 1],
       ]),
-    ),
+      ...TWINS.map(([pipeline, stage]) => [
+        stageTotal(pipeline, stage, "timeout"),
+        1,
+      ]),
+    ]),
   );
+});
+
+Deno.test("What is no name is recorded as what comes closest, or as unknown, with an issue", async () => {
+  for (const [name, recorded] of CHANGED) {
+    await captureMetrics(OPTIONS, async (metrics) => {
+      metrics.pipeline(name as string, (scope) => {
+        assertEquals(scope.name, recorded);
+        metrics.stage(name as string, (scope) => {
+          assertEquals(scope.name, recorded);
+        });
+      });
+      recordPipelineMetrics({
+        pipelineName: name as string,
+        durationSec: 1,
+        status: "success",
+      });
+      recordStageMetrics({
+        pipelineName: recorded,
+        stageName: name as string,
+        durationSec: 1,
+        outcome: "success",
+      });
+      const isIssue = typeof name !== "string" || name === "" ||
+        name.length > 128;
+      assertEquals(await samplesOf(metrics), {
+        [pipelineTotal(recorded, "success")]: 2,
+        [stageTotal(recorded, recorded, "success")]: 2,
+        ...(isIssue ? { [issuesTotal("invalid_name")]: 4 } : {}),
+      });
+    });
+  }
+});
+
+Deno.test("A declared name is cut, and made well-formed, as any other is", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const long = "x".repeat(200);
+    const declared = metrics.definePipeline(long, {
+      stages: { [long]: {}, "s\ud800": { timeout: NEVER } },
+    });
+    declared.run(() => {
+      declared.stage(long, () => {});
+      declared.stage("s\ud800", () => {});
+    });
+    const cut = "x".repeat(128);
+    assertEquals(await samplesOf(metrics), {
+      [pipelineTotal(cut, "success")]: 1,
+      [stageTotal(cut, cut, "success")]: 1,
+      [stageTotal(cut, "s\ufffd", "success")]: 1,
+      // Twice when it was declared, and twice when it was run.
+      [issuesTotal("invalid_name")]: 4,
+    });
+  });
+});
+
+Deno.test("Names of objects that change later stay what they were", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const options = { lane: "early" };
+    metrics.pipeline("p", options, () => {
+      options.lane = "late";
+      metrics.stage("s", () => {});
+    });
+    const record = {
+      pipelineName: "early",
+      stageName: "early",
+      lane: "early",
+      durationSec: 1,
+      outcome: "success" as const,
+    };
+    metrics.recordStageMetrics(record);
+    Object.assign(record, { pipelineName: "late", lane: "late" });
+    assertEquals(await samplesOf(metrics), {
+      [pipelineTotal("p", "success", "early")]: 1,
+      [stageTotal("p", "s", "success", "early")]: 1,
+      [stageTotal("early", "early", "success", "early")]: 1,
+    });
+  });
 });
 
 Deno.test("Lone surrogates are one series, of U+FFFD", async () => {

@@ -85,6 +85,7 @@ export async function measureScrapes(
 function ours(names: readonly StageName[]) {
   const { metricsHandler, recordStageMetrics } = createStageMetrics({
     registry: new promClient.Registry(),
+    cardinalityLimit: Infinity,
   });
   const handler = metricsHandler();
 

@@ -30,10 +30,11 @@ const EXPORTS = new Map(
   ]),
 );
 
-/** Local modules that are another one outside of Deno. */
+/** Modules that are another one outside of Deno. */
 const STAND_INS = new Map([
-  ["@std/assert", new URL("assert.ts", TESTS).pathname],
-  ["./process.ts", new URL("npm/process.ts", TESTS).pathname],
+  ["@std/assert", "assert.ts"],
+  [new URL("copies.ts", TESTS).href, "npm/copies.ts"],
+  [new URL("process.ts", TESTS).href, "npm/process.ts"],
 ]);
 
 const plugin: Plugin = {
@@ -41,10 +42,13 @@ const plugin: Plugin = {
   setup({ onResolve }) {
     onResolve({ filter: /./ }, ({ path, resolveDir, kind }) => {
       if (kind === "entry-point") return;
-      const standIn = STAND_INS.get(path);
-      if (standIn !== undefined) return { path: standIn };
-      if (!path.startsWith(".")) return { path, external: true };
+      const isLocal = path.startsWith(".");
       const file = new URL(path, `file://${resolveDir}/`);
+      const standIn = STAND_INS.get(isLocal ? file.href : path);
+      if (standIn !== undefined) {
+        return { path: new URL(standIn, TESTS).pathname };
+      }
+      if (!isLocal) return { path, external: true };
       const exported = EXPORTS.get(file.pathname);
       if (exported !== undefined) return { path: exported, external: true };
       if (file.href.startsWith(TESTS.href)) return;

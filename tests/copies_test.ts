@@ -1,0 +1,116 @@
+import { loadCopy } from "./copies.ts";
+import { runFixture } from "./process.ts";
+import {
+  issuesTotal,
+  pipelineTotal,
+  samplesOf,
+  stageTotal,
+} from "./samples.ts";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { Gauge, Registry } from "prom-client";
+
+const [one, two] = [await loadCopy(), await loadCopy()];
+
+const never = () => new Promise<never>(() => {});
+
+Deno.test("A stage of one copy finds the pipeline of another, and ends with it", async () => {
+  const options = { registry: new Registry(), lane: "test", onIssue() {} };
+  const metrics = one.createStageMetrics(options);
+  const run = metrics.pipeline("p", { timeout: 20 }, async () => {
+    assertEquals(two.currentPipeline()?.name, "p");
+    await two.stage("quick", () => Promise.resolve());
+    two.recordStageMetrics({
+      stageName: "recorded",
+      durationSec: 1,
+      outcome: "success",
+    });
+    const tokens = two.stageStream(
+      "stream",
+      { firstChunk: "first" },
+      async function* () {
+        yield await one.stage("token", () => "token");
+      }(),
+    );
+    for await (const _ of tokens) { /* Read to the end. */ }
+    await Promise.all([
+      two.stage("slow", { timeout: 60_000 }, never),
+      two.stage("asks for its signal", ({ signal }) => {
+        assertEquals(signal.aborted, false);
+        return one.stage("inner", () => two.stage("innermost", never));
+      }),
+    ]);
+  });
+  await assertRejects(() => run, DOMException, "Pipeline 'p' timed out");
+  assertEquals(await samplesOf(metrics), {
+    [pipelineTotal("p", "timeout")]: 1,
+    [stageTotal("p", "quick", "success")]: 1,
+    [stageTotal("p", "recorded", "success")]: 1,
+    [stageTotal("p", "stream", "success")]: 1,
+    [stageTotal("p", "first", "success")]: 1,
+    [stageTotal("p", "token", "success")]: 1,
+    [stageTotal("p", "slow", "timeout")]: 1,
+    [stageTotal("p", "asks for its signal", "timeout")]: 1,
+    [stageTotal("p", "inner", "timeout")]: 1,
+    [stageTotal("p", "innermost", "timeout")]: 1,
+  });
+});
+
+Deno.test("Copies on one registry count together, and show one picture", async () => {
+  const registry = new Registry();
+  const metrics = [one, two].map(({ createStageMetrics }) =>
+    createStageMetrics({ registry, lane: "test", onIssue() {} })
+  );
+  for (const { pipeline, stage } of metrics) {
+    pipeline("p", () => stage("s", () => {}));
+    stage("orphan", () => {});
+  }
+  for (const each of metrics) {
+    assertEquals(await samplesOf(each), {
+      [pipelineTotal("p", "success")]: 2,
+      [stageTotal("p", "s", "success")]: 2,
+      [stageTotal("unknown", "orphan", "success")]: 2,
+      [issuesTotal("orphan_stage")]: 2,
+    });
+  }
+  assertThrows(
+    () => two.createStageMetrics({ registry, cardinalityLimit: 1 }),
+    RangeError,
+    "Cannot share the metrics",
+  );
+});
+
+Deno.test("A scrape by one copy shows the metrics of another as they are when all is collected", async () => {
+  const registry = new Registry();
+  const { pipeline } = one.createStageMetrics({ registry, lane: "test" });
+  new Gauge({
+    name: "slow",
+    help: "Help",
+    registers: [registry],
+    async collect() {
+      await Promise.resolve();
+      pipeline("meanwhile", () => {});
+    },
+  });
+  const metrics = two.createStageMetrics({ registry });
+  assertEquals(await samplesOf(metrics), {
+    [pipelineTotal("meanwhile", "success")]: 1,
+  });
+});
+
+Deno.test("captureMetrics() of one copy captures what another records", async () => {
+  const { captureMetrics } = one.testing;
+  await captureMetrics({ lane: "test" }, async (metrics) => {
+    two.pipeline("p", () => two.stage("s", () => {}));
+    assertEquals(await samplesOf(metrics), {
+      [pipelineTotal("p", "success")]: 1,
+      [stageTotal("p", "s", "success")]: 1,
+    });
+  });
+});
+
+Deno.test("A hot reload goes on counting, and can configure anew", async () => {
+  assertEquals(
+    await runFixture("reloaded", ["--allow-all"]),
+    "5 runs, 0 open\n5 runs, 0 open\n",
+  );
+});

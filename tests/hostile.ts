@@ -1,0 +1,65 @@
+/**
+ * Names that try to break what records them, and what shows them.
+ *
+ * @module
+ */
+
+/** Those that are read back as they are. */
+export const HOSTILE: readonly string[] = [
+  '"',
+  "\\",
+  "\n",
+  "\\n",
+  "\r\n",
+  '\\"',
+  'a",stage_name="b',
+  // These two would be one and the same key, were their labels joined.
+  "a,stage_name:b",
+  "a",
+  "b,stage_name:c",
+  "a,b:c{d}=e # f",
+  "# EOF",
+  "{}",
+  "} 1\nfake 2",
+  "__proto__",
+  "constructor",
+  "toString",
+  "hasOwnProperty",
+  "\u0000\u0001\u0007\u001b\u007f\u0085",
+  "\u2028\u2029",
+  "\ufefffirst",
+  "\ufffe\uffff",
+  "\u200f\u202eltr",
+  "é",
+  "e\u0301",
+  "👩‍🚀",
+  " p ",
+  " ",
+];
+
+/** Those that are not, and what they are recorded as. */
+export const CHANGED: ReadonlyMap<unknown, string> = new Map<unknown, string>([
+  ["high \ud83d", "high \ufffd"],
+  ["low \udc00 and more", "low \ufffd and more"],
+  ["\udc00\ud83d", "\ufffd\ufffd"],
+  ["m".repeat(2 ** 20), "m".repeat(128)],
+  // Half of a pair is no text.
+  ["x".repeat(127) + "😀", "x".repeat(127)],
+  ["y".repeat(126) + "😀", "y".repeat(126) + "😀"],
+  ["", "unknown"],
+  [undefined, "unknown"],
+  [null, "unknown"],
+  [5, "unknown"],
+  [5n, "unknown"],
+  [true, "unknown"],
+  [Symbol("p"), "unknown"],
+  [["p"], "unknown"],
+  [
+    {
+      toString() {
+        throw new Error("Not to be called");
+      },
+    },
+    "unknown",
+  ],
+]);

@@ -1,0 +1,55 @@
+import { createStageMetrics } from "../../mod.ts";
+import { CHANGED, HOSTILE } from "../hostile.ts";
+import {
+  addressOf,
+  eventually,
+  isInstalled,
+  serve,
+  startPrometheus,
+} from "./prometheus.ts";
+import { assertEquals } from "@std/assert";
+import { Registry } from "prom-client";
+
+Deno.test({
+  name: "Prometheus reads hostile names back as they are, in both formats",
+  ignore: !isInstalled("prometheus", "hostile names in a real Prometheus"),
+  async fn() {
+    const metrics = createStageMetrics({
+      registry: new Registry(),
+      lane: "test",
+      onIssue() {},
+    });
+    for (const name of [...HOSTILE, ...CHANGED.keys()] as string[]) {
+      metrics.pipeline(name, () => {});
+    }
+    const handler = metrics.metricsHandler();
+    const formats = {
+      text: "text/plain",
+      openmetrics: "application/openmetrics-text",
+    };
+    const servers = Object.entries(formats).map(([job, Accept]) => {
+      const headers = { Accept };
+      return [
+        job,
+        serve(({ url }) => handler(new Request(url, { headers }))),
+      ] as const;
+    });
+    const jobs = servers.map(([job, server]) => [job, addressOf(server)]);
+    {
+      await using prometheus = await startPrometheus(Object.fromEntries(jobs));
+      const expected = [...new Set([...HOSTILE, ...CHANGED.values()])].sort();
+      for (const [job] of servers) {
+        await eventually(async () => {
+          const results = await prometheus.query(
+            `lukhas_orchestration_pipeline_total{job="${job}",status="success"}`,
+          );
+          assertEquals(
+            results.map(({ metric }) => metric.pipeline_name!).sort(),
+            expected,
+          );
+        });
+      }
+    }
+    for (const [, server] of servers) await server.shutdown();
+  },
+});
