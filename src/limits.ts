@@ -96,12 +96,15 @@ export class Limits implements Follower {
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
-      const parent = this.#scope.parent?.limits;
-      const aborted = this.aborted ?? parent?.aborted;
+      const aborted = this.#joinAll();
       if (aborted !== undefined) this.#controller.abort(aborted.reason);
-      else if (parent !== undefined && !this.#scope.settled) this.#join(parent);
     }
     return this.#controller.signal;
+  }
+
+  /** Those of the pipeline around. */
+  get above(): Limits | undefined {
+    return this.#scope.parent?.limits;
   }
 
   /**
@@ -117,7 +120,7 @@ export class Limits implements Follower {
       this.abort(cancellation.error);
       return cancellation;
     }
-    if (isLimiting(parent)) this.#join(parent.limits);
+    if (isLimiting(parent)) this.join(parent.limits);
     if (callerSignal !== undefined) {
       this.#followed = callerSignal;
       follow(callerSignal, this);
@@ -140,7 +143,7 @@ export class Limits implements Follower {
 
   /** Ends all that is open below, innermost first, and then the scope itself. */
   end(cancellation: Cancellation): void {
-    const tree = [...this.tree()];
+    const tree = this.tree();
     for (const each of tree) each.endedBy ??= cancellation;
     const open = tree.filter((each) => each.canBeEnded);
     // Whoever learns of it finds all of them recorded.
@@ -150,22 +153,28 @@ export class Limits implements Follower {
       // The code that would have waited for it may have been abandoned before.
       if (each !== this) each.result?.catch(() => {});
     }
-    for (const each of tree) each.abort(cancellation.error);
+    for (const each of tree) each.abortAlone(cancellation.error);
   }
 
   /** Aborts the signal, and those below, without ending anything. */
   abort(reason: unknown): void {
+    for (const each of this.tree().reverse()) each.abortAlone(reason);
+  }
+
+  /** Aborts this signal alone. */
+  abortAlone(reason: unknown): void {
     if (this.aborted !== undefined) return;
     this.aborted = { reason };
     this.#controller?.abort(reason);
-    for (const child of this.children()) child.abort(reason);
   }
 
   /** Leaves no timer and no listener behind. */
   stop(): void {
     if (this.#timer !== undefined) clearTimeout(this.#timer);
     if (this.#followed !== undefined) unfollow(this.#followed, this);
-    this.leave();
+    for (let each: Limits | undefined = this; each !== undefined;) {
+      each = each.leave();
+    }
   }
 
   onAbort(signal: AbortSignal): void {
@@ -181,25 +190,40 @@ export class Limits implements Follower {
     this.#scope.cancel(cancellation);
   }
 
-  *tree(): Generator<Limits> {
-    for (const child of this.children()) yield* child.tree();
-    yield this;
-  }
-
-  /** The last one first. */
-  children(): Limits[] {
-    const children: Limits[] = [];
-    for (
-      let each = this.lastChild;
-      each !== undefined;
-      each = each.previous
-    ) {
-      children.push(each);
+  /**
+   * Those of all that is open below, and these: the innermost first, and of those side
+   * by side the last ones.
+   *
+   * It does not call itself: agents that do nest deeper than the stack could follow.
+   */
+  tree(): Limits[] {
+    const tree: Limits[] = [];
+    const remaining: Limits[] = [this];
+    for (let each; (each = remaining.pop()) !== undefined;) {
+      tree.push(each);
+      let child = each.lastChild;
+      for (; child !== undefined; child = child.previous) remaining.push(child);
     }
-    return children;
+    return tree.reverse();
   }
 
-  #join(parent: Limits): void {
+  /**
+   * Joins all that are around, up to the top, as any of them may throw.
+   *
+   * @returns Why the signal is aborted already, if it is.
+   */
+  #joinAll(): Aborted | undefined {
+    let each: Limits | undefined = this;
+    while (each !== undefined) {
+      if (each.aborted !== undefined) return each.aborted;
+      const above: Limits | undefined = each.above;
+      if (above !== undefined && !this.#scope.settled) each.join(above);
+      each = above;
+    }
+    return undefined;
+  }
+
+  join(parent: Limits): void {
     if (this.parent !== undefined) return;
     this.parent = parent;
     this.previous = parent.lastChild;
@@ -207,11 +231,16 @@ export class Limits implements Follower {
     parent.lastChild = this;
   }
 
-  /** Stays as long as there is anything open below, which the parent may end. */
-  leave(): void {
-    if (!this.#scope.settled || this.lastChild !== undefined) return;
-    const parent = this.parent;
-    if (parent === undefined) return;
+  /**
+   * Leaves the pipeline around, unless there is anything open below, which that may
+   * end.
+   *
+   * @returns Those of the pipeline around, which may leave now.
+   */
+  leave(): Limits | undefined {
+    if (!this.#scope.settled || this.lastChild !== undefined) return undefined;
+    const { parent } = this;
+    if (parent === undefined) return undefined;
     const previous = this.previous;
     const next = this.next;
     if (next === undefined) parent.lastChild = previous;
@@ -219,7 +248,7 @@ export class Limits implements Follower {
     if (previous !== undefined) previous.next = next;
     // Whoever keeps this keeps none of the others.
     this.parent = this.previous = this.next = undefined;
-    parent.leave();
+    return parent;
   }
 
   #wait(ms: number): void {

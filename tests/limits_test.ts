@@ -45,6 +45,24 @@ function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
+/** A signal, and how many listeners it has. */
+function countedSignal() {
+  const { signal } = new AbortController();
+  const listeners = { now: 0, most: 0 };
+  const { addEventListener, removeEventListener } = signal;
+  Object.assign(signal, {
+    addEventListener(...args: unknown[]) {
+      listeners.most = Math.max(listeners.most, ++listeners.now);
+      Reflect.apply(addEventListener, signal, args);
+    },
+    removeEventListener(...args: unknown[]) {
+      listeners.now--;
+      Reflect.apply(removeEventListener, signal, args);
+    },
+  });
+  return { signal, listeners };
+}
+
 function cancelledTotal(series: string): string {
   return series.replace("_total", "_cancelled_total");
 }
@@ -520,20 +538,7 @@ Deno.test("the caller's signal aborts while the code is on the stack: what it re
 });
 
 Deno.test("a signal that many scopes follow has one listener, and none once they have settled", async () => {
-  const { signal } = new AbortController();
-  let listeners = 0;
-  let most = 0;
-  const { addEventListener, removeEventListener } = signal;
-  Object.assign(signal, {
-    addEventListener(...args: unknown[]) {
-      most = Math.max(most, ++listeners);
-      Reflect.apply(addEventListener, signal, args);
-    },
-    removeEventListener(...args: unknown[]) {
-      listeners--;
-      Reflect.apply(removeEventListener, signal, args);
-    },
-  });
+  const { signal, listeners } = countedSignal();
   await captureMetrics(OPTIONS, async () => {
     await Promise.all(
       Array.from(
@@ -547,7 +552,7 @@ Deno.test("a signal that many scopes follow has one listener, and none once they
       ),
     );
   });
-  assertEquals([most, listeners], [1, 0]);
+  assertEquals(listeners, { now: 0, most: 1 });
 });
 
 Deno.test("a signal that many scopes follow ends those that are open, the innermost first", async () => {
@@ -604,6 +609,77 @@ Deno.test("a pipeline throws while stages are open: its signal aborts with the e
       [stageTotal("p", "own", "failure")]: 1,
       [stageTotal("p", "deaf", "success")]: 1,
     });
+  });
+});
+
+Deno.test("a pipeline throws around others: their signals abort, however deep, and later ones are aborted", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const error = new Error("No");
+    const signals: AbortSignal[] = [];
+    const { promise: held, resolve: release } = Promise.withResolvers<void>();
+    let inner: Promise<unknown> | undefined;
+    const outer = pipeline("outer", async () => {
+      inner = pipeline("middle", () =>
+        pipeline("inner", async (scope) => {
+          signals.push(scope.signal);
+          await stage("s", { timeout: 60_000 }, async ({ signal }) => {
+            signals.push(signal);
+            await held;
+            pipeline("later", ({ signal }) => signals.push(signal));
+          });
+        }));
+      await Promise.resolve();
+      throw error;
+    });
+    await assertRejects(() => outer, Error, "No");
+    release();
+    await inner;
+    assertEquals(
+      signals.map(({ aborted, reason }) => [aborted, reason]),
+      Array(3).fill([true, error]),
+    );
+    assertEquals(await samplesOf(metrics, TOTALS), {
+      [pipelineTotal("outer", "failure")]: 1,
+      [pipelineTotal("middle", "success")]: 1,
+      [pipelineTotal("inner", "success")]: 1,
+      [pipelineTotal("later", "success")]: 1,
+      [stageTotal("inner", "s", "success")]: 1,
+    });
+  });
+});
+
+Deno.test("a pipeline's deadline passes: it ends what nests deeper than the stack could follow", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const nest = async (levels: number): Promise<void> => {
+      await Promise.resolve();
+      if (levels === 0) return await never();
+      await pipeline("inner", () => nest(levels - 1));
+    };
+    const controller = new AbortController();
+    const { signal } = controller;
+    const outer = pipeline("outer", { signal }, () => nest(20_000));
+    // By then, all of them have started.
+    setTimeout(() => controller.abort(new Error("No")), 0);
+    await assertRejects(() => outer, Error, "No");
+    assertEquals(await samplesOf(metrics, /_(total|in_progress)$/), {
+      [pipelineTotal("outer", "failure")]: 1,
+      [cancelledTotal(pipelineTotal("outer", "failure"))]: 1,
+      [pipelineTotal("inner", "failure")]: 20_000,
+      [cancelledTotal(pipelineTotal("inner", "failure"))]: 20_000,
+    });
+  });
+});
+
+Deno.test("a signal that is replaced in the options later is followed no longer than the scope is open", async () => {
+  const { signal, listeners } = countedSignal();
+  await captureMetrics(OPTIONS, async () => {
+    const options: PipelineOptions = { signal };
+    await pipeline("p", options, () => {
+      assertEquals(listeners.now, 1);
+      options.signal = undefined;
+      return Promise.resolve();
+    });
+    assertEquals(listeners.now, 0);
   });
 });
 
