@@ -4,15 +4,16 @@ import type { Instance, Scope, ScopeOptions } from "./scope.ts";
 import type { PipelineNode } from "./series.ts";
 import { shared } from "./shared.ts";
 
+/** Tells a pipeline how a stream ended, which was begun inside of it. */
+export type EndStream = (outcome: OutcomeLabel, isCancelled: boolean) => void;
+
 /** A pipeline as what runs inside of it sees it. */
 export interface AmbientPipeline extends Scope {
   readonly node: PipelineNode;
   /** The options of its stages, by name, where it declares them. */
   readonly declaredStages: ReadonlyMap<string, ScopeOptions> | undefined;
-  /** It stays open until a stream that was begun inside of it has ended. */
-  beginStream(): void;
-  /** One stream less. */
-  endStream(outcome: OutcomeLabel, isCancelled: boolean): void;
+  /** Keeps it open until a stream that begins inside of it has ended. */
+  beginStream(): EndStream;
 }
 
 /** What the code that runs now belongs to. */

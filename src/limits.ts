@@ -102,11 +102,6 @@ export class Limits implements Follower {
     return this.#controller.signal;
   }
 
-  /** Those of the pipeline around. */
-  get above(): Limits | undefined {
-    return this.#scope.parent?.limits;
-  }
-
   /**
    * Starts the deadline, and listens to the caller's signal and the pipeline around.
    *
@@ -120,7 +115,7 @@ export class Limits implements Follower {
       this.abort(cancellation.error);
       return cancellation;
     }
-    if (isLimiting(parent)) this.join(parent.limits);
+    if (isLimiting(parent)) this.#join(parent.limits);
     if (callerSignal !== undefined) {
       this.#followed = callerSignal;
       follow(callerSignal, this);
@@ -172,9 +167,8 @@ export class Limits implements Follower {
   stop(): void {
     if (this.#timer !== undefined) clearTimeout(this.#timer);
     if (this.#followed !== undefined) unfollow(this.#followed, this);
-    for (let each: Limits | undefined = this; each !== undefined;) {
-      each = each.leave();
-    }
+    let leaving = this.leave();
+    while (leaving !== undefined) leaving = leaving.leave();
   }
 
   onAbort(signal: AbortSignal): void {
@@ -213,17 +207,24 @@ export class Limits implements Follower {
    * @returns Why the signal is aborted already, if it is.
    */
   #joinAll(): Aborted | undefined {
-    let each: Limits | undefined = this;
-    while (each !== undefined) {
-      if (each.aborted !== undefined) return each.aborted;
-      const above: Limits | undefined = each.above;
-      if (above !== undefined && !this.#scope.settled) each.join(above);
-      each = above;
+    const isOpen = !this.#scope.settled;
+    let { aborted } = this;
+    let above = this.joinNext(isOpen);
+    while (aborted === undefined && above !== undefined) {
+      aborted = above.aborted;
+      above = above.joinNext(isOpen);
     }
-    return undefined;
+    return aborted;
   }
 
-  join(parent: Limits): void {
+  /** Joins those of the pipeline around, if so told, and gives them. */
+  joinNext(isToJoin: boolean): Limits | undefined {
+    const next = this.#scope.parent?.limits;
+    if (next !== undefined && isToJoin) this.#join(next);
+    return next;
+  }
+
+  #join(parent: Limits): void {
     if (this.parent !== undefined) return;
     this.parent = parent;
     this.previous = parent.lastChild;

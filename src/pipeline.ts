@@ -2,6 +2,7 @@ import { scopeFunction, type ScopeWrapper } from "./calling.ts";
 import {
   type Ambient,
   type AmbientPipeline,
+  type EndStream,
   getAmbient,
   runWith,
 } from "./context.ts";
@@ -176,17 +177,20 @@ export class PipelineRun extends Scope
     this.limits.abort(error);
   }
 
-  beginStream(): void {
+  beginStream(): EndStream {
     this.#openStreams++;
-  }
-
-  endStream(outcome: OutcomeLabel, isCancelled: boolean): void {
-    this.#openStreams--;
-    if (this.#finishedAs === undefined) return;
-    // Its code is done: nobody else could make something of a failure.
-    if (outcome !== "success") this.#finishedAs = outcome;
-    this.#isGivenUp ||= isCancelled;
-    if (this.#openStreams === 0) this.settle(this.#finishedAs, this.#isGivenUp);
+    // What begins later is read by the source of another one, which makes of it what
+    // it will. Of this one nobody else does, once the pipeline's code is done.
+    const isOwn = this.#finishedAs === undefined;
+    return (outcome, isCancelled) => {
+      this.#openStreams--;
+      if (this.#finishedAs === undefined) return;
+      if (isOwn && outcome !== "success") this.#finishedAs = outcome;
+      if (isOwn && isCancelled) this.#isGivenUp = true;
+      if (this.#openStreams === 0) {
+        this.settle(this.#finishedAs, this.#isGivenUp);
+      }
+    };
   }
 
   protected override get isHeldOpen(): boolean {

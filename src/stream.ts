@@ -1,5 +1,5 @@
 import { checkScopeOptions } from "./calling.ts";
-import { type Ambient, runWith } from "./context.ts";
+import { type Ambient, type EndStream, runWith } from "./context.ts";
 import type { Cancellation } from "./limits.ts";
 import { checkString } from "./options.ts";
 import { type StageOptions, type StageRun, startStage } from "./stage.ts";
@@ -108,6 +108,7 @@ class StreamStage {
   abandonedBy: Cancellation | undefined;
   readonly #ambient: Ambient;
   readonly #run: StageRun;
+  readonly #endStream: EndStream | undefined;
   #first: StageRun | undefined;
   #isOver = false;
 
@@ -121,7 +122,7 @@ class StreamStage {
     if (firstChunk !== undefined) {
       this.#first = this.#startFirst(firstChunk);
     }
-    ambient.pipeline?.beginStream();
+    this.#endStream = ambient.pipeline?.beginStream();
     if (!this.#run.isLimited) return;
     const ended = this.#run.limits.start();
     if (ended !== undefined) this.#abandon(ended);
@@ -181,7 +182,7 @@ class StreamStage {
     this.#isOver = true;
     if (this.#first !== undefined) settle(this.#first);
     settle(this.#run);
-    this.#ambient.pipeline?.endStream(this.#run.settledAs!, isCancelled);
+    this.#endStream?.(this.#run.settledAs!, isCancelled);
   }
 }
 

@@ -389,6 +389,37 @@ Deno.test("the callback returns while a stageStream is unfinished: the value goe
   });
 });
 
+Deno.test("a stream that begins when the callback has returned is for the source that reads it to judge", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    async function* fails() {
+      yield "never";
+      throw new Error("No");
+    }
+    const answer = pipeline("p", () =>
+      stageStream(
+        "answer",
+        async function* () {
+          try {
+            yield* stageStream("model", fails());
+          } catch {
+            for await (const first of stageStream("fallback", numbers(2))) {
+              yield `fallback ${first}`;
+              break;
+            }
+          }
+        }(),
+      ));
+    assertEquals(await Array.fromAsync(answer), ["never", "fallback 1"]);
+    assertEquals(await samplesOf(metrics), {
+      [pipelineTotal("p", "success")]: 1,
+      [stageTotal("p", "answer", "success")]: 1,
+      [stageTotal("p", "model", "failure")]: 1,
+      [stageTotal("p", "fallback", "success")]: 1,
+      [cancelledTotal(stageTotal("p", "fallback", "success"))]: 1,
+    });
+  });
+});
+
 Deno.test("a stream that is stopped after its end ends once", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const [one, two] = pipeline("p", () =>

@@ -9,7 +9,11 @@ import { installPackage } from "./package.ts";
 import type { Runtime } from "./runtimes.ts";
 
 /** What the tests import beside the package; prom-client comes with it. */
-const COMPANIONS = ["@prometheus-io/client", "undici"] as const;
+const COMPANIONS = [
+  "@prometheus-io/client",
+  "fast-check",
+  "undici",
+] as const;
 
 /** The ordinary tests, as ones of the npm package. */
 export interface Suite {
