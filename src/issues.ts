@@ -119,10 +119,15 @@ export class IssueReporter {
    * @returns What it returned, or `undefined` if it threw.
    */
   guard<T>(name: string, hook: () => T): T | undefined {
-    try {
-      return hook();
-    } catch (error) {
+    const tell = (error: unknown) =>
       this.report("hook_error", `${name} threw ${describeError(error)}`);
+    try {
+      const answer = hook();
+      // One that is async answers too late; it must not fail unheard, either.
+      if (answer instanceof Promise) answer.catch(tell);
+      return answer;
+    } catch (error) {
+      tell(error);
       return undefined;
     }
   }

@@ -65,26 +65,34 @@ const TIMEOUT_CODE = /^(?:ETIMEDOUT|ESOCKETTIMEDOUT|UND_ERR_\w+_TIMEOUT)$/;
  */
 export function classifyError(error: unknown): Outcome {
   try {
-    return isTimeout(error, new Set()) ? "timeout" : "failure";
+    return isTimeout(error, 0, new Map()) ? "timeout" : "failure";
   } catch {
     // A proxy or a getter of the error's threw: nothing says timeout.
     return "failure";
   }
 }
 
-function isTimeout(error: unknown, above: Set<unknown>): boolean {
+/** @param known What was found of the errors before, each of which is read once. */
+function isTimeout(
+  error: unknown,
+  depth: number,
+  known: Map<object, boolean>,
+): boolean {
   if (typeof error !== "object" || error === null) return false;
-  if (above.has(error) || above.size === MAX_DEPTH) return false;
+  if (depth === MAX_DEPTH) return false;
+  const knownAs = known.get(error);
+  if (knownAs !== undefined) return knownAs;
+  // Until it is found to be one: its own cause tells nothing new of it.
+  known.set(error, false);
   const { name, code, cause, reason, errors } = error as {
     [key in "name" | "code" | "cause" | "reason" | "errors"]?: unknown;
   };
-  if (typeof name === "string" && TIMEOUT_NAME.test(name)) return true;
-  if (typeof code === "string" && TIMEOUT_CODE.test(code)) return true;
-  above.add(error);
-  const found = isTimeout(cause, above) ||
-    name === "AbortError" && isTimeout(reason, above) ||
+  const isOne = (each: unknown) => isTimeout(each, depth + 1, known);
+  const found = typeof name === "string" && TIMEOUT_NAME.test(name) ||
+    typeof code === "string" && TIMEOUT_CODE.test(code) ||
+    isOne(cause) || name === "AbortError" && isOne(reason) ||
     name === "AggregateError" && Array.isArray(errors) && errors.length > 0 &&
-      errors.every((each) => isTimeout(each, above));
-  above.delete(error);
+      errors.every(isOne);
+  known.set(error, found);
   return found;
 }

@@ -72,6 +72,23 @@ Deno.test("classifyError() follows causes, bounded and safe from cycles", () => 
   assertEquals(classifyError(a), "failure");
 });
 
+Deno.test("classifyError() reads each error once, however often it is found", () => {
+  let reads = 0;
+  let error: unknown = new DOMException("Too late", "TimeoutError");
+  for (let i = 0; i < 15; i++) {
+    const errors = Array(10).fill(error);
+    error = {
+      get name() {
+        reads++;
+        return "AggregateError";
+      },
+      errors,
+    };
+  }
+  assertEquals(classifyError(error), "timeout");
+  assertEquals(reads, 15);
+});
+
 Deno.test("classifyError() reads an AggregateError as a timeout if all of its errors are", async () => {
   const all = await Promise.any([
     Promise.reject(timeout),
