@@ -1,15 +1,17 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { setImmediate } from "node:timers";
 import type { Prepare } from "./define.ts";
-import { CONTENT_TYPES, render } from "./exposition.ts";
+import { CONTENT_TYPES, type Format, render } from "./exposition.ts";
 import { createLocalGather } from "./gather.ts";
 import { describeError } from "./describe_error.ts";
 import { acceptsGzip, negotiateFormat } from "./negotiate.ts";
 import { checkObject, checkOptionalFunction, checkString } from "./options.ts";
+import { pathOf } from "./path.ts";
 import { checkRegistry, type MetricsRegistry } from "./registry.ts";
 import type { GatheredFamily } from "./samples.ts";
 import type { Instance } from "./scope.ts";
 import { createWorkersGather } from "./share.ts";
+import { type Reading, UnfinishedBodies } from "./unfinished.ts";
 
 /**
  * The options of `metricsHandler`.
@@ -106,9 +108,10 @@ export function createHandlerFunction(
     const gatherAll = workers === undefined || workers === false
       ? createLocalGather(locate, chosen)
       : createWorkersGather(locate, whenReady, chosen, timeoutOf(workers));
+    const unfinished = new UnfinishedBodies();
     const isAuthorized = token === undefined ? () => true : bearerCheck(token);
     return async (request, ...rest) => {
-      if (next !== undefined && new URL(request.url).pathname !== path) {
+      if (next !== undefined && pathOf(request.url) !== path) {
         return await next(request, ...rest);
       }
       if (!isAuthorized(request.headers.get("Authorization"))) {
@@ -120,7 +123,7 @@ export function createHandlerFunction(
         return plain(405, "Method Not Allowed", { Allow: "GET, HEAD" });
       }
       try {
-        return await scrape(request, gatherAll);
+        return await scrape(request, gatherAll, unfinished);
       } catch (error) {
         // What went wrong is for the owner to know, not for whoever scrapes.
         locate().issues.report(
@@ -136,6 +139,7 @@ export function createHandlerFunction(
 async function scrape(
   request: Request,
   gatherAll: () => Promise<GatheredFamily[]>,
+  unfinished: UnfinishedBodies,
 ): Promise<Response> {
   const format = negotiateFormat(request.headers.get("Accept"));
   const gzip = acceptsGzip(request.headers.get("Accept-Encoding"));
@@ -146,7 +150,8 @@ async function scrape(
   });
   if (gzip) headers.set("Content-Encoding", "gzip");
   if (request.method === "HEAD") return new Response(null, { headers });
-  const body = toStream(render(await gatherAll(), format));
+  await unfinished.waitForRoom();
+  const body = toStream(await gatherAll(), format, unfinished);
   return new Response(
     gzip ? body.pipeThrough(new CompressionStream("gzip")) : body,
     { headers },
@@ -155,19 +160,30 @@ async function scrape(
 
 /** Lets everything else that waits have its turn after each slice. */
 function toStream(
-  slices: Iterable<string>,
+  gathered: readonly GatheredFamily[],
+  format: Format,
+  unfinished: UnfinishedBodies,
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
   const encoder = new TextEncoder();
-  const remaining = slices[Symbol.iterator]();
+  const remaining = render(gathered, format)[Symbol.iterator]();
+  let reading: Reading;
   return new ReadableStream<Uint8Array<ArrayBuffer>>({
+    start(controller) {
+      reading = unfinished.begin(gathered, controller);
+    },
     async pull(controller) {
       const { done, value } = remaining.next();
       if (done) {
+        reading.end();
         controller.close();
         return;
       }
+      reading.progress();
       controller.enqueue(encoder.encode(value));
       await new Promise((resolve) => setImmediate(resolve));
+    },
+    cancel() {
+      reading.end();
     },
   });
 }
@@ -205,11 +221,6 @@ function timeoutOf(workers: true | { timeout?: number | undefined }): number {
   return timeout ?? DEFAULT_WORKERS_TIMEOUT_MS;
 }
 
-function isPathname(path: string): boolean {
-  return path.startsWith("/") &&
-    new URL(`http://localhost${path}`).pathname === path;
-}
-
 function checkOptions(options: object): void {
   const what = "create a metrics handler";
   checkObject(what, options);
@@ -225,7 +236,7 @@ function checkOptions(options: object): void {
   }
   checkString(what, "path", path);
   // Any other path could never be equal to that of a request.
-  if (path !== undefined && !isPathname(path)) {
+  if (path !== undefined && pathOf(path) !== path) {
     throw new RangeError(
       `Cannot ${what}: path must be the path of a URL, as "/metrics" is, got "${path}"`,
     );

@@ -19,6 +19,7 @@ import { pipeline } from "node:stream/promises";
 import { metricsHandler } from "./default.ts";
 import { DEFAULT_PATH, type MetricsHandlerOptions } from "./handler.ts";
 import { checkObject, checkOptionalFunction } from "./options.ts";
+import { pathOf } from "./path.ts";
 
 export type { MetricsHandlerOptions };
 
@@ -108,7 +109,7 @@ export function nodeMetricsHandler<
   const { path = DEFAULT_PATH } = options;
   const serve = metricsHandler(rest);
   return (request, response) => {
-    if (next !== undefined && pathOf(request) !== path) {
+    if (next !== undefined && pathOf(request.url ?? "/") !== path) {
       next(request, response);
     } else {
       // A client that leaves before the end is no trouble of the server's, nor is
@@ -146,14 +147,4 @@ function toFetchRequest({ method = "GET", headers }: NodeRequest): Request {
     method: method === "GET" || method === "HEAD" ? method : "POST",
     headers: relevant,
   });
-}
-
-function pathOf({ url = "/" }: NodeRequest): string | undefined {
-  try {
-    // A request may name the host, too, as those to a proxy do.
-    return new URL(url.startsWith("/") ? `http://localhost${url}` : url)
-      .pathname;
-  } catch {
-    return undefined;
-  }
 }

@@ -1,0 +1,299 @@
+/** What clients can do to the endpoint, and what it gives them all the same. */
+import {
+  createStageMetrics,
+  metricsHandler,
+  type StageMetrics,
+} from "../mod.ts";
+import { runFixture } from "./process.ts";
+import { pipelineTotal, samplesOf } from "./samples.ts";
+import { ask, NEXT, receive, send, serveAll, type Server } from "./servers.ts";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { Registry } from "prom-client";
+
+const TEXT = "text/plain";
+const OPENMETRICS = "application/openmetrics-text";
+
+/** Metrics that take several slices to render. */
+function fill(): StageMetrics {
+  const metrics = createStageMetrics({
+    registry: new Registry(),
+    lane: "test",
+    onIssue({ message }) {
+      throw new Error(`Nothing is to be told of: ${message}`);
+    },
+  });
+  for (let i = 0; i < 500; i++) metrics.pipeline(`p${i}`, () => {});
+  return metrics;
+}
+
+/** Calls a function with each server of the runtime, on these metrics. */
+async function forEachServer(
+  metrics: StageMetrics,
+  test: (server: Server) => Promise<void>,
+  token?: string,
+): Promise<void> {
+  const { registry } = metrics;
+  const servers = await serveAll({ registry, token });
+  try {
+    for (const server of servers) await test(server);
+  } finally {
+    for (const server of servers) await server.stop();
+  }
+}
+
+/** Whether an answer holds all metrics, to its last line. */
+function isWhole(answer: string, format: string): boolean {
+  const names = answer.match(
+    /^lukhas_orchestration_pipeline_total\{.*success/gm,
+  );
+  const last = format === OPENMETRICS ? /\n# EOF\n/ : /issues_total\{.*\} 0\n/;
+  return names?.length === 500 && last.test(answer);
+}
+
+/** A text whose chunks a server may have numbered. */
+function scrape(server: Server, accept = TEXT): Promise<string> {
+  // Of HTTP/1.0, so that nothing stands between the chunks.
+  return ask(server, "GET /metrics HTTP/1.0", "Host: a", `Accept: ${accept}`);
+}
+
+Deno.test("A hundred scrapes at once, in both formats, are all whole", async () => {
+  const metrics = fill();
+  await forEachServer(metrics, async (server) => {
+    const formats = Array.from(
+      { length: 100 },
+      (_, i) => [TEXT, OPENMETRICS][i % 2]!,
+    );
+    const answers = await Promise.all(
+      formats.map((format) => scrape(server, format)),
+    );
+    answers.forEach((answer, i) => {
+      const isRight = isWhole(answer, formats[i]!);
+      assert(isRight, `${server.name}: ${answer.slice(0, 1000)}`);
+    });
+  });
+});
+
+Deno.test("Scrapes that are aborted in the middle leave the others whole, and no issue", async () => {
+  const metrics = fill();
+  await forEachServer(metrics, async (server) => {
+    for (let i = 0; i < 50; i++) {
+      const socket = await send(server, "GET /metrics HTTP/1.1", "Host: a");
+      // Some before the answer, some in the middle of it.
+      if (i % 2) await new Promise((resolve) => socket.once("data", resolve));
+      socket.destroy();
+    }
+    assert(isWhole(await scrape(server), TEXT), server.name);
+  });
+  assertEquals(await samplesOf(metrics, /_issues_total$|_in_progress$/), {});
+});
+
+Deno.test("A client that reads byte by byte gets what was so when it asked, and holds up nobody", async () => {
+  const metrics = fill();
+  let runs = 1;
+  await forEachServer(metrics, async (server) => {
+    const slow = await send(server, "GET /metrics HTTP/1.0", "Host: a");
+    let start = "";
+    for (let i = 0; i < 100; i++) {
+      let byte: Uint8Array | null;
+      while ((byte = slow.read(1)) === null) {
+        await new Promise((resolve) => slow.once("readable", resolve));
+      }
+      start += String.fromCharCode(...byte);
+    }
+    metrics.pipeline("p499", () => {});
+    runs++;
+    const quick = await scrape(server);
+    const rest = new TextDecoder().decode(await receive(slow));
+    assert(isWhole(quick, TEXT), server.name);
+    assert(isWhole(start + rest, TEXT), server.name);
+    const total = (text: string) =>
+      /pipeline_total\{.*"p499",status="success"\} (\d+)/.exec(text)?.[1];
+    assertEquals([total(rest), total(quick)], [`${runs - 1}`, `${runs}`]);
+  });
+});
+
+/** Begins scrapes that each show something else, and lets nobody read them. */
+async function beginUnread({ registry, pipeline }: StageMetrics) {
+  const handler = metricsHandler({ registry });
+  const begin = async () => {
+    const response = await handler(new Request("http://localhost/"));
+    return response.body!.getReader();
+  };
+  const readers = [];
+  for (let i = 0; i < 16; i++) {
+    pipeline("p0", () => {});
+    readers.push(await begin());
+  }
+  return { begin, readers };
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 1));
+}
+
+async function readToEnd(reader: ReadableStreamDefaultReader): Promise<void> {
+  while (!(await reader.read()).done);
+}
+
+Deno.test("Where too many scrapes are unread, those to come wait, and share one gathering", async () => {
+  const metrics = fill();
+  const { begin, readers } = await beginUnread(metrics);
+  let begun = 0;
+  const waiting = Array.from({ length: 50 }, async () => {
+    const reader = await begin();
+    begun++;
+    return reader;
+  });
+  for (let i = 0; i < 10; i++) await nextTurn();
+  assertEquals(begun, 0);
+  await readToEnd(readers.pop()!);
+  const begunReaders = await Promise.all(waiting);
+  // All of them are read, and none was cut off.
+  await Promise.all([...begunReaders, ...readers].map(readToEnd));
+});
+
+Deno.test("A scrape that is not read for five seconds is cut off where there are too many", async () => {
+  const { begin, readers } = await beginUnread(fill());
+  const { now } = performance;
+  try {
+    const start = performance.now();
+    performance.now = () => start + 4_000;
+    // Read so often that it has surely been asked for more by then.
+    for (let i = 0; i < 3; i++) {
+      await readers[0]!.read();
+      await nextTurn();
+    }
+    performance.now = () => start + 6_000;
+    readers.push(await begin());
+  } finally {
+    performance.now = now;
+  }
+  const [, cutOff, ...others] = readers;
+  await assertRejects(() => readToEnd(cutOff!), Error, "read too slowly");
+  await Promise.all([readers[0]!, ...others].map(readToEnd));
+});
+
+Deno.test("Scrapes that nobody reads hold little, and leave nothing", async () => {
+  const printed = await runFixture("scrapes", ["--v8-flags=--expose-gc"]);
+  const { heldTogether, heldOneByOne, left } = JSON.parse(printed);
+  // In megabytes. Each of the 300 that show something else would hold two.
+  assert(heldTogether < 64, printed);
+  assert(heldOneByOne < 64, printed);
+  assert(left < 8, printed);
+});
+
+Deno.test("Absurd Accept and Accept-Encoding headers get one of both formats, as it is called", async () => {
+  const absurd = [
+    "",
+    ",",
+    ";;;,,,===",
+    "*/*;q=0",
+    "text/plain;q=0, application/openmetrics-text;q=0",
+    "application/openmetrics-text;q=2",
+    "application/openmetrics-text;q=-1",
+    "application/openmetrics-text;q=NaN;q=1;q=0.5",
+    "application/openmetrics-text; version=9.9.9",
+    'application/openmetrics-text; version="1.0.0"; charset="utf-16"',
+    "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
+    "\t text/plain \t ; \t q \t = \t 1 \t",
+    "'\"\\<>{}[]()@:?/",
+    "*/*, ".repeat(1000),
+    `gzip;q=${"0".repeat(4000)}`,
+    "a".repeat(6000),
+  ];
+  const metrics = fill();
+  await forEachServer(metrics, async (server) => {
+    for (const each of absurd) {
+      const answer = await ask(
+        server,
+        "GET /metrics HTTP/1.0",
+        "Host: a",
+        `Accept: ${each}`,
+        `Accept-Encoding: ${each}`,
+      );
+      const what = `${server.name}, ${each.slice(0, 80)}: ${
+        answer.slice(0, 500)
+      }`;
+      assert(/^HTTP\/1\.[01] 200/.test(answer), what);
+      const [head = ""] = answer.split("\r\n\r\n");
+      const type = /^content-type: (.*);/im.exec(head)?.[1]?.split(";")[0];
+      if (/^content-encoding: gzip/im.test(head)) continue;
+      assert(isWhole(answer, type!), what);
+    }
+  });
+});
+
+Deno.test("Odd paths and hosts get the metrics where that is their path, and else what is next", async () => {
+  const metrics = fill();
+  const metricsLines = [
+    "GET /metrics HTTP/1.0",
+    "GET /metrics?a=/b HTTP/1.1\r\nHost: a",
+    "GET /x/../metrics HTTP/1.1\r\nHost: a",
+    "GET http://elsewhere/metrics HTTP/1.1\r\nHost: a",
+  ];
+  const otherLines = [
+    "GET / HTTP/1.0",
+    "GET //metrics HTTP/1.1\r\nHost: a",
+    "GET /metrics/ HTTP/1.1\r\nHost: a",
+    "GET /METRICS HTTP/1.1\r\nHost: a",
+    "GET /%6detrics HTTP/1.1\r\nHost: a",
+    "GET /metrics%2f HTTP/1.1\r\nHost: a",
+    "GET /metrics%00 HTTP/1.1\r\nHost: a",
+    "GET /metrics;x HTTP/1.1\r\nHost: a",
+    "GET /?/metrics HTTP/1.1\r\nHost: a",
+    "GET //[/metrics HTTP/1.1\r\nHost: a",
+    "GET http://[/ HTTP/1.1\r\nHost: a",
+    "GET / HTTP/1.1\r\nHost: [",
+    "GET / HTTP/1.1\r\nHost: a b:c:d",
+  ];
+  await forEachServer(metrics, async (server) => {
+    for (const line of metricsLines) {
+      const answer = await ask(server, line);
+      assert(answer.includes("pipeline_total{"), `${server.name}: ${line}`);
+    }
+    for (const line of otherLines) {
+      const answer = await ask(server, line);
+      // What a server itself refuses does not come to the handler.
+      const isRefused = /^HTTP\/1\.1 4/.test(answer);
+      const what = `${server.name}, ${line}: ${answer}`;
+      assert(isRefused || answer.includes(NEXT), what);
+    }
+    assert(isWhole(await scrape(server), TEXT), server.name);
+  });
+});
+
+Deno.test("Wrong tokens, and those that nearly fit, get nothing of the metrics", async () => {
+  const metrics = fill();
+  const token = "s3cret-token";
+  await forEachServer(metrics, async (server) => {
+    const answerTo = (...headers: string[]) =>
+      ask(server, "GET /metrics HTTP/1.0", "Host: a", ...headers);
+    for (
+      const wrong of [
+        [],
+        ["Authorization:"],
+        [`Authorization: ${token}`],
+        ["Authorization: Bearer"],
+        ["Authorization: Bearer s3cret-toke"],
+        ["Authorization: Bearer s3cret-tokenn"],
+        ["Authorization: Bearer S3CRET-TOKEN"],
+        [`Authorization: Basic ${btoa(token)}`],
+        [`Authorization: Bearer "${token}"`],
+        [`Authorization: Bearer${token}`],
+        [`Authorization: Bearer ${"x".repeat(8000)}`],
+        ["Authorization: Bearer x", `Authorization: Bearer ${token}`],
+        [`X-Authorization: Bearer ${token}`],
+        [`Cookie: Authorization=Bearer ${token}`],
+      ]
+    ) {
+      const answer = await answerTo(...wrong);
+      const what = `${server.name}, ${wrong}: ${answer.slice(0, 500)}`;
+      assert(/^HTTP\/1\.[01] 4/.test(answer), what);
+      assertEquals(answer.includes("pipeline"), false, what);
+      assertEquals(answer.includes(token), false, what);
+    }
+    const answer = await answerTo(`Authorization: Bearer ${token}`);
+    assert(isWhole(answer, TEXT), server.name);
+  }, token);
+  assertEquals((await samplesOf(metrics))[pipelineTotal("p0", "success")], 1);
+});
