@@ -1,14 +1,14 @@
+import { attentiveTimeout } from "./attentive_timeout.ts";
+
 /** What a promise gives within so many milliseconds, else `undefined`. */
 export async function within<T>(
   promise: Promise<T>,
   milliseconds: number,
 ): Promise<T | undefined> {
   if (milliseconds === Infinity) return await promise;
-  let timer: ReturnType<typeof setTimeout>;
+  let stop: () => void;
   const timeout = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), milliseconds);
+    stop = attentiveTimeout(() => resolve(undefined), milliseconds);
   });
-  return await Promise.race([promise, timeout]).finally(() =>
-    clearTimeout(timer)
-  );
+  return await Promise.race([promise, timeout]).finally(() => stop());
 }

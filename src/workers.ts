@@ -1,4 +1,5 @@
 import process from "node:process";
+import { attentiveTimeout } from "./attentive_timeout.ts";
 import { Channel } from "./channel.ts";
 import { describeConflict } from "./gather.ts";
 import { describeError } from "./describe_error.ts";
@@ -9,6 +10,7 @@ import { Replica, type ReplicaPart } from "./replica.ts";
 import type { GatheredFamily } from "./samples.ts";
 import { shared } from "./shared.ts";
 import { Teller } from "./teller.ts";
+import { within } from "./within.ts";
 
 /** The number changes with the letters: who speaks otherwise is not understood. */
 const CHANNEL_NAME = "@lukhas/stage-metrics/1";
@@ -28,7 +30,6 @@ const FETCH_MS = 250;
 export class Workers {
   readonly #id = crypto.randomUUID();
   readonly #channel: Channel<Letter>;
-  readonly #started = performance.now();
   /** What this worker itself tells. */
   readonly teller: Teller;
   readonly #peers = new Map<string, Peer>();
@@ -36,7 +37,9 @@ export class Workers {
   #departed = new Replica();
   readonly #departedIds = new Set<string>();
   #hasJoined = false;
-  #fetchedAt = -Infinity;
+  readonly #joining: Promise<void>;
+  /** Stops to wait for the answer to "fetch", while that is under way. */
+  #stopFetch: (() => void) | undefined;
   #round = 0;
   /** Called after each letter, by those who wait for some. */
   readonly #watchers = new Set<() => void>();
@@ -51,6 +54,7 @@ export class Workers {
       this.#channel.post({ kind: "tell", version, tellings })
     );
     this.#channel.post({ kind: "hello" });
+    this.#joining = this.#join();
     this.#sayGoodbye();
   }
 
@@ -60,9 +64,7 @@ export class Workers {
    */
   async refresh(patience: number): Promise<void> {
     this.teller.patience = patience;
-    const joining = this.#started + JOIN_MS - performance.now();
-    await this.#until(() => this.#hasJoined, Math.min(joining, patience));
-    this.#hasJoined = true;
+    await within(this.#joining, patience);
     const round = ++this.#round;
     const asked = new Map(
       [...this.#peers].filter(([, peer]) => peer.isExpected),
@@ -80,6 +82,12 @@ export class Workers {
     if (ids.length > 0) this.#markSilent(ids, patience);
     this.teller.tellOwn();
     this.#fold();
+  }
+
+  async #join(): Promise<void> {
+    // It is not for this that a process lives on.
+    await this.#until(() => this.#hasJoined, JOIN_MS, false);
+    this.#hasJoined = true;
   }
 
   #markSilent(ids: readonly string[], patience: number): void {
@@ -120,12 +128,9 @@ export class Workers {
     peer.leftAt = letter.kind === "bye" ? performance.now() : undefined;
     peer.silentSince = undefined;
     switch (letter.kind) {
-      case "hello": {
-        const hasJoined = this.#hasJoined ||
-          performance.now() - this.#started > JOIN_MS;
-        this.#channel.post({ kind: "here", hasJoined });
+      case "hello":
+        this.#channel.post({ kind: "here", hasJoined: this.#hasJoined });
         break;
-      }
       case "here":
         if (letter.hasJoined && !this.#hasJoined) this.#fetch(from);
         break;
@@ -170,8 +175,9 @@ export class Workers {
 
   /** Asks for everything, unless the answer is still under way. */
   #fetch(of: string): void {
-    if (performance.now() - this.#fetchedAt < FETCH_MS) return;
-    this.#fetchedAt = performance.now();
+    if (this.#stopFetch !== undefined) return;
+    const stop = () => this.#stopFetch = undefined;
+    this.#stopFetch = attentiveTimeout(stop, FETCH_MS, false);
     this.#channel.post({ kind: "fetch", of });
   }
 
@@ -235,7 +241,8 @@ export class Workers {
       if (isNew && isSilent) peer.silentSince = performance.now();
     }
     this.#hasJoined = true;
-    this.#fetchedAt = -Infinity;
+    this.#stopFetch?.();
+    this.#stopFetch = undefined;
   }
 
   #fold(): void {
@@ -279,18 +286,22 @@ export class Workers {
   }
 
   /** Waits for letters until something is so, or the time is over. */
-  #until(isSo: () => boolean, milliseconds: number): Promise<void> {
-    if (isSo() || milliseconds <= 0) return Promise.resolve();
+  #until(
+    isSo: () => boolean,
+    milliseconds: number,
+    isRef = true,
+  ): Promise<void> {
+    if (isSo()) return Promise.resolve();
     return new Promise((resolve) => {
       const stop = () => {
-        clearTimeout(timer);
+        stopTimeout();
         this.#watchers.delete(watcher);
         resolve();
       };
       const watcher = () => {
         if (isSo()) stop();
       };
-      const timer = setTimeout(stop, milliseconds);
+      const stopTimeout = attentiveTimeout(stop, milliseconds, isRef);
       this.#watchers.add(watcher);
     });
   }

@@ -9,6 +9,9 @@ import { Worker } from "node:worker_threads";
 
 type Result<C extends keyof Commands> = Awaited<ReturnType<Commands[C]>>;
 
+/** How long a thread may take to end. */
+const PATIENCE_MS = 5000;
+
 /** A worker thread. */
 export interface Thread extends AsyncDisposable {
   /** Has it do something, and gives what comes of it. */
@@ -22,6 +25,8 @@ export interface Thread extends AsyncDisposable {
   readonly ended: Promise<void>;
   /** Ends it, whatever it does. */
   terminate(): Promise<void>;
+  /** Has it end, and terminates it if it does not: what is terminated covers nothing. */
+  end(): Promise<void>;
 }
 
 /** Starts a thread, and waits until it is ready. */
@@ -53,6 +58,12 @@ export async function startThread(
   const terminate = async () => {
     await worker.terminate();
   };
+  const end = async () => {
+    worker.postMessage({ id: -1, command: "exit", args: [] });
+    const timer = setTimeout(terminate, PATIENCE_MS);
+    await ended;
+    clearTimeout(timer);
+  };
   return {
     tell(command, ...args) {
       id++;
@@ -71,6 +82,7 @@ export async function startThread(
     },
     ended,
     terminate,
-    [Symbol.asyncDispose]: terminate,
+    end,
+    [Symbol.asyncDispose]: end,
   };
 }

@@ -7,6 +7,7 @@ import { captureMetrics } from "../src/testing.ts";
 import { runFixture } from "./process.ts";
 import { startThread, type Thread } from "./threads.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { env } from "node:process";
 import { BroadcastChannel } from "node:worker_threads";
 
 const PREFIX = "lukhas_orchestration_";
@@ -25,7 +26,7 @@ async function withThreads(
   try {
     await test(...threads);
   } finally {
-    await Promise.all(threads.map((thread) => thread.terminate()));
+    await Promise.all(threads.map((thread) => thread.end()));
   }
 }
 
@@ -211,23 +212,31 @@ Deno.test("A newcomer asks one of those who are there, not all", async () => {
 });
 
 for (const end of ["exit", "finish", "fail"] as const) {
-  Deno.test(`A worker that ends by ${end} leaves its last counts, and takes its gauges`, async () => {
-    await withThreads([{}, {}], async (a, b) => {
-      await b!.tell("record", "p", 0.1, 2);
-      await b!.tell("setOthers", 2);
-      await a!.tell("scrape");
-      await b!.tell("record", "p", 0.1, 3);
-      await b!.tell("open", "p");
-      b!.tell(end).catch(() => {});
-      await b!.ended;
-      const text = await a!.tell("scrape");
-      assertEquals(totalOf(text, "p"), 5);
-      assertEquals(inProgressOf(text, "p"), 0);
-      assertEquals(valueOf(text, "their_total"), 2);
-      assertEquals(valueOf(text, "their_seconds_count"), 1);
-      assertEquals(valueOf(text, 'their_sum{l="a"}'), undefined);
-      assertEquals(unresponsiveOf(text), 0);
-    });
+  const name =
+    `A worker that ends by ${end} leaves its last counts, and takes its gauges`;
+  // Deno keeps a worker whose coverage it collects alive, though nothing is left to do.
+  const ignore = end === "finish" && env.DENO_COVERAGE_DIR !== undefined;
+  Deno.test({
+    name,
+    ignore,
+    fn: async () => {
+      await withThreads([{}, {}], async (a, b) => {
+        await b!.tell("record", "p", 0.1, 2);
+        await b!.tell("setOthers", 2);
+        await a!.tell("scrape");
+        await b!.tell("record", "p", 0.1, 3);
+        await b!.tell("open", "p");
+        b!.tell(end).catch(() => {});
+        await b!.ended;
+        const text = await a!.tell("scrape");
+        assertEquals(totalOf(text, "p"), 5);
+        assertEquals(inProgressOf(text, "p"), 0);
+        assertEquals(valueOf(text, "their_total"), 2);
+        assertEquals(valueOf(text, "their_seconds_count"), 1);
+        assertEquals(valueOf(text, 'their_sum{l="a"}'), undefined);
+        assertEquals(unresponsiveOf(text), 0);
+      });
+    },
   });
 }
 
@@ -318,13 +327,43 @@ Deno.test("A worker that hangs is waited for once, and its last known values sta
 
     wake();
     await c!.tell("record", "p", 0.1, 8);
-    const text = await a!.tell("scrape");
+    // Until it has spoken, it is not waited for.
+    let text = "";
+    for (let i = 0; i < 100 && totalOf(text, "p") !== 15; i++) {
+      text = await a!.tell("scrape");
+    }
     assertEquals(totalOf(text, "p"), 15);
     // As it has spoken, it is waited for: should it hang again, once again.
     const wakeAgain = await c!.hang();
     const before = unresponsiveOf(text)!;
     assertEquals(unresponsiveOf(await a!.tell("scrape")), before + 1);
     wakeAgain();
+  });
+});
+
+Deno.test("Who stood still does not call silent whom it could not hear", async () => {
+  await withThreads([{ timeout: 1000 }, {}], async (a, b) => {
+    await b!.tell("record", "p", 0.1, 1);
+    assertEquals(totalOf(await a!.tell("scrape"), "p"), 1);
+    await b!.tell("record", "p", 0.1, 2);
+    const ear = eavesdrop();
+    const heard = async (kind: string) => {
+      while (!ear.kinds.includes(kind)) {
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+    };
+    const wakeB = await b!.hang();
+    const scraping = a!.tell("scrape");
+    await heard("ask");
+    const wakeA = await a!.hang();
+    wakeB();
+    await heard("told");
+    // By the clock, all the time that there was is over.
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    wakeA();
+    const text = await scraping;
+    ear.close();
+    assertEquals([totalOf(text, "p"), unresponsiveOf(text)], [3, 0]);
   });
 });
 
@@ -554,8 +593,29 @@ Deno.test("Of workers with other buckets, those that all have come out, each exa
   });
 });
 
+Deno.test("A worker whose metrics are not registered shows none, to nobody", async () => {
+  await withThreads([{}, { conflicts: true }], async (a, b) => {
+    await a!.tell("record", "p", 0.1, 1);
+    await b!.tell("record", "p", 0.1, 2);
+    for (const thread of [a!, b!]) {
+      assertEquals(totalOf(await thread.tell("scrape"), "p"), 1);
+    }
+  });
+});
+
+Deno.test("A worker whose registry is cleared tells what it counted once it is used again", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    await b!.tell("record", "p", 0.1, 1);
+    assertEquals(totalOf(await a!.tell("scrape"), "p"), 1);
+    await b!.tell("clear");
+    assertEquals(totalOf(await a!.tell("scrape"), "p"), 1);
+    await b!.tell("record", "p", 0.1, 2);
+    assertEquals(totalOf(await a!.tell("scrape"), "p"), 3);
+  });
+});
+
 Deno.test("A process that shares its metrics ends by itself, and is scraped before without others", async () => {
-  assertEquals(await runFixture("shares_alone", []), "1\nended\n");
+  assertEquals(await runFixture("shares_alone", []), "1\n1\nended\n");
 });
 
 Deno.test("metricsHandler() throws for a senseless timeout of workers", () => {
