@@ -193,12 +193,10 @@ export class PipelineRun extends Scope
     };
   }
 
-  protected override get isHeldOpen(): boolean {
-    return this.#openStreams > 0;
-  }
-
-  protected override hold(outcome: OutcomeLabel): void {
-    this.#finishedAs = outcome;
+  /** It stays open until the last stream that was begun in it has ended. */
+  protected override end(outcome: OutcomeLabel): void {
+    if (this.#openStreams > 0) this.#finishedAs = outcome;
+    else super.end(outcome);
   }
 }
 

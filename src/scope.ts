@@ -141,12 +141,12 @@ export abstract class Scope implements LimitedScope {
 
   /** Its code returned. */
   succeed(value: unknown): void {
-    this.#finish(this.#outcome ?? this.#readResult(value) ?? "success");
+    this.end(this.#outcome ?? this.#readResult(value) ?? "success");
   }
 
   /** What it was for is done, and has no value. */
   complete(): void {
-    this.#finish(this.#outcome ?? "success");
+    this.end(this.#outcome ?? "success");
   }
 
   /** Its code threw. */
@@ -159,13 +159,10 @@ export abstract class Scope implements LimitedScope {
     this.settle(outcome, isCancelled);
   }
 
-  /** Whether something keeps it open although its code has ended. */
-  protected get isHeldOpen(): boolean {
-    return false;
+  /** Its code ended, and well. */
+  protected end(outcome: OutcomeLabel): void {
+    this.settle(outcome);
   }
-
-  /** Keeps how its code ended, for when nothing keeps it open any more. */
-  protected abstract hold(outcome: OutcomeLabel): void;
 
   /** Records it, the first time that it is called. */
   protected settle(outcome: OutcomeLabel, isCancelled = false): void {
@@ -182,11 +179,6 @@ export abstract class Scope implements LimitedScope {
     );
     if (isCancelled) ending.cancelled++;
     this.#limits?.stop();
-  }
-
-  #finish(outcome: OutcomeLabel): void {
-    if (this.isHeldOpen) this.hold(outcome);
-    else this.settle(outcome);
   }
 
   #readResult(value: unknown): OutcomeLabel | undefined {

@@ -32,8 +32,7 @@ export function follow(signal: AbortSignal, follower: Follower): void {
 
 /** Tells a follower no more; the last one takes the listener along. */
 export function unfollow(signal: AbortSignal, follower: Follower): void {
-  const entry = followed.get(signal);
-  if (entry === undefined) return;
+  const entry = followed.get(signal)!;
   entry.followers.delete(follower);
   if (entry.followers.size > 0) return;
   signal.removeEventListener("abort", entry.listener);

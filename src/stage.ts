@@ -133,10 +133,6 @@ export class StageRun extends Scope implements StageScope {
       : this.parent.signal;
   }
 
-  protected override hold(): void {
-    // Nothing keeps a stage open: it is never called.
-  }
-
   describe(): string {
     return `Stage '${this.name}' of pipeline '${this.pipelineName}'`;
   }
