@@ -38,6 +38,7 @@ Deno.test("definePipeline(): its series are there at 0 before the first run", as
     registry: new Registry(),
   });
   definePipeline("p", { stages: { a: {} } });
+  definePipeline("own", { lane: "Batch", stages: {} });
   const value = (name: string, labels: Record<string, string>) =>
     sampleValue(registry, `lukhas_orchestration_${name}`, {
       lane: "test",
@@ -49,6 +50,8 @@ Deno.test("definePipeline(): its series are there at 0 before the first run", as
     assertEquals(await value("stage_total", { stage_name: "a", outcome }), 0);
   }
   assertEquals(await value("pipeline_in_progress", {}), 0);
+  const own = { lane: "batch", pipeline_name: "own" };
+  assertEquals(await value("pipeline_in_progress", own), 0);
 });
 
 Deno.test("definePipeline(): a declaration waits for configure(), and is there at the first scrape", async () => {

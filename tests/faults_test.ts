@@ -67,6 +67,14 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     options: { classifyError: broken },
     issues: { hook_error: ERRORS },
   },
+  "classifyError throws what cannot be shown": {
+    options: {
+      classifyError() {
+        throw { toString: broken };
+      },
+    },
+    issues: { hook_error: ERRORS },
+  },
   "classifyError is async and rejects": {
     options: { classifyError: brokenLater },
     issues: { hook_error: ERRORS, invalid_value: ERRORS },

@@ -179,6 +179,23 @@ for (
   });
 }
 
+Deno.test("An exemplar without labels is one in OpenMetrics", async () => {
+  const registry = new promClient.Registry();
+  const exemplar = { labelSet: {}, value: 1, timestamp: 2 };
+  const view = {
+    name: "c_total",
+    help: "Help",
+    type: "counter",
+    aggregator: "sum",
+    values: [{ labels: {}, value: 1, exemplar }],
+  };
+  registry.registerMetric({ ...view, get: () => view } as never);
+  assertStringIncludes(
+    await scrape(registry, OPENMETRICS),
+    "\nc_total 1 # {} 1 2\n",
+  );
+});
+
 Deno.test("Metrics of several registries are merged, each series once, by their aggregator", async () => {
   const registries = [1, 2].map((value) => {
     const registry = new promClient.Registry();

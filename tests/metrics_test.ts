@@ -55,6 +55,19 @@ true
   );
 });
 
+Deno.test("The default instance shares metrics that have other buckets than its own, and says so", async () => {
+  assertEquals(
+    (await runFixture("disagreement", [])).replace(
+      /have the pipelineBuckets.*\(/,
+      "…(",
+    ),
+    `stage-metrics: RangeError: Cannot share the metrics "lukhas_orchestration_*" of the registry: they …(registry_conflict; further ones are only counted)
+work: 1
+1
+`,
+  );
+});
+
 Deno.test("createStageMetrics() makes functions that work destructured, on a registry and prefix of its own", async () => {
   const metrics = create({ prefix: "billing_" });
   const { pipeline, stage, registry } = metrics;
@@ -78,7 +91,9 @@ Deno.test("createStageMetrics() forces its pipelines; stages go with the pipelin
     });
     pipeline("plain", () => {});
   });
-  two.stage("orphan", () => {});
+  two.stage("orphan", ({ lane, pipelineName }) => {
+    assertEquals([lane, pipelineName], ["two", "unknown"]);
+  });
   assertEquals(await samplesOf(one), {
     [pipelineTotal("outer", "success", "one")]: 1,
     [pipelineTotal("plain", "success", "one")]: 1,
@@ -269,7 +284,7 @@ Deno.test("A registry that fails later is an issue, and costs the work nothing",
   });
 });
 
-Deno.test("A registry is whatever has its methods", () => {
+Deno.test("A registry is whatever has its methods", async () => {
   const metrics = new Map<string, { name: string }>();
   const registry: MetricsRegistry = {
     registerMetric(metric) {
@@ -280,6 +295,8 @@ Deno.test("A registry is whatever has its methods", () => {
     getSingleMetric: (name) => metrics.get(name),
     getMetricsAsArray: () => [...metrics.values()],
   };
-  create({ registry }).pipeline("p", () => {});
+  const mine = create({ registry });
+  mine.pipeline("p", () => {});
   assertEquals(metrics.size, 12);
+  assertEquals(await samplesOf(mine), { [pipelineTotal("p", "success")]: 1 });
 });

@@ -159,6 +159,19 @@ Deno.test("nodeMetricsHandler() survives a client that leaves in the middle", as
   });
 });
 
+Deno.test("nodeMetricsHandler() takes a request without a URL for one of the root", async () => {
+  const status = await new Promise((resolve) => {
+    const handler = nodeMetricsHandler({
+      registry: registryOf(),
+      path: "/",
+      next: () => resolve("none"),
+    });
+    const response = { writeHead: resolve, end() {} };
+    handler({ method: "HEAD", headers: {} }, response as never);
+  });
+  assertEquals(status, 200);
+});
+
 Deno.test("nodeMetricsHandler() leaves a request alone that another has answered", async () => {
   const handler = nodeMetricsHandler({ registry: registryOf() });
   await serve((request, response) => {
