@@ -91,3 +91,4 @@ export type {
   StreamMethods,
   StreamOptions,
 } from "./src/stream.ts";
+export type { TracerProvider } from "./src/tracing.ts";

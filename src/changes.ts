@@ -1,16 +1,26 @@
+import {
+  isSameExemplar,
+  type PackedExemplar,
+  packExemplar,
+  unpackExemplar,
+} from "./exemplar.ts";
 import { OUTCOME_LABELS } from "./outcome.ts";
 import type { Ending, Series, SeriesTree } from "./series.ts";
 
+/** The exemplar that a bucket has now: `null` if it has none any more. */
+type ExemplarChange = [bucket: number, exemplar: PackedExemplar | null];
+
 /**
  * What an outcome of a label set holds, as it travels: its index among the
- * outcomes, its total, how many were cancelled, when the last one ended, and then
- * the histogram, if it has one.
+ * outcomes, its total, how many were cancelled, when the last one ended, its
+ * exemplars that changed, and then the histogram, if it has one.
  */
 type EndingChange = [
   outcome: number,
   total: number,
   cancelled: number,
   lastEnd: number,
+  exemplars: ExemplarChange[],
   ...histogram: number[],
 ];
 
@@ -71,12 +81,20 @@ export function applyChanges(
     const series = stage === null ? node.startSeries() : node.stage(stage);
     series.running = running;
     series.startSum = startSum;
-    for (const [index, total, cancelled, lastEnd, ...histogram] of endings) {
+    for (
+      const [index, total, cancelled, lastEnd, exemplars, ...histogram]
+        of endings
+    ) {
       const ending = series.ending(OUTCOME_LABELS[index]!);
       ending.total = total;
       ending.cancelled = cancelled;
       ending.lastEnd = lastEnd;
       if (histogram.length > 0) ending.histogram = Float64Array.from(histogram);
+      for (const [bucket, packed] of exemplars) {
+        ending.exemplars ??= new Map();
+        if (packed === null) ending.exemplars.delete(bucket);
+        else ending.exemplars.set(bucket, unpackExemplar(packed));
+      }
     }
   }
 }
@@ -90,7 +108,24 @@ function endingChanges(
     const ending = series[outcome];
     if (ending === undefined || isSame(ending, known?.[outcome])) continue;
     const { total, cancelled, lastEnd, histogram = [] } = ending;
-    changes.push([index, total, cancelled, lastEnd, ...histogram]);
+    const exemplars = exemplarChanges(ending, known?.[outcome]);
+    changes.push([index, total, cancelled, lastEnd, exemplars, ...histogram]);
+  }
+  return changes;
+}
+
+/** They are larger than all else together: only those that changed are told. */
+function exemplarChanges(
+  { exemplars = new Map() }: Ending,
+  known: Ending | undefined,
+): ExemplarChange[] {
+  const changes: ExemplarChange[] = [];
+  for (const [bucket, exemplar] of exemplars) {
+    if (isSameExemplar(exemplar, known?.exemplars?.get(bucket))) continue;
+    changes.push([bucket, packExemplar(exemplar)]);
+  }
+  for (const bucket of known?.exemplars?.keys() ?? []) {
+    if (!exemplars.has(bucket)) changes.push([bucket, null]);
   }
   return changes;
 }

@@ -4,8 +4,12 @@ import type { Instance, Scope, ScopeOptions } from "./scope.ts";
 import type { PipelineNode } from "./series.ts";
 import { shared } from "./shared.ts";
 
-/** Tells a pipeline how a stream ended, which was begun inside of it. */
-export type EndStream = (outcome: OutcomeLabel, isCancelled: boolean) => void;
+/** Tells a pipeline how a stream ended, which was begun inside of it, and by what error. */
+export type EndStream = (
+  outcome: OutcomeLabel,
+  isCancelled: boolean,
+  error: unknown,
+) => void;
 
 /** A pipeline as what runs inside of it sees it. */
 export interface AmbientPipeline extends Scope {

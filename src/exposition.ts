@@ -1,6 +1,7 @@
+import { renderExemplar } from "./exemplar.ts";
 import { escape, escapeQuoted } from "./label_set.ts";
 import { formatBound, formatValue } from "./numbers.ts";
-import type { Exemplar, GatheredFamily, GatheredSample } from "./samples.ts";
+import type { GatheredFamily, GatheredSample } from "./samples.ts";
 
 /** A format in which Prometheus reads metrics. */
 export type Format = "text" | "openmetrics";
@@ -50,7 +51,7 @@ function* renderText(family: GatheredFamily): Generator<string> {
   yield `# HELP ${name} ${escape(help)}\n# TYPE ${name} ${
     TYPES.has(type) ? type : "untyped"
   }\n`;
-  yield* family.lines?.() ??
+  yield* family.lines?.(false) ??
     sampleLines(family, (each) => renderSample(each, String));
 }
 
@@ -60,11 +61,11 @@ function* renderOpenMetrics(family: GatheredFamily): Generator<string> {
     ? family.name.slice(0, -"_total".length)
     : family.name;
   yield `# TYPE ${name} ${type}\n# HELP ${name} ${escapeQuoted(family.help)}\n`;
-  yield* family.lines?.() ?? sampleLines(family, (sample) => {
+  yield* family.lines?.(true) ?? sampleLines(family, (sample) => {
     const line = renderSample(sample, formatBound);
     return sample.exemplar === undefined || !mayHaveExemplar(type, sample)
       ? line
-      : `${line} ${renderExemplar(sample.exemplar)}`;
+      : line + renderExemplar(sample.exemplar);
   });
 }
 
@@ -91,11 +92,6 @@ function renderSample(
   formatNumber: (bound: number) => string,
 ): string {
   return `${name}${renderLabels(labels, formatNumber)} ${formatValue(value)}`;
-}
-
-function renderExemplar({ labelSet, value, timestamp }: Exemplar): string {
-  const labels = renderLabels(labelSet, String) || "{}";
-  return `# ${labels} ${formatValue(value)} ${timestamp}`;
 }
 
 function renderLabels(

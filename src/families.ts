@@ -118,20 +118,28 @@ function durationOptions(
     rows: kind.rows,
     show(series, emit) {
       for (const outcome of OUTCOME_LABELS) {
-        const histogram = series[outcome]?.histogram;
+        const { histogram, exemplars } = series[outcome] ?? {};
         if (histogram === undefined) continue;
         const { buckets, sum, count } = columns[outcome];
         let below = 0;
         for (let bucket = 0; bucket < buckets.length; bucket++) {
           below += histogram[bucket]!;
-          emit(buckets[bucket]!, series.labels, below);
+          emit(
+            buckets[bucket]!,
+            series.labels,
+            below,
+            exemplars?.get(bucket),
+          );
         }
         emit(sum, series.labels, histogram[buckets.length]!);
         emit(count, series.labels, below);
       }
     },
     reset(series) {
-      for (const outcome of OUTCOME_LABELS) series[outcome]?.histogram?.fill(0);
+      for (const outcome of OUTCOME_LABELS) {
+        series[outcome]?.histogram?.fill(0);
+        series[outcome]?.exemplars?.clear();
+      }
     },
   };
 }

@@ -1,3 +1,4 @@
+import { type Exemplar, renderExemplar } from "./exemplar.ts";
 import type { LabelSet } from "./label_set.ts";
 import { formatValue } from "./numbers.ts";
 
@@ -7,6 +8,7 @@ export interface Sample {
   readonly metricName?: string;
   readonly labels: Record<string, string>;
   readonly value: number;
+  readonly exemplar?: Exemplar;
 }
 
 /** What a registry takes for a metric's content. */
@@ -50,7 +52,12 @@ export class Column {
 }
 
 /** Takes a sample. */
-export type Emit = (column: Column, labels: LabelSet, value: number) => void;
+export type Emit = (
+  column: Column,
+  labels: LabelSet,
+  value: number,
+  exemplar?: Exemplar,
+) => void;
 
 /**
  * What a family is made of.
@@ -116,11 +123,13 @@ export class Family {
   /** The samples as they are now, each an object of its own: others may change it. */
   samples(): Sample[] {
     const samples: Sample[] = [];
-    this.#show(({ name, labels }, { values }, value) => {
-      const sample = { labels: { ...values, ...labels }, value };
-      samples.push(
-        name === this.fullName ? sample : { metricName: name, ...sample },
-      );
+    this.#show(({ name, labels }, { values }, value, exemplar) => {
+      samples.push({
+        ...(name === this.fullName ? {} : { metricName: name }),
+        labels: { ...values, ...labels },
+        value,
+        ...(exemplar === undefined ? {} : { exemplar }),
+      });
     });
     return samples;
   }
@@ -130,21 +139,25 @@ export class Family {
    * set at a time.
    *
    * @param common More labels for each, as they stand between the braces.
+   * @param withExemplars Whether it is the format that has them.
    */
-  *lines(common: string): Generator<string> {
+  *lines(common: string, withExemplars: boolean): Generator<string> {
     const { rows, show } = this.#options;
     let lines = "";
     // What the lines before began with: most begin alike, and a string that has been
     // put together is cheaper to repeat than to put together.
     let [head, name, set]: [string, string?, LabelSet?] = [""];
-    const emit: Emit = (column, labels, value) => {
+    const emit: Emit = (column, labels, value, exemplar) => {
       if (labels !== set || column.name !== name) {
         head = `${column.before}${labels.text}`;
         name = column.name;
         set = labels;
       }
       const end = common === "" ? column.end : `${column.after},${common}} `;
-      lines += head + end + formatValue(value) + "\n";
+      const behind = withExemplars && exemplar !== undefined
+        ? renderExemplar(exemplar)
+        : "";
+      lines += head + end + formatValue(value) + behind + "\n";
     };
     for (const row of rows()) {
       show(row, emit);

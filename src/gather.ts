@@ -1,6 +1,7 @@
 import { coalesce } from "./coalesce.ts";
 import { type Family, type FamilyGroup, isFamily } from "./family.ts";
 import { describeError } from "./describe_error.ts";
+import type { Exemplar } from "./exemplar.ts";
 import type { IssueReporter } from "./issues.ts";
 import { mergeFamilies } from "./merge.ts";
 import {
@@ -9,7 +10,7 @@ import {
   registrationsOf,
 } from "./registry.ts";
 import type { Instance } from "./scope.ts";
-import { type Exemplar, type GatheredFamily, withCommon } from "./samples.ts";
+import { type GatheredFamily, withCommon } from "./samples.ts";
 import { FamilyView } from "./view.ts";
 import { within } from "./within.ts";
 
@@ -31,8 +32,14 @@ interface ForeignView {
     readonly metricName?: string;
     readonly labels?: Readonly<Record<string, unknown>>;
     readonly value: number;
-    readonly exemplar?: Exemplar | null;
+    readonly exemplar?: ForeignExemplar | null;
   }[];
+}
+
+interface ForeignExemplar {
+  readonly labelSet?: Readonly<Record<string, unknown>>;
+  readonly value: number;
+  readonly timestamp: number;
 }
 
 /** What a registry holds. */
@@ -175,7 +182,7 @@ async function readForeign(
     name: each.metricName ?? name,
     labels: withCommon(toLabels(each.labels), common),
     value: Number(each.value),
-    exemplar: each.exemplar ?? undefined,
+    exemplar: each.exemplar ? toExemplar(each.exemplar) : undefined,
   }));
   return { name, help: String(help), type, aggregator, samples };
 }
@@ -193,6 +200,18 @@ function restoreTotal(
   const stripped = type === "counter" &&
     registry.getSingleMetric(total) === metric;
   return stripped ? total : name;
+}
+
+function toExemplar(
+  { labelSet = {}, value, timestamp }: ForeignExemplar,
+): Exemplar {
+  const labels = Object.entries(labelSet)
+    .map(([name, value]) => [name, String(value)]);
+  return {
+    labelSet: Object.fromEntries(labels),
+    value: Number(value),
+    timestamp: Number(timestamp),
+  };
 }
 
 /** Copies labels, so that nothing of others' is called while rendering. */

@@ -24,6 +24,7 @@ import {
   type MetricsRegistry,
   Registration,
 } from "./registry.ts";
+import { type TracerProvider, Tracing } from "./tracing.ts";
 
 const DEFAULT_PREFIX = "lukhas_orchestration_";
 const DEFAULT_CARDINALITY_LIMIT = 2000;
@@ -104,6 +105,14 @@ export interface StageMetricsOptions {
    */
   strict?: boolean | undefined;
   /**
+   * Where the spans of pipelines and stages go: to the provider that is given, or with
+   * `"auto"` to the one that is registered with `@opentelemetry/api` when a pipeline
+   * starts, if there is one. With `false` there are neither spans nor exemplars.
+   *
+   * @default {"auto"}
+   */
+  tracing?: "auto" | false | TracerProvider | undefined;
+  /**
    * Measures durations, in seconds; must not run backwards.
    *
    * @default {performance.now() / 1000}
@@ -182,6 +191,7 @@ function instanceOf(
     now,
     classifyError: options.classifyError,
     classifyResult: options.classifyResult,
+    tracing: new Tracing(options.tracing ?? "auto", issues),
   };
 }
 
@@ -210,6 +220,7 @@ export function checkStageMetricsOptions(options: StageMetricsOptions): void {
   checkOptionalFunction(what, "classifyResult", options.classifyResult);
   checkOptionalFunction(what, "onIssue", options.onIssue);
   checkOptionalFunction(what, "clock", options.clock);
+  checkTracing(what, options.tracing);
   const standard = prefix === undefined || prefix === DEFAULT_PREFIX;
   if (pipelineBuckets !== undefined) {
     checkBuckets("pipelineBuckets", pipelineBuckets);
@@ -221,6 +232,15 @@ export function checkStageMetricsOptions(options: StageMetricsOptions): void {
     checkBuckets("stageBuckets", stageBuckets);
     if (standard) checkExtends("stageBuckets", stageBuckets, STAGE_BUCKETS);
   }
+}
+
+function checkTracing(what: string, tracing: unknown): void {
+  if (tracing === undefined || tracing === "auto" || tracing === false) return;
+  const { getTracer } = Object(tracing) as Partial<TracerProvider>;
+  if (typeof getTracer === "function") return;
+  throw new TypeError(
+    `Cannot ${what}: tracing must be "auto", false or a TracerProvider with a method getTracer(), got ${typeof tracing}`,
+  );
 }
 
 function checkCardinalityLimit(what: string, limit: unknown): void {

@@ -16,7 +16,8 @@ const REPORTS_PER_SECOND = 10;
  * - `label_overflow`: a record went to the `overflow` label set;
  * - `registry_conflict`: the registry did not take the metrics;
  * - `collector_error`: a metric of the registry could not be collected;
- * - `hook_error`: `classifyError`, `classifyResult`, `onIssue` or `clock` threw;
+ * - `hook_error`: `classifyError`, `classifyResult`, `onIssue`, `clock` or `tracing`
+ *   threw;
  * - `already_closed`: an open pipeline was closed twice;
  * - `worker_unresponsive`: a worker did not answer a scrape in time.
  */

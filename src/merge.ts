@@ -1,3 +1,4 @@
+import { lastExemplar } from "./exemplar.ts";
 import { OUTCOME_LABELS } from "./outcome.ts";
 import {
   type GatheredFamily,
@@ -57,6 +58,7 @@ function mergeSamples(
   return [...groups.values()].map((group) => ({
     ...group[0]!,
     value: aggregate(group.map(({ value }) => value), aggregator),
+    exemplar: lastExemplar(group.map(({ exemplar }) => exemplar)),
   }));
 }
 
@@ -137,7 +139,7 @@ function addSeries(
 
 function addEnding(
   into: Ending,
-  { total, cancelled, lastEnd, histogram }: Ending,
+  { total, cancelled, lastEnd, histogram, exemplars = new Map() }: Ending,
   buckets: readonly number[],
 ): void {
   into.total += total;
@@ -147,6 +149,11 @@ function addEnding(
   into.histogram ??= new Float64Array(buckets.at(-1)! + 1);
   for (const [from, to] of buckets.entries()) {
     into.histogram[to]! += histogram[from]!;
+  }
+  for (const [from, exemplar] of exemplars) {
+    const to = buckets[from]!;
+    into.exemplars ??= new Map();
+    into.exemplars.set(to, lastExemplar([into.exemplars.get(to), exemplar])!);
   }
 }
 

@@ -24,3 +24,11 @@ export function formatValue(value: number): string {
   if (value === -Infinity) return "-Inf";
   return String(value);
 }
+
+/** A number as it travels: JSON has neither `NaN` nor infinities. */
+export type PackedNumber = number | string;
+
+/** Makes a number one that JSON can hold; `Number` makes one of it again. */
+export function packNumber(value: number): PackedNumber {
+  return Number.isFinite(value) ? value : String(value);
+}

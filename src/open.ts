@@ -120,7 +120,7 @@ export function openRun(run: PipelineRun): PipelineHandle {
     },
     stage: run.stage,
     stageStream: run.stageStream,
-    run: (fn) => runWith(run, fn, run),
+    run: (fn) => runWith(run, () => run.enter(fn, run)),
     close(outcome) {
       closeOnce(() => {
         if (outcome !== undefined) run.setOutcome(outcome);

@@ -1,4 +1,10 @@
+import {
+  type PackedExemplar,
+  packExemplar,
+  unpackExemplar,
+} from "./exemplar.ts";
 import { mergeFamilies } from "./merge.ts";
+import { type PackedNumber, packNumber } from "./numbers.ts";
 import {
   type GatheredFamily,
   type GatheredSample,
@@ -18,9 +24,9 @@ export interface OtherTelling {
   readonly removed: readonly string[];
 }
 
-/** JSON has neither `NaN` nor infinities: these travel as text. */
-interface TravellingSample extends Omit<GatheredSample, "value"> {
-  readonly value: number | string;
+interface TravellingSample extends Omit<GatheredSample, "value" | "exemplar"> {
+  readonly value: PackedNumber;
+  readonly exemplar?: PackedExemplar | undefined;
 }
 
 interface Entry {
@@ -54,8 +60,8 @@ export class OtherReplica {
     }
     const samples = new Map(this.#samplesOf(name, description));
     for (const key of removed) samples.delete(key);
-    for (const { value, ...rest } of changed) {
-      const sample = { ...rest, value: Number(value) };
+    for (const each of changed) {
+      const sample = unpack(each);
       samples.set(sampleKey(sample), sample);
     }
     this.#entries.set(name, { description, samples });
@@ -134,9 +140,22 @@ function toMap(
   return new Map(samples.map((sample) => [sampleKey(sample), sample]));
 }
 
-function pack(sample: GatheredSample): TravellingSample {
-  const { value } = sample;
-  return Number.isFinite(value) ? sample : { ...sample, value: String(value) };
+function pack({ value, exemplar, ...rest }: GatheredSample): TravellingSample {
+  return {
+    ...rest,
+    value: packNumber(value),
+    exemplar: exemplar && packExemplar(exemplar),
+  };
+}
+
+function unpack(
+  { value, exemplar, ...rest }: TravellingSample,
+): GatheredSample {
+  return {
+    ...rest,
+    value: Number(value),
+    exemplar: exemplar && unpackExemplar(exemplar),
+  };
 }
 
 function isEqual(one: unknown, other: unknown): boolean {

@@ -17,6 +17,7 @@ import {
   type StageOptions,
 } from "./stage.ts";
 import { createStreamFunction, type StreamMethods } from "./stream.ts";
+import type { SpanDescription } from "./tracing.ts";
 
 /** The options of a pipeline. */
 export interface PipelineOptions extends ScopeOptions {
@@ -171,6 +172,17 @@ export class PipelineRun extends Scope
     return `Pipeline '${this.name}'`;
   }
 
+  protected override describeSpan(): SpanDescription {
+    return {
+      name: `pipeline ${this.name}`,
+      attributes: {
+        "lukhas.pipeline.name": this.name,
+        "lukhas.lane": this.lane,
+      },
+      isPipeline: true,
+    };
+  }
+
   /** Lets the stages that are open know, so that they can stop. */
   override fail(error: unknown): void {
     super.fail(error);
@@ -182,10 +194,13 @@ export class PipelineRun extends Scope
     // What begins later is read by the source of another one, which makes of it what
     // it will. Of this one nobody else does, once the pipeline's code is done.
     const isOwn = this.#finishedAs === undefined;
-    return (outcome, isCancelled) => {
+    return (outcome, isCancelled, error) => {
       this.#openStreams--;
       if (this.#finishedAs === undefined) return;
-      if (isOwn && outcome !== "success") this.#finishedAs = outcome;
+      if (isOwn && outcome !== "success") {
+        this.#finishedAs = outcome;
+        this.span?.fail(error);
+      }
       if (isOwn && isCancelled) this.#isGivenUp = true;
       if (this.#openStreams === 0) {
         this.settle(this.#finishedAs, this.#isGivenUp);
@@ -254,7 +269,9 @@ export function startPipeline(
     : toLane(options.lane, issues);
   const node = tree.findPipeline(lane, name) ??
     tree.pipeline(lane, toName(name, "pipeline", issues));
-  return new PipelineRun(instance, node, options, declaredStages, parent);
+  const run = new PipelineRun(instance, node, options, declaredStages, parent);
+  if (instance.tracing.isOn()) run.trace();
+  return run;
 }
 
 /** The lane of the enclosing pipeline, or else the instance's. */

@@ -73,7 +73,7 @@ export function createRecordMethods(
   return {
     recordPipelineMetrics(record) {
       const instance = locateInstance();
-      const { registration, tree, issues, now } = instance;
+      const { registration, tree, issues, now, tracing } = instance;
       registration.ensure(issues);
       if (!isRecord(record, issues)) return;
       const name = toName(record.pipelineName, "pipeline", issues);
@@ -82,12 +82,13 @@ export function createRecordMethods(
         toOutcome(record.status, issues),
         toDuration(record.durationSec, issues),
         now(),
+        tracing.activeLabels(),
       );
     },
     recordStageMetrics(record) {
       const named = record?.pipelineName !== undefined;
       const instance = named ? locateInstance() : locate().instance;
-      const { registration, tree, issues, now } = instance;
+      const { registration, tree, issues, now, tracing } = instance;
       registration.ensure(issues);
       if (!isRecord(record, issues)) return;
       const stageName = toName(record.stageName, "stage", issues);
@@ -99,6 +100,7 @@ export function createRecordMethods(
         toOutcome(record.outcome, issues),
         toDuration(record.durationSec, issues),
         now(),
+        tracing.activeLabels(),
       );
     },
   };

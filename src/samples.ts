@@ -1,3 +1,5 @@
+import type { Exemplar } from "./exemplar.ts";
+
 /** One sample, under its full name. */
 export interface GatheredSample {
   readonly name: string;
@@ -5,14 +7,6 @@ export interface GatheredSample {
   readonly labels: Readonly<Record<string, string | number>>;
   readonly value: number;
   readonly exemplar?: Exemplar | undefined;
-}
-
-/** A sample of what was observed, as prom-client keeps it. */
-export interface Exemplar {
-  readonly labelSet: Readonly<Record<string, string>>;
-  readonly value: number;
-  /** Unix seconds. */
-  readonly timestamp: number;
 }
 
 /** A metric family, whoever it belongs to. */
@@ -26,9 +20,9 @@ export interface GatheredFamily {
   readonly samples: readonly GatheredSample[];
   /**
    * The samples as lines of both formats, several at a time, where these can be had
-   * without the samples.
+   * without the samples. Only one of the formats has exemplars.
    */
-  readonly lines?: (() => Iterable<string>) | undefined;
+  readonly lines?: ((withExemplars: boolean) => Iterable<string>) | undefined;
 }
 
 /** Adds the labels that a registry adds to every sample, but for those it has. */

@@ -15,6 +15,8 @@ import {
 } from "./outcome.ts";
 import type { Registration } from "./registry.ts";
 import type { Series, SeriesTree } from "./series.ts";
+import type { ScopeSpan } from "./span.ts";
+import type { SpanDescription, Tracing } from "./tracing.ts";
 
 /** What scopes and recorders need of the instance that they record to. */
 export interface Instance {
@@ -27,6 +29,7 @@ export interface Instance {
   readonly now: () => number;
   readonly classifyError: ErrorClassifier | undefined;
   readonly classifyResult: ResultClassifier | undefined;
+  readonly tracing: Tracing;
 }
 
 /** What the options of pipelines and stages share. */
@@ -70,6 +73,8 @@ export abstract class Scope implements LimitedScope {
   readonly parent: Scope | undefined;
   /** How it was recorded, once it has ended. */
   settledAs: OutcomeLabel | undefined;
+  /** What it is in a trace, where somebody traces. */
+  span: ScopeSpan | undefined;
   protected readonly options: ScopeOptions | undefined;
   readonly #start: number;
   #limits: Limits | undefined;
@@ -139,6 +144,21 @@ export abstract class Scope implements LimitedScope {
 
   abstract describe(): string;
 
+  /** What a trace is to tell of it. */
+  protected abstract describeSpan(): SpanDescription;
+
+  /** Starts its span. */
+  trace(): void {
+    const { tracing } = this.instance;
+    this.span = tracing.start(this.describeSpan(), this.parent?.span);
+  }
+
+  /** Calls a function inside of its span, if there is one. */
+  enter<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R {
+    const { span } = this;
+    return span === undefined ? fn(...args) : span.enter(fn, ...args);
+  }
+
   /** Its code returned. */
   succeed(value: unknown): void {
     this.end(this.#outcome ?? this.#readResult(value) ?? "success");
@@ -151,11 +171,13 @@ export abstract class Scope implements LimitedScope {
 
   /** Its code threw. */
   fail(error: unknown): void {
+    this.span?.fail(error);
     this.settle(this.#readError(error) ?? classifyError(error));
   }
 
   /** It is ended while its code goes on. */
-  cancel({ outcome, isCancelled }: Cancellation): void {
+  cancel({ error, outcome, isCancelled }: Cancellation): void {
+    if (outcome !== "success") this.span?.fail(error);
     this.settle(outcome, isCancelled);
   }
 
@@ -168,7 +190,7 @@ export abstract class Scope implements LimitedScope {
   protected settle(outcome: OutcomeLabel, isCancelled = false): void {
     if (this.settledAs !== undefined) return;
     this.settledAs = outcome;
-    const { instance, series } = this;
+    const { instance, series, span } = this;
     const now = instance.now();
     const seconds = now - this.#start;
     series.stop(this.#start);
@@ -176,9 +198,11 @@ export abstract class Scope implements LimitedScope {
       outcome,
       seconds >= 0 ? seconds : toDuration(seconds, instance.issues),
       now,
+      span?.labels,
     );
     if (isCancelled) ending.cancelled++;
     this.#limits?.stop();
+    span?.end(outcome);
   }
 
   #readResult(value: unknown): OutcomeLabel | undefined {
@@ -218,6 +242,13 @@ export function runScope<S extends Scope, T>(
   scope: S,
   fn: (scope: S) => T,
 ): T {
+  // Not by `enter`, whose arguments would be allocated.
+  return scope.span === undefined
+    ? runCode(scope, fn)
+    : scope.span.enter(runCode<S, T>, scope, fn);
+}
+
+function runCode<S extends Scope, T>(scope: S, fn: (scope: S) => T): T {
   const ended = scope.isLimited ? scope.limits.start() : undefined;
   if (ended !== undefined) return Promise.reject(ended.error) as T;
   let value: T;

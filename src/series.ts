@@ -1,4 +1,5 @@
 import { UnixTime } from "./clock.ts";
+import type { Exemplar } from "./exemplar.ts";
 import { LabelSet } from "./label_set.ts";
 import { copyText, OVERFLOW } from "./labels.ts";
 import type { OutcomeLabel } from "./outcome.ts";
@@ -16,6 +17,8 @@ export class Ending {
    * the sum of what was observed. It exists from the first observation.
    */
   histogram: Float64Array | undefined;
+  /** Of each bucket the last observation that has a trace, once there is one. */
+  exemplars: Map<number, Exemplar> | undefined;
 }
 
 /** What a series shows. */
@@ -89,10 +92,17 @@ export class Series implements SeriesView {
   /**
    * Counts one that ended so at `now`, after so many seconds.
    *
+   * @param traceLabels By what its trace is found, if there is one.
+   *
    * All of it is here, as a number that is handed on to a function is a number
    * that is allocated.
    */
-  record(outcome: OutcomeLabel, seconds: number, now: number): Ending {
+  record(
+    outcome: OutcomeLabel,
+    seconds: number,
+    now: number,
+    traceLabels: Exemplar["labelSet"] | undefined,
+  ): Ending {
     const bounds = this.#bounds;
     const ending = this.ending(outcome);
     const histogram = ending.histogram ??= emptyHistogram(bounds);
@@ -103,6 +113,14 @@ export class Series implements SeriesView {
     if (seconds !== Infinity) histogram[bounds.length + 1]! += seconds;
     ending.total++;
     if (this.#unixTime !== undefined) ending.lastEnd = this.#unixTime.of(now);
+    if (traceLabels !== undefined) {
+      ending.exemplars ??= new Map();
+      ending.exemplars.set(bucket, {
+        labelSet: traceLabels,
+        value: seconds,
+        timestamp: Date.now() / 1000,
+      });
+    }
     return ending;
   }
 

@@ -46,13 +46,16 @@ class Copier {
     };
   }
 
-  #copyEnding({ total, cancelled, lastEnd, histogram }: Ending): Ending {
+  #copyEnding(
+    { total, cancelled, lastEnd, histogram, exemplars }: Ending,
+  ): Ending {
     if (histogram === undefined) return NOTHING;
     return {
       total,
       cancelled,
       lastEnd,
       histogram: this.#copyHistogram(histogram),
+      exemplars: exemplars && new Map(exemplars),
     };
   }
 

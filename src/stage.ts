@@ -6,6 +6,7 @@ import type { Outcome } from "./outcome.ts";
 import { placeStage } from "./places.ts";
 import { type Instance, runScope, Scope, type ScopeOptions } from "./scope.ts";
 import type { Series } from "./series.ts";
+import type { SpanDescription } from "./tracing.ts";
 
 /** The options of a stage. */
 export interface StageOptions extends ScopeOptions {}
@@ -136,6 +137,18 @@ export class StageRun extends Scope implements StageScope {
   describe(): string {
     return `Stage '${this.name}' of pipeline '${this.pipelineName}'`;
   }
+
+  protected override describeSpan(): SpanDescription {
+    return {
+      name: `stage ${this.name}`,
+      attributes: {
+        "lukhas.pipeline.name": this.pipelineName,
+        "lukhas.stage.name": this.name,
+        "lukhas.lane": this.lane,
+      },
+      isPipeline: false,
+    };
+  }
 }
 
 /**
@@ -177,13 +190,19 @@ export function startStage(
   if (pipeline?.declaredStages !== undefined) {
     options = withDeclared(pipeline, name, options, issues);
   }
-  return new StageRun(
+  const run = new StageRun(
     instance,
     series ?? placeStage(instance, node, name),
     options,
     pipeline,
     name,
   );
+  // A pipeline is traced as a whole, or not at all: its stages need not look again.
+  const isTraced = pipeline === undefined
+    ? instance.tracing.isOn()
+    : pipeline.span !== undefined;
+  if (isTraced) run.trace();
+  return run;
 }
 
 /** Adds what the pipeline declares of a stage to what the call says, which wins. */

@@ -141,7 +141,7 @@ class StreamStage {
 
   /** Calls the source's own code inside of the pipeline that the stage belongs to. */
   enter<T>(fn: () => T): T {
-    return runWith(this.#ambient, fn);
+    return runWith(this.#ambient, () => this.#run.enter(fn));
   }
 
   /** A chunk has come. */
@@ -157,32 +157,34 @@ class StreamStage {
 
   /** The stream has failed. */
   fail(error: unknown): void {
-    this.#end((run) => run.fail(error));
+    this.#end((run) => run.fail(error), { error });
   }
 
   /** The consumer wants no more. */
   giveUp(): void {
-    const isCancelled = true;
     const givenUp = {
       error: undefined,
       outcome: "success",
-      isCancelled,
+      isCancelled: true,
     } as const;
-    this.#end((run) => run.cancel(givenUp), isCancelled);
+    this.#end((run) => run.cancel(givenUp), givenUp);
   }
 
   #abandon(cancellation: Cancellation): void {
     this.abandonedBy = cancellation;
-    this.#end((run) => run.cancel(cancellation), cancellation.isCancelled);
+    this.#end((run) => run.cancel(cancellation), cancellation);
     this.onAbandon?.(cancellation.error);
   }
 
-  #end(settle: (run: StageRun) => void, isCancelled = false): void {
+  #end(
+    settle: (run: StageRun) => void,
+    { error, isCancelled = false }: Partial<Cancellation> = {},
+  ): void {
     if (this.#isOver) return;
     this.#isOver = true;
     if (this.#first !== undefined) settle(this.#first);
     settle(this.#run);
-    this.#endStream?.(this.#run.settledAs!, isCancelled);
+    this.#endStream?.(this.#run.settledAs!, isCancelled, error);
   }
 }
 

@@ -23,7 +23,7 @@ export class FamilyView implements GatheredFamily {
   readonly help: string;
   readonly type: string;
   readonly aggregator: string;
-  readonly lines: (() => Iterable<string>) | undefined;
+  readonly lines: GatheredFamily["lines"];
   readonly #family: Family;
   readonly #common: Readonly<Record<string, unknown>>;
 
@@ -39,15 +39,15 @@ export class FamilyView implements GatheredFamily {
     // Of one that is named like ours it depends on the sample whether it is added.
     if (!Object.keys(common).some((name) => OWN_LABELS.has(name))) {
       const { text } = new LabelSet(withCommon({}, common));
-      this.lines = () => family.lines(text);
+      this.lines = (withExemplars) => family.lines(text, withExemplars);
     }
   }
 
   get samples(): GatheredSample[] {
-    return this.#family.samples().map(({ metricName, labels, value }) => ({
+    return this.#family.samples().map(({ metricName, labels, ...rest }) => ({
       name: metricName ?? this.name,
       labels: withCommon(labels, this.#common),
-      value,
+      ...rest,
     }));
   }
 }

@@ -6,6 +6,7 @@ import {
   samplesOf,
   stageTotal,
 } from "./samples.ts";
+import { registerSdk } from "./sdk.ts";
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Gauge, Registry } from "prom-client";
 
@@ -53,6 +54,26 @@ Deno.test("A stage of one copy finds the pipeline of another, and ends with it",
     [stageTotal("p", "inner", "timeout")]: 1,
     [stageTotal("p", "innermost", "timeout")]: 1,
   });
+});
+
+Deno.test("A stage of one copy is a span below that of the pipeline of another", async () => {
+  using sdk = registerSdk();
+  const registry = new Registry();
+  const { pipeline } = one.createStageMetrics({ registry, lane: "test" });
+  const error = new Error("No");
+  await assertRejects(() =>
+    pipeline("p", async ({ stage }) => {
+      await two.stage("outer", () => stage("inner", () => Promise.resolve()));
+      await two.stage("failing", () => Promise.reject(error));
+    })
+  );
+  assertEquals(
+    sdk.draw(),
+    `pipeline p (p, test) failure ERROR "No"
+  stage failing (p, test, failing) failure ERROR "No" !Error: No
+  stage outer (p, test, outer) success
+    stage inner (p, test, inner) success`,
+  );
 });
 
 Deno.test("Copies on one registry count together, and show one picture", async () => {

@@ -179,21 +179,28 @@ for (
   });
 }
 
-Deno.test("An exemplar without labels is one in OpenMetrics", async () => {
-  const registry = new promClient.Registry();
-  const exemplar = { labelSet: {}, value: 1, timestamp: 2 };
-  const view = {
-    name: "c_total",
-    help: "Help",
-    type: "counter",
-    aggregator: "sum",
-    values: [{ labels: {}, value: 1, exemplar }],
-  };
-  registry.registerMetric({ ...view, get: () => view } as never);
-  assertStringIncludes(
-    await scrape(registry, OPENMETRICS),
-    "\nc_total 1 # {} 1 2\n",
-  );
+Deno.test("An exemplar of others is one in OpenMetrics, whatever its labels are", async () => {
+  const labelSets: [unknown, string][] = [
+    [{}, "{}"],
+    [undefined, "{}"],
+    [{ a: ['x"y'], n: 5, o: null }, String.raw`{a="x\"y",n="5",o="null"}`],
+  ];
+  for (const [labelSet, expected] of labelSets) {
+    const registry = new promClient.Registry();
+    const exemplar = { labelSet, value: 1, timestamp: 2 };
+    const view = {
+      name: "c_total",
+      help: "Help",
+      type: "counter",
+      aggregator: "sum",
+      values: [{ labels: {}, value: 1, exemplar }],
+    };
+    registry.registerMetric({ ...view, get: () => view } as never);
+    assertStringIncludes(
+      await scrape(registry, OPENMETRICS),
+      `\nc_total 1 # ${expected} 1 2\n`,
+    );
+  }
 });
 
 Deno.test("Metrics of several registries are merged, each series once, by their aggregator", async () => {

@@ -81,7 +81,7 @@ function tellings(total: number, running: number): Telling[] {
       stageBuckets: STAGE_BUCKETS,
       now: 0,
       issues: {},
-      series: [["test", "p", null, running, 0, [[0, total, 0, 1]]]],
+      series: [["test", "p", null, running, 0, [[0, total, 0, 1, []]]]],
     }],
   }];
 }

@@ -5,6 +5,7 @@ import {
 } from "../mod.ts";
 import { captureMetrics } from "../src/testing.ts";
 import { runFixture } from "./process.ts";
+import { exemplarOf } from "./spans.ts";
 import { startThread, type Thread } from "./threads.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { env } from "node:process";
@@ -89,6 +90,39 @@ function linesOf(text: string): string[] {
   return text.split("\n").filter((line) => !line.includes("_last_end_"))
     .sort();
 }
+
+Deno.test("Merged scrapes keep the last exemplar of each bucket, also of workers that have ended", async () => {
+  const options = [{ firstSpan: 1 }, { firstSpan: 11 }];
+  await withThreads(options, async (a, b) => {
+    const exemplarsOf = async (thread: Thread) => {
+      const text = await thread.tell("scrape", "application/openmetrics-text");
+      const line =
+        /(?:pipeline_name="(\w+)",status="success",le="0.01"}|their_traced_total) \d+ # (.*) \S+$/gm;
+      return [...text.matchAll(line)]
+        .map(([, name = "theirs", exemplar]) => `${name} ${exemplar}`)
+        .sort();
+    };
+    await a!.tell("run", "last_b");
+    await b!.tell("run", "last_a");
+    await a!.tell("run", "only_a");
+    await a!.tell("exemplifyOther", { id: "a" }, 0.5);
+    // So that the times of what follows are others.
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    await a!.tell("run", "last_a");
+    await b!.tell("run", "last_b");
+    await b!.tell("exemplifyOther", { id: "b" }, Infinity);
+    const expected = [
+      `last_a ${exemplarOf(3)} 0`,
+      `last_b ${exemplarOf(12)} 0`,
+      `only_a ${exemplarOf(2)} 0`,
+      'theirs {id="b"} +Inf',
+    ];
+    assertEquals(await exemplarsOf(a!), expected);
+    assertEquals(await exemplarsOf(b!), expected);
+    await b!.end();
+    assertEquals(await exemplarsOf(a!), expected);
+  });
+});
 
 Deno.test("Every worker answers for all of them, in both formats, as if there were one", async () => {
   await withThreads([{}, {}, { serves: false }], async (a, b, c) => {

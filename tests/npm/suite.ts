@@ -10,6 +10,8 @@ import type { Runtime } from "./runtimes.ts";
 
 /** What the tests import beside the package; prom-client comes with it. */
 const COMPANIONS = [
+  "@opentelemetry/api",
+  "@opentelemetry/sdk-trace-node",
   "@prometheus-io/client",
   "fast-check",
   "undici",

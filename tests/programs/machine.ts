@@ -43,6 +43,8 @@ import { setImmediate } from "node:timers";
 export interface Outcome {
   readonly samples: Samples;
   readonly surprises: readonly string[];
+  /** How many scopes were recorded that never ran. */
+  readonly records: number;
 }
 
 /** Runs a program, all of its parts at once. */
@@ -58,6 +60,7 @@ export async function runProgram(program: Program): Promise<Outcome> {
       return {
         samples: [await samplesOf(own, names), await samplesOf(other, names)],
         surprises: machine.surprises,
+        records: machine.records,
       };
     },
   );
@@ -75,6 +78,7 @@ interface Context {
 
 class Machine {
   readonly surprises: string[] = [];
+  records = 0;
   readonly #instances: readonly [StageMetrics, StageMetrics];
   readonly #declared: Readonly<
     Record<"0" | "1" | "imported", ReturnType<typeof definePipeline>>
@@ -159,6 +163,7 @@ class Machine {
       case "record": {
         const { of, name, outcome, lane } = step;
         const durationSec = 0.1;
+        this.records++;
         if (of === "pipeline") {
           const pipelineName = name;
           const status = outcome;

@@ -22,6 +22,11 @@ json.dump(
                 [sample.name, sample.labels, str(sample.value)]
                 for sample in family.samples
             ],
+            "exemplars": [
+                [sample.labels, sample.exemplar.labels, sample.exemplar.value]
+                for sample in family.samples
+                if sample.exemplar
+            ],
         }
         for family in parse(sys.stdin.read())
     ],

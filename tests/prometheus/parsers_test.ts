@@ -1,5 +1,6 @@
 import { createStageMetrics } from "../../mod.ts";
 import { CHANGED, HOSTILE } from "../hostile.ts";
+import { createSdk } from "../sdk.ts";
 import { isInstalled } from "./prometheus.ts";
 import { assertEquals } from "@std/assert";
 import {
@@ -19,6 +20,11 @@ interface ParsedFamily {
   readonly type: string;
   readonly help: string;
   readonly samples: readonly [string, Record<string, string>, string][];
+  readonly exemplars: readonly [
+    Record<string, string>,
+    Record<string, string>,
+    number,
+  ][];
 }
 
 /** Pipes a text through a program. */
@@ -195,3 +201,45 @@ for (
     },
   });
 }
+
+Deno.test({
+  name:
+    "The Python client reads every exemplar, and what else there is, as before",
+  ignore: !hasParser,
+  async fn() {
+    using sdk = createSdk();
+    const registry = new Registry();
+    registry.setDefaultLabels({ zone: 'eu"\\\n' });
+    const metrics = createStageMetrics({
+      registry,
+      tracing: sdk.provider,
+      onIssue() {},
+    });
+    for (const name of HOSTILE) {
+      metrics.pipeline(
+        name,
+        { lane: name },
+        () => metrics.stage(name, () => {}),
+      );
+    }
+    const text = await scrape(metrics, "application/openmetrics-text");
+    const families = await parse("openmetrics", text);
+    for (const kind of ["pipeline", "stage"]) {
+      const family = families.find(({ name }) =>
+        name === `lukhas_orchestration_${kind}_duration_seconds`
+      );
+      const actual = family!.exemplars.map(([labels, exemplar, seconds]) => {
+        assertEquals(seconds >= 0 && seconds <= Number(labels["le"]), true);
+        const { trace_id, span_id } = exemplar;
+        return [labels["pipeline_name"], trace_id, span_id];
+      });
+      const expected = sdk.spans().filter(({ name }) => name.startsWith(kind))
+        .map(({ attributes, traceId, spanId }) => [
+          attributes["lukhas.pipeline.name"],
+          traceId,
+          spanId,
+        ]);
+      assertEquals(actual.sort(), expected.sort());
+    }
+  },
+});

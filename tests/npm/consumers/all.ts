@@ -26,6 +26,7 @@ import {
   type StageOptions,
   type StageScope,
   stageStream,
+  type TracerProvider,
 } from "@lukhas/stage-metrics";
 import {
   nodeMetricsHandler,
@@ -97,7 +98,12 @@ const options: StageMetricsOptions = {
   stageBuckets: [...STAGE_BUCKETS],
   onIssue: (report: IssueReport) => console.log(report.issue satisfies Issue),
   clock: manualClock(),
+  tracing: false,
 };
+const provider: TracerProvider = { getTracer: (name: string) => ({ name }) };
+createStageMetrics({ registry: new Registry(), tracing: provider });
+// @ts-expect-error: no provider
+configure({ tracing: true });
 configure({ lane: "batch" });
 const metrics: StageMetrics = createStageMetrics(options);
 const given: MetricsRegistry = metrics.registry;

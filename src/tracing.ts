@@ -1,0 +1,104 @@
+import { context, trace, type Tracer } from "@opentelemetry/api";
+import type { IssueReporter } from "./issues.ts";
+import {
+  labelsOf,
+  RunningSpan,
+  type ScopeSpan,
+  type TraceLabels,
+} from "./span.ts";
+
+/**
+ * What makes tracers, as every SDK of OpenTelemetry has it.
+ *
+ * @see {@link https://opentelemetry.io/docs/specs/otel/trace/api/#tracerprovider | OpenTelemetry, TracerProvider}
+ */
+export interface TracerProvider {
+  /** Gives the tracer of the library of that name. */
+  getTracer(name: string): object;
+}
+
+/** A provider, `"auto"` for the one that is registered, or `false` for none. */
+export type TracingChoice = "auto" | false | TracerProvider;
+
+/** What a span tells of its scope from the start. */
+export interface SpanDescription {
+  readonly name: string;
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly isPipeline: boolean;
+}
+
+/** Whose spans these are, for those who read traces. */
+const TRACER_NAME = "@lukhas/stage-metrics";
+
+/** Where every copy of the API keeps what is registered with it, and Deno its own. */
+const REGISTERED = Symbol.for("opentelemetry.js.api.1");
+
+/** Makes the spans of an instance's scopes, where there is a provider. */
+export class Tracing {
+  readonly #choice: TracingChoice;
+  readonly #issues: IssueReporter;
+  /** The provider that there was when last looked at, and its tracer. */
+  #provider: TracerProvider | undefined;
+  #tracer: Tracer | undefined;
+
+  constructor(choice: TracingChoice, issues: IssueReporter) {
+    this.#choice = choice;
+    this.#issues = issues;
+  }
+
+  /**
+   * Whether there is a provider by now. This is a look at a global: with a call of the
+   * API, those who trace nothing would pay for it in every pipeline.
+   */
+  isOn(): boolean {
+    const provider = this.#choice === "auto"
+      ? registeredProvider()
+      : this.#choice || undefined;
+    if (provider !== this.#provider) this.#take(provider);
+    return this.#tracer !== undefined;
+  }
+
+  /**
+   * Starts the span of a scope, if there is a provider.
+   *
+   * @param around That of the pipeline around, if there is one.
+   */
+  start(
+    { name, attributes, isPipeline }: SpanDescription,
+    around: ScopeSpan | undefined,
+  ): ScopeSpan | undefined {
+    return this.#issues.guard("tracing", () => {
+      // A request that is served inside of a pipeline brings a span of its own, and
+      // what it runs belongs to that; a stage belongs to its pipeline.
+      const isBelowActive = around === undefined ||
+        isPipeline && trace.getActiveSpan() !== undefined;
+      const outside = isBelowActive ? context.active() : around.contextWithin();
+      const span = this.#tracer?.startSpan(name, { attributes }, outside);
+      return span && new RunningSpan(span, outside, isPipeline, this.#issues);
+    });
+  }
+
+  /** By what an observation that is made now is found, if its trace is sampled. */
+  activeLabels(): TraceLabels | undefined {
+    if (!this.isOn()) return undefined;
+    return this.#issues.guard("tracing", () => {
+      const span = trace.getActiveSpan();
+      return span && labelsOf(span.spanContext());
+    });
+  }
+
+  #take(provider: TracerProvider | undefined): void {
+    this.#provider = provider;
+    this.#tracer = provider && this.#issues.guard(
+      "tracing",
+      () => provider.getTracer(TRACER_NAME) as Tracer,
+    );
+  }
+}
+
+function registeredProvider(): TracerProvider | undefined {
+  const realm = globalThis as {
+    readonly [REGISTERED]?: { readonly trace?: TracerProvider };
+  };
+  return realm[REGISTERED]?.trace;
+}
