@@ -1,6 +1,6 @@
 /** The examples for Node and Bun, run as their readers would. */
 import { eventually, freePort } from "../prometheus/prometheus.ts";
-import { installOnce, specifiersOf, Unavailable } from "./install.ts";
+import { fetched, installOnce, specifiersOf } from "./install.ts";
 import { installPackage, pack } from "./package.ts";
 import { installBun, installNode, type Runtime } from "./runtimes.ts";
 import { assertEquals, assertStringIncludes } from "@std/assert";
@@ -116,10 +116,7 @@ async function install() {
   return { folder, node, bun };
 }
 
-const installed = await install().catch((error) => {
-  if (!(error instanceof Unavailable)) throw error;
-  console.warn(`Skipped: the examples for Node and Bun, as ${error.message}`);
-});
+const installed = await fetched("the examples for Node and Bun", install());
 
 for (const example of EXAMPLES_TO_RUN) {
   for (const runtime of example.runtimes) {

@@ -100,3 +100,16 @@ export async function installOnce(
   await Deno.writeTextFile(marker, wanted);
   return folder;
 }
+
+/** Gives what was fetched; says what is skipped, and why, where that failed. */
+export async function fetched<T>(
+  tests: string,
+  fetching: Promise<T>,
+): Promise<T | undefined> {
+  try {
+    return await fetching;
+  } catch (error) {
+    if (!(error instanceof Unavailable)) throw error;
+    console.warn(`Skipped: ${tests}, as ${error.message}`);
+  }
+}

@@ -1,6 +1,6 @@
 /** The npm package, as its users get it. */
 import { installCompiler, SETUPS } from "./compile.ts";
-import { Unavailable } from "./install.ts";
+import { fetched } from "./install.ts";
 import { pack, unpack } from "./package.ts";
 import {
   installBun,
@@ -10,19 +10,6 @@ import {
 } from "./runtimes.ts";
 import { installSuite, run, runSuite } from "./suite.ts";
 import { assert, assertEquals } from "@std/assert";
-
-/** Gives what was fetched; says what is skipped, and why, where that failed. */
-async function fetched<T>(
-  tests: string,
-  fetching: Promise<T>,
-): Promise<T | undefined> {
-  try {
-    return await fetching;
-  } catch (error) {
-    if (!(error instanceof Unavailable)) throw error;
-    console.warn(`Skipped: ${tests}, as ${error.message}`);
-  }
-}
 
 const tarball = await pack();
 const contents = await unpack(tarball);

@@ -10,9 +10,18 @@ export interface QueryResult {
   readonly value: number;
 }
 
+/** What an exemplar tells of an observation behind a series. */
+export interface ExemplarResult {
+  readonly series: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
 /** A Prometheus that is running. */
 export interface Prometheus extends AsyncDisposable {
   query(promql: string): Promise<QueryResult[]>;
+  /** The exemplars of all series that a query looks at. */
+  queryExemplars(promql: string): Promise<ExemplarResult[]>;
 }
 
 /** How long something may take to come true; it is there to end, not to measure. */
@@ -78,23 +87,43 @@ export async function startPrometheus(
       `--config.file=${config}`,
       `--storage.tsdb.path=${folder}/data`,
       `--web.listen-address=${address}`,
+      "--enable-feature=exemplar-storage",
     ],
     stdout: "null",
     stderr: "null",
   }).spawn();
 
-  async function query(promql: string): Promise<QueryResult[]> {
+  async function ask<T>(endpoint: string, promql: string): Promise<T> {
     const parameters = new URLSearchParams({ query: promql });
     const response = await fetch(
-      `http://${address}/api/v1/query?${parameters}`,
+      `http://${address}/api/v1/${endpoint}?${parameters}`,
     );
     const { status, error, data } = await response.json();
     if (status !== "success") throw new Error(`${error}: ${promql}`);
-    return data.result.map(
-      ({ metric, value }: {
-        metric: Record<string, string>;
-        value: [number, string];
-      }) => ({ metric, value: Number(value[1].replace("Inf", "Infinity")) }),
+    return data;
+  }
+
+  async function query(promql: string): Promise<QueryResult[]> {
+    const { result } = await ask<{
+      result: { metric: Record<string, string>; value: [number, string] }[];
+    }>("query", promql);
+    return result.map(({ metric, value: [, value] }) => ({
+      metric,
+      value: Number(value.replace("Inf", "Infinity")),
+    }));
+  }
+
+  async function queryExemplars(promql: string): Promise<ExemplarResult[]> {
+    const found = await ask<{
+      seriesLabels: Record<string, string>;
+      exemplars: { labels: Record<string, string>; value: string }[];
+    }[]>("query_exemplars", promql);
+    return found.flatMap(({ seriesLabels: series, exemplars }) =>
+      exemplars.map(({ labels, value }) => ({
+        series,
+        labels,
+        value: Number(value),
+      }))
     );
   }
 
@@ -110,7 +139,7 @@ export async function startPrometheus(
     await stop();
     throw error;
   }
-  return { query, [Symbol.asyncDispose]: stop };
+  return { query, queryExemplars, [Symbol.asyncDispose]: stop };
 }
 
 /** The address, host and port, of a server. */

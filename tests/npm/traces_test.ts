@@ -1,0 +1,93 @@
+/** Traces of the npm package by OpenTelemetry's SDKs, in Node and Bun. */
+import { EXPECTED_TRACES, startCollector } from "../collector.ts";
+import { eventually } from "../prometheus/prometheus.ts";
+import { bundle } from "./bundle.ts";
+import { fetched, installOnce, specifiersOf } from "./install.ts";
+import { installPackage, pack } from "./package.ts";
+import { installBun, installNode } from "./runtimes.ts";
+import { assertEquals } from "@std/assert";
+
+const README = new URL("../../README.md", import.meta.url);
+const EXAMPLE = new URL("../../examples/telemetry.js", import.meta.url);
+
+// The packages are for users alone: were they this project's, everyone would fetch them.
+/** The SDKs, one before and one after the API's 1.10, and what sets them up. */
+const SDKS = [
+  {
+    name: "sdk-trace-node",
+    packages: [
+      "@opentelemetry/exporter-trace-otlp-http@^0.223.0",
+      ...specifiersOf(["@opentelemetry/sdk-trace-node"]),
+    ],
+    setup: `
+      import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-http";
+      import * as sdk from "@opentelemetry/sdk-trace-node";
+
+      const processor = new sdk.BatchSpanProcessor(new OTLPTraceExporter());
+      new sdk.NodeTracerProvider({ spanProcessors: [processor] }).register();
+    `,
+  },
+  {
+    name: "sdk-node",
+    packages: ["@opentelemetry/sdk-node@0.301"],
+    setup: Deno.readTextFileSync(EXAMPLE),
+  },
+];
+
+/** The runtimes, and by what flag they load a module before the others. */
+const RUNTIMES = [
+  { name: "Node", install: () => installNode(26), flag: "--import" },
+  { name: "Bun", install: installBun, flag: "--preload" },
+];
+
+async function installProject(
+  { name, packages, setup }: typeof SDKS[number],
+  tarball: string,
+) {
+  const folder = await installOnce(name, packages);
+  await installPackage(folder, tarball);
+  const file = `${folder}/setup.js`;
+  await Deno.writeTextFile(file, setup);
+  const [program] = await bundle(folder, ["fixtures/traced.ts"]);
+  return { setup: file, program: program! };
+}
+
+Deno.test("The README's telemetry.js is the example's", () => {
+  const snippet = /\/\/ telemetry[.]js.*\n([^`]*)```/
+    .exec(Deno.readTextFileSync(README))![1]!;
+  const example = Deno.readTextFileSync(EXAMPLE);
+  assertEquals(example.slice(-snippet.length), snippet);
+  assertEquals(snippet.startsWith("import "), true);
+});
+
+const tarball = await pack();
+
+for (const sdk of SDKS) {
+  const what = `traces by ${sdk.name}`;
+  const project = await fetched(what, installProject(sdk, tarball));
+  for (const { name, install, flag } of RUNTIMES) {
+    const runtime = await fetched(`${what} in ${name}`, install());
+    Deno.test({
+      name:
+        `OpenTelemetry's ${sdk.name} shows pipelines and stages as they ran in ${name}`,
+      ignore: project === undefined || runtime === undefined,
+      async fn() {
+        await using collector = startCollector();
+        const child = new Deno.Command(runtime!.binary, {
+          args: [flag, project!.setup, project!.program],
+          env: { NO_COLOR: "1", ...collector.environment },
+          stdout: "inherit",
+          stderr: "inherit",
+        }).spawn();
+        try {
+          await eventually(() =>
+            assertEquals(collector.draw(), EXPECTED_TRACES)
+          );
+        } finally {
+          child.kill();
+          await child.status;
+        }
+      },
+    });
+  }
+}
