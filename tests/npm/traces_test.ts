@@ -10,8 +10,10 @@ import { assertEquals } from "@std/assert";
 const README = new URL("../../README.md", import.meta.url);
 const EXAMPLE = new URL("../../examples/telemetry.js", import.meta.url);
 
-// The packages are for users alone: were they this project's, everyone would fetch them.
-/** The SDKs, one before and one after the API's 1.10, and what sets them up. */
+/**
+ * The SDKs, one before and one after the API's 1.10, and what sets them up. Packages
+ * that only their users need are none of the project's: everyone would fetch them.
+ */
 const SDKS = [
   {
     name: "sdk-trace-node",
