@@ -162,18 +162,17 @@ class StreamStage {
 
   /** The consumer wants no more. */
   giveUp(): void {
-    const givenUp = {
-      error: undefined,
-      outcome: "success",
-      isCancelled: true,
-    } as const;
-    this.#end((run) => run.cancel(givenUp), givenUp);
+    this.#cancel({ error: undefined, outcome: "success", isCancelled: true });
   }
 
   #abandon(cancellation: Cancellation): void {
     this.abandonedBy = cancellation;
-    this.#end((run) => run.cancel(cancellation), cancellation);
+    this.#cancel(cancellation);
     this.onAbandon?.(cancellation.error);
+  }
+
+  #cancel(cancellation: Cancellation): void {
+    this.#end((run) => run.cancel(cancellation), cancellation);
   }
 
   #end(
