@@ -29,27 +29,218 @@ export type ResultClassifier = {
 /** How many errors deep a chain of causes is followed. */
 const MAX_DEPTH = 16;
 
-/** `Deno.errors.TimedOut` is the one well-known class that is named otherwise. */
-const TIMEOUT_NAME = /(?:TimeoutError|^TimedOut)$/;
+/** How many errors of a chain are read, and how many of an `AggregateError`. */
+const MAX_ERRORS = 1_000;
 
-const TIMEOUT_CODE = /^(?:ETIMEDOUT|ESOCKETTIMEDOUT|UND_ERR_\w+_TIMEOUT)$/;
+/** How many classes up an error's inheritance is followed. */
+const MAX_CLASSES = 16;
+
+/** The properties that hold the errors behind one. */
+const LINKS = [
+  "cause",
+  // SuppressedError, and error events.
+  "error",
+  "suppressed",
+  // Database drivers' errors, in Sequelize, in mssql and GraphQL, in TypeORM.
+  "original",
+  "originalError",
+  "driverError",
+  // The server's error, in the PostgreSQL driver of Deno.
+  "fields",
+  // Effect 3: what `runPromise()` rejects with, and the kinds of its `Cause`.
+  Symbol.for("effect/Runtime/FiberFailure/Cause"),
+  "defect",
+  "left",
+  "right",
+] as const;
+
+/** An error as the rules see it. */
+interface Facts {
+  /** Its `name` and `_tag`, and the names of its class and those it extends. */
+  readonly names: readonly string[];
+  /** Its `code`, `errno` and `sqlState`, where they are strings. */
+  readonly codes: readonly string[];
+  readonly message: string;
+  readonly code: unknown;
+  /** Of a child process. */
+  readonly timedOut: unknown;
+  /** Of gRPC. */
+  readonly metadata: unknown;
+  /** Of a request by axios. */
+  readonly config: unknown;
+  /** Of a server's error: in MySQL, in SQL Server and in MongoDB. */
+  readonly errno: unknown;
+  readonly sqlState: unknown;
+  readonly number: unknown;
+  readonly codeName: unknown;
+}
+
+/** Names of errors and of their classes. */
+const TIMEOUT_NAME = anyOf(
+  // The web platform and most libraries; Effect 3 and the AWS SDK.
+  // See https://webidl.spec.whatwg.org/#timeouterror
+  /Timeout(?:Error|Exception)$/,
+  // Deno, and the driver of Cassandra.
+  // See https://docs.deno.com/api/deno/~/Deno.errors.TimedOut
+  /TimedOut(?:Error)?$/,
+  // The AWS SDK, of services that answer so.
+  /^RequestTimeout$/,
+);
+
+/** Codes that only timeouts have. */
+const TIMEOUT_CODE = anyOf(
+  // POSIX, by Node and many libraries; the former `request`.
+  // See https://nodejs.org/api/errors.html#common-system-errors
+  /^(?:ETIMEDOUT|ESOCKETTIMEDOUT)$/,
+  // DNS in Node, and the driver of SQL Server.
+  // See https://nodejs.org/api/dns.html#error-codes
+  /^ETIMEOUT$/,
+  // undici; Node and Bun; the MySQL and MariaDB servers and their drivers.
+  // See https://github.com/nodejs/undici/blob/main/docs/docs/api/Errors.md,
+  // https://nodejs.org/api/errors.html#nodejs-error-codes and
+  // https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
+  /^(?:UND_ERR|ERR|ER|PROTOCOL)_\w+_TIMEOUT$/,
+  // The driver postgres; tRPC and ethers; SQLite built with timed locks.
+  // See https://sqlite.org/rescode.html#busy_timeout
+  /^(?:CONNECT_TIMEOUT|TIMEOUT|SQLITE_BUSY_TIMEOUT)$/,
+  // gRPC by name, in protobuf-ts, in Twirp and in Firebase.
+  // See https://grpc.io/docs/guides/status-codes/
+  /^(?:DEADLINE_EXCEEDED|(?:[a-z-]+\/)?deadline[_-]exceeded)$/,
+  // PostgreSQL, of transactions that take too long and of idle ones and sessions.
+  // See https://www.postgresql.org/docs/current/errcodes-appendix.html
+  /^(?:25P03|25P04|57P05)$/,
+  // Prisma: the database, its operations, its pool.
+  // See https://www.prisma.io/docs/orm/reference/error-reference
+  /^(?:P1002|P1008|P2024)$/,
+  // Oracle's driver: the pool's queue, a call, a connection.
+  // See https://docs.oracle.com/error-help/db/
+  /^(?:NJS-040|NJS-123|NJS-510|DPI-1067)$/,
+);
+
+const SQL_TIMEOUT = /\bdue to (?:[a-z-]+ )?timeout$/;
+
+/** Codes that timeouts share with other errors, and the messages of timeouts. */
+const CODES_WITH_MESSAGES: ReadonlyMap<string, RegExp> = new Map([
+  // axios and superagent; other connections are aborted with this code too.
+  // See https://axios-http.com/docs/handling_errors
+  ["ECONNABORTED", /time(?:d )?out/i],
+  // PostgreSQL: a user's cancel and NOWAIT have the same codes.
+  // See https://www.postgresql.org/docs/current/errcodes-appendix.html
+  ["57014", SQL_TIMEOUT],
+  ["55P03", SQL_TIMEOUT],
+  // Prisma's interactive transactions.
+  // See https://www.prisma.io/docs/orm/reference/error-reference#p2028
+  ["P2028", /\btimeout\b|in the given time/],
+]);
+
+/**
+ * Whole messages of errors that have nothing else to know them by. Libraries put
+ * their own words before a driver's, so that only the end must be the same.
+ */
+const TIMEOUT_MESSAGE = new RegExp(
+  `(?:^|: | - )(?:${
+    [
+      // ioredis
+      "Command timed out",
+      // pg and its pool
+      "Query read timeout",
+      "timeout expired",
+      "timeout exceeded when trying to connect",
+      "Connection terminated due to connection timeout",
+      // amqplib
+      "connect ETIMEDOUT",
+      // grpc-js, by `waitForReady()`
+      "Failed to connect before the deadline",
+    ].join("|")
+  })$`,
+);
+
+/** Names of MongoDB's server errors. See https://www.mongodb.com/docs/manual/reference/error-codes/ */
+const MONGODB_TIMEOUT =
+  /^(?:MaxTimeMSExpired|(?:NetworkInterface)?ExceededTimeLimit|NetworkTimeout|LockTimeout)$/;
+
+/** Numbers of a lock's and a statement's timeout in MySQL, and of one in MariaDB. */
+const MYSQL_TIMEOUTS: readonly unknown[] = [1205, 3024, 1969];
+
+/** The number of a lock's timeout in SQL Server. */
+const SQL_SERVER_LOCK_TIMEOUT = 1222;
+
+/** The number of `DEADLINE_EXCEEDED` in gRPC and Connect. */
+const DEADLINE_EXCEEDED = 4;
+
+/** Tells whether an error is a timeout in itself, whatever its causes are. */
+const RULES: readonly ((facts: Facts) => boolean)[] = [
+  ({ names }) => names.some((name) => TIMEOUT_NAME.test(name)),
+  ({ codes }) => codes.some((code) => TIMEOUT_CODE.test(code)),
+  ({ codes, message }) =>
+    codes.some((code) => CODES_WITH_MESSAGES.get(code)?.test(message) ?? false),
+  ({ message }) => TIMEOUT_MESSAGE.test(message),
+  // execa. Node's execFile() does not say whether a timeout or a user killed it.
+  // See https://github.com/sindresorhus/execa/blob/main/docs/api.md#errortimedout
+  ({ timedOut }) => timedOut === true,
+  // axios, where its user chose the message.
+  ({ code, message, config }) =>
+    code === "ECONNABORTED" && message === get(config, "timeoutErrorMessage"),
+  // grpc-js, grpc-web, nice-grpc, Connect: other libraries have a code 4 as well.
+  // See https://grpc.io/docs/guides/status-codes/
+  ({ code, metadata, names, message }) =>
+    code === DEADLINE_EXCEEDED &&
+    (isObject(metadata) || names.includes("ConnectError") ||
+      /deadline[ _]exceeded/i.test(message)),
+  // MongoDB: its server, and its driver where no server is to be had in time.
+  ({ codeName, names, message }) =>
+    isString(codeName) && MONGODB_TIMEOUT.test(codeName) ||
+    names.includes("MongoServerSelectionError") &&
+      /\btimed out after\b/.test(message),
+  // MySQL and MariaDB, by drivers that do not know the other's names.
+  // See https://mariadb.com/kb/en/mariadb-error-code-reference/
+  ({ sqlState, errno }) => isString(sqlState) && MYSQL_TIMEOUTS.includes(errno),
+  // See https://learn.microsoft.com/sql/relational-databases/errors-events/mssqlserver-1222-database-engine-error
+  ({ code, number }) =>
+    code === "EREQUEST" && number === SQL_SERVER_LOCK_TIMEOUT,
+];
+
+/** The errors that one is a timeout by, if it is none in itself. */
+interface Reading {
+  readonly isTimeout: boolean;
+  /** It is a timeout if one of these is. */
+  readonly any: readonly object[];
+  /** It is a timeout if all of these are, and there are some. */
+  readonly all: readonly object[];
+}
+
+const AGGREGATE = "AggregateError";
+
+/** Errors of what was cancelled, whose reason tells why. The second is of axios. */
+const ABORT_NAMES: readonly string[] = ["AbortError", "CanceledError"];
+
+const UNREADABLE: Reading = { isTimeout: false, any: [], all: [] };
 
 /**
  * Reads an error as an outcome: `timeout` if it tells of one, else `failure`.
  *
- * A timeout is an error
+ * An error is a timeout if
  *
- * - whose `name` is `TimeoutError` or ends in it, as that of
- *   {@linkcode https://dom.spec.whatwg.org/#dom-abortsignal-timeout | AbortSignal.timeout},
- *   or is `TimedOut`, as that of `Deno.errors.TimedOut`;
- * - whose `code` is `ETIMEDOUT`, `ESOCKETTIMEDOUT` or `UND_ERR_…_TIMEOUT`;
- * - whose `cause` is one, or the cause's cause and so on, at most 16 deep;
- * - an `AbortError` whose `reason` is one;
- * - an `AggregateError` all of whose `errors` are.
+ * - its `name`, or the name of its class or of a class that this extends, is or ends
+ *   in `TimeoutError`, `TimeoutException` or `TimedOut`, as that of
+ *   {@linkcode https://dom.spec.whatwg.org/#dom-abortsignal-timeout | AbortSignal.timeout}
+ *   and of `Deno.errors.TimedOut`;
+ * - its `code` is one of a timeout, such as `ETIMEDOUT`, `ESOCKETTIMEDOUT` or
+ *   `UND_ERR_…_TIMEOUT`, or `ECONNABORTED` with a message about a timeout;
+ * - it is the `DEADLINE_EXCEEDED` of gRPC or Connect;
+ * - it is the statement, lock or connection timeout of a database, by the server's
+ *   code and text or by the driver's message: PostgreSQL, MySQL, MariaDB, SQL Server,
+ *   Oracle, MongoDB and Redis. A statement that a user cancelled is a failure;
+ * - its `timedOut` is `true`, as that of a child process of execa;
+ * - it is an `AbortError` whose `reason` is a timeout;
+ * - its `cause`, `original` (also `originalError` and `driverError`), `error` or
+ *   `suppressed` is a timeout;
+ * - it is an `AggregateError` all of whose `errors` are timeouts.
  *
- * A plain cancellation (`AbortError`) is no timeout.
+ * Chains of errors are followed 16 deep, and not past 1,000 errors. A plain
+ * cancellation (`AbortError`) is a failure, and so is an error that cannot be read.
  *
- * @param error What was thrown, or what a promise rejected with.
+ * @param error The value that was thrown, or that a promise rejected with.
  * @returns `"timeout"` or `"failure"`.
  *
  * @example
@@ -64,35 +255,132 @@ const TIMEOUT_CODE = /^(?:ETIMEDOUT|ESOCKETTIMEDOUT|UND_ERR_\w+_TIMEOUT)$/;
  * ```
  */
 export function classifyError(error: unknown): Outcome {
+  return isObject(error) && isTimeout(error) ? "timeout" : "failure";
+}
+
+function isTimeout(error: object): boolean {
+  const first = read(error);
+  if (first.isTimeout) return true;
+  if (first.any.length === 0 && first.all.length === 0) return false;
+  const readings = new Map([[error, first]]);
+  let level = [first];
+  for (let depth = 1; depth < MAX_DEPTH && level.length > 0; depth++) {
+    const next: Reading[] = [];
+    for (const each of level.flatMap(({ any, all }) => [...any, ...all])) {
+      if (readings.has(each)) continue;
+      if (readings.size === MAX_ERRORS) break;
+      const reading = read(each);
+      readings.set(each, reading);
+      next.push(reading);
+    }
+    level = next;
+  }
+  return findTimeouts(readings).has(error);
+}
+
+/** Returns the errors that are timeouts, in themselves or by others. */
+function findTimeouts(readings: ReadonlyMap<object, Reading>): Set<object> {
+  const timeouts = new Set<object>();
+  const isKnown = (error: object) => timeouts.has(error);
+  // The deepest come first, so that a tree takes one round. Cycles may take more.
+  const deepestFirst = [...readings].reverse();
+  for (let round = 0; round < MAX_DEPTH; round++) {
+    const before = timeouts.size;
+    for (const [error, { isTimeout, any, all }] of deepestFirst) {
+      if (
+        isTimeout || any.some(isKnown) || all.length > 0 && all.every(isKnown)
+      ) timeouts.add(error);
+    }
+    if (timeouts.size === before) break;
+  }
+  return timeouts;
+}
+
+/** Reads an error. Each property is read once, as it may be a getter. */
+function read(error: object): Reading {
   try {
-    return isTimeout(error, 0, new Map()) ? "timeout" : "failure";
+    const facts = readFacts(error);
+    if (RULES.some((rule) => rule(facts))) {
+      return { isTimeout: true, any: [], all: [] };
+    }
+    const any = LINKS.map((link) => get(error, link));
+    if (facts.names.some((name) => ABORT_NAMES.includes(name))) {
+      any.push(
+        get(error, "reason"),
+        get(get(facts.config, "signal"), "reason"),
+      );
+    }
+    const all = facts.names.includes(AGGREGATE)
+      ? errorsOf(get(error, "errors"))
+      : [];
+    return { isTimeout: false, any: any.filter(isObject), all };
   } catch {
-    // A proxy or a getter of the error's threw: nothing says timeout.
-    return "failure";
+    // A proxy or a getter of the error threw.
+    return UNREADABLE;
   }
 }
 
-/** @param known What was found of the errors before, each of which is read once. */
-function isTimeout(
-  error: unknown,
-  depth: number,
-  known: Map<object, boolean>,
-): boolean {
-  if (typeof error !== "object" || error === null) return false;
-  if (depth === MAX_DEPTH) return false;
-  const knownAs = known.get(error);
-  if (knownAs !== undefined) return knownAs;
-  // Until it is found to be one: its own cause tells nothing new of it.
-  known.set(error, false);
-  const { name, code, cause, reason, errors } = error as {
-    [key in "name" | "code" | "cause" | "reason" | "errors"]?: unknown;
+function readFacts(error: object): Facts {
+  // deno-fmt-ignore
+  const {
+    name, _tag, message, code, errno, sqlState,
+    timedOut, metadata, config, number, codeName,
+  } = error as Partial<Record<string, unknown>>;
+  const names = [name, _tag, ...classNames(error)].filter(isString);
+  return {
+    names,
+    // Node gives an AggregateError the code of the first of its errors.
+    codes: names.includes(AGGREGATE)
+      ? []
+      : [code, errno, sqlState].filter(isString),
+    message: isString(message) ? message : "",
+    code,
+    timedOut,
+    metadata,
+    config,
+    errno,
+    sqlState,
+    number,
+    codeName,
   };
-  const isOne = (each: unknown) => isTimeout(each, depth + 1, known);
-  const found = typeof name === "string" && TIMEOUT_NAME.test(name) ||
-    typeof code === "string" && TIMEOUT_CODE.test(code) ||
-    isOne(cause) || name === "AbortError" && isOne(reason) ||
-    name === "AggregateError" && Array.isArray(errors) && errors.length > 0 &&
-      errors.every(isOne);
-  known.set(error, found);
-  return found;
+}
+
+/** Returns the names of an error's class and of those that it extends. */
+function classNames(error: object): unknown[] {
+  const names: unknown[] = [];
+  let prototype: object | null = Object.getPrototypeOf(error);
+  for (let i = 0; i < MAX_CLASSES && prototype !== null; i++) {
+    const constructor = get(prototype, "constructor");
+    if (typeof constructor === "function") names.push(constructor.name);
+    prototype = Object.getPrototypeOf(prototype);
+  }
+  return names;
+}
+
+/** Returns the errors of an `AggregateError`, or none if some cannot be timeouts. */
+function errorsOf(errors: unknown): object[] {
+  if (!Array.isArray(errors) || errors.length > MAX_ERRORS) return [];
+  // Holes are read too, and no iterator of the array's own.
+  const all = Array.from(
+    { length: errors.length },
+    (_, i): unknown => errors[i],
+  );
+  return all.every(isObject) ? all : [];
+}
+
+function get(from: unknown, key: PropertyKey): unknown {
+  return isObject(from) ? Reflect.get(from, key) : undefined;
+}
+
+/** Returns a pattern of what matches one of some patterns. */
+function anyOf(...patterns: readonly RegExp[]): RegExp {
+  return new RegExp(patterns.map(({ source }) => source).join("|"));
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null;
+}
+
+function isString(value: unknown): value is string {
+  return typeof value === "string";
 }
