@@ -5,7 +5,7 @@
  */
 export type Outcome = "success" | "failure" | "timeout";
 
-/** An outcome as a label holds it: what is none of the three is `unknown`. */
+/** An outcome as a label value: any other value is recorded as `unknown`. */
 export type OutcomeLabel = Outcome | "unknown";
 
 /** Every outcome that a label can hold. */
@@ -21,8 +21,8 @@ export type ErrorClassifier = (error: unknown) => Outcome | undefined;
 
 /** Reads a value as an outcome; `undefined` means `success`. */
 export type ResultClassifier = {
-  // Written as a method, it takes functions of a narrower parameter: those who
-  // classify a stage's value know its type, these options do not.
+  // As a method, it also accepts functions whose parameter has a narrower type,
+  // such as the type of the value that a certain stage returns.
   classify(value: unknown): Outcome | undefined;
 }["classify"];
 
@@ -35,19 +35,19 @@ const MAX_ERRORS = 1_000;
 /** How many classes up an error's inheritance is followed. */
 const MAX_CLASSES = 16;
 
-/** The properties that hold the errors behind one. */
+/** The properties by which an error refers to another that it wraps. */
 const LINKS = [
   "cause",
   // SuppressedError, and error events.
   "error",
   "suppressed",
-  // Database drivers' errors, in Sequelize, in mssql and GraphQL, in TypeORM.
+  // Sequelize, mssql and GraphQL, TypeORM: errors of database drivers.
   "original",
   "originalError",
   "driverError",
-  // The server's error, in the PostgreSQL driver of Deno.
+  // deno-postgres: the server's error.
   "fields",
-  // Effect 3: what `runPromise()` rejects with, and the kinds of its `Cause`.
+  // Effect 3: the error of `runPromise()`, and the nodes of its `Cause`.
   Symbol.for("effect/Runtime/FiberFailure/Cause"),
   "defect",
   "left",
@@ -56,9 +56,9 @@ const LINKS = [
 
 /** An error as the rules see it. */
 interface Facts {
-  /** Its `name` and `_tag`, and the names of its class and those it extends. */
+  /** Its `name` and `_tag`, and the names of its class and superclasses. */
   readonly names: readonly string[];
-  /** Its `code`, `errno` and `sqlState`, where they are strings. */
+  /** Its `code` and `errno`, where they are strings: Bun's SQLSTATE is `errno`. */
   readonly codes: readonly string[];
   readonly message: string;
   readonly code: unknown;
@@ -77,22 +77,22 @@ interface Facts {
 
 /** Names of errors and of their classes. */
 const TIMEOUT_NAME = anyOf(
-  // The web platform and most libraries; Effect 3 and the AWS SDK.
+  // The web platform and most libraries; Effect 3 and the AWS SDK end in Exception.
   // See https://webidl.spec.whatwg.org/#timeouterror
   /Timeout(?:Error|Exception)$/,
-  // Deno, and the driver of Cassandra.
+  // Deno, and cassandra-driver.
   // See https://docs.deno.com/api/deno/~/Deno.errors.TimedOut
   /TimedOut(?:Error)?$/,
-  // The AWS SDK, of services that answer so.
+  // The AWS SDK: a service's answer.
   /^RequestTimeout$/,
 );
 
 /** Codes that only timeouts have. */
 const TIMEOUT_CODE = anyOf(
-  // POSIX, by Node and many libraries; the former `request`.
+  // POSIX, in Node and many libraries; the package request.
   // See https://nodejs.org/api/errors.html#common-system-errors
   /^(?:ETIMEDOUT|ESOCKETTIMEDOUT)$/,
-  // DNS in Node, and the driver of SQL Server.
+  // DNS in Node; tedious, the driver for SQL Server.
   // See https://nodejs.org/api/dns.html#error-codes
   /^ETIMEOUT$/,
   // undici; Node and Bun; the MySQL and MariaDB servers and their drivers.
@@ -100,13 +100,13 @@ const TIMEOUT_CODE = anyOf(
   // https://nodejs.org/api/errors.html#nodejs-error-codes and
   // https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
   /^(?:UND_ERR|ERR|ER|PROTOCOL)_\w+_TIMEOUT$/,
-  // The driver postgres; tRPC and ethers; SQLite built with timed locks.
+  // The package postgres; tRPC and ethers; SQLite built with blocking locks.
   // See https://sqlite.org/rescode.html#busy_timeout
   /^(?:CONNECT_TIMEOUT|TIMEOUT|SQLITE_BUSY_TIMEOUT)$/,
-  // gRPC by name, in protobuf-ts, in Twirp and in Firebase.
+  // The name of gRPC's status, in protobuf-ts, Twirp and Firebase.
   // See https://grpc.io/docs/guides/status-codes/
   /^(?:DEADLINE_EXCEEDED|(?:[a-z-]+\/)?deadline[_-]exceeded)$/,
-  // PostgreSQL, of transactions that take too long and of idle ones and sessions.
+  // PostgreSQL: an idle transaction, a long transaction, an idle session.
   // See https://www.postgresql.org/docs/current/errcodes-appendix.html
   /^(?:25P03|25P04|57P05)$/,
   // Prisma: the database, its operations, its pool.
@@ -117,14 +117,15 @@ const TIMEOUT_CODE = anyOf(
   /^(?:NJS-040|NJS-123|NJS-510|DPI-1067)$/,
 );
 
+/** The end of PostgreSQL's messages about timeouts, also after the words of an ORM. */
 const SQL_TIMEOUT = /\bdue to (?:[a-z-]+ )?timeout$/;
 
-/** Codes that timeouts share with other errors, and the messages of timeouts. */
+/** Codes that timeouts share with other errors, by the message of a timeout. */
 const CODES_WITH_MESSAGES: ReadonlyMap<string, RegExp> = new Map([
-  // axios and superagent; other connections are aborted with this code too.
+  // axios and superagent. Node has this code for connections that were aborted.
   // See https://axios-http.com/docs/handling_errors
   ["ECONNABORTED", /time(?:d )?out/i],
-  // PostgreSQL: a user's cancel and NOWAIT have the same codes.
+  // PostgreSQL: a user's cancel and NOWAIT have these codes, too.
   // See https://www.postgresql.org/docs/current/errcodes-appendix.html
   ["57014", SQL_TIMEOUT],
   ["55P03", SQL_TIMEOUT],
@@ -134,8 +135,8 @@ const CODES_WITH_MESSAGES: ReadonlyMap<string, RegExp> = new Map([
 ]);
 
 /**
- * Whole messages of errors that have nothing else to know them by. Libraries put
- * their own words before a driver's, so that only the end must be the same.
+ * Messages of errors that nothing else tells from others. ORMs put a statement or a
+ * class before a driver's message, so the end must match.
  */
 const TIMEOUT_MESSAGE = new RegExp(
   `(?:^|: | - )(?:${
@@ -149,96 +150,99 @@ const TIMEOUT_MESSAGE = new RegExp(
       "Connection terminated due to connection timeout",
       // amqplib
       "connect ETIMEDOUT",
-      // grpc-js, by `waitForReady()`
+      // grpc-js, in `waitForReady()`
       "Failed to connect before the deadline",
     ].join("|")
   })$`,
 );
 
-/** Names of MongoDB's server errors. See https://www.mongodb.com/docs/manual/reference/error-codes/ */
+/**
+ * Names of errors of the MongoDB server.
+ *
+ * @see https://www.mongodb.com/docs/manual/reference/error-codes/
+ */
 const MONGODB_TIMEOUT =
   /^(?:MaxTimeMSExpired|(?:NetworkInterface)?ExceededTimeLimit|NetworkTimeout|LockTimeout)$/;
 
-/** Numbers of a lock's and a statement's timeout in MySQL, and of one in MariaDB. */
+/** Error numbers: MySQL's of a lock and of a statement, MariaDB's of a statement. */
 const MYSQL_TIMEOUTS: readonly unknown[] = [1205, 3024, 1969];
 
-/** The number of a lock's timeout in SQL Server. */
+/** SQL Server's error number. */
 const SQL_SERVER_LOCK_TIMEOUT = 1222;
 
-/** The number of `DEADLINE_EXCEEDED` in gRPC and Connect. */
+/** The status code of gRPC and Connect. */
 const DEADLINE_EXCEEDED = 4;
 
-/** Tells whether an error is a timeout in itself, whatever its causes are. */
+/** The rules by any of which an error is a timeout, whatever it wraps. */
 const RULES: readonly ((facts: Facts) => boolean)[] = [
   ({ names }) => names.some((name) => TIMEOUT_NAME.test(name)),
   ({ codes }) => codes.some((code) => TIMEOUT_CODE.test(code)),
   ({ codes, message }) =>
     codes.some((code) => CODES_WITH_MESSAGES.get(code)?.test(message) ?? false),
   ({ message }) => TIMEOUT_MESSAGE.test(message),
-  // execa. Node's execFile() does not say whether a timeout or a user killed it.
+  // execa. Node's execFile() leaves the same error after a timeout and a kill().
   // See https://github.com/sindresorhus/execa/blob/main/docs/api.md#errortimedout
   ({ timedOut }) => timedOut === true,
-  // axios, where its user chose the message.
+  // axios, with a message that its user has set.
   ({ code, message, config }) =>
     code === "ECONNABORTED" && message === get(config, "timeoutErrorMessage"),
-  // grpc-js, grpc-web, nice-grpc, Connect: other libraries have a code 4 as well.
+  // grpc-js, grpc-web, nice-grpc and Connect. Errors of others have a code 4, too.
   // See https://grpc.io/docs/guides/status-codes/
-  ({ code, metadata, names, message }) =>
+  ({ code, metadata, message }) =>
     code === DEADLINE_EXCEEDED &&
-    (isObject(metadata) || names.includes("ConnectError") ||
-      /deadline[ _]exceeded/i.test(message)),
-  // MongoDB: its server, and its driver where no server is to be had in time.
+    (isObject(metadata) || /deadline[ _]exceeded/i.test(message)),
+  // MongoDB: the server's error, and the driver's when it finds no server in time.
   ({ codeName, names, message }) =>
     isString(codeName) && MONGODB_TIMEOUT.test(codeName) ||
     names.includes("MongoServerSelectionError") &&
       /\btimed out after\b/.test(message),
-  // MySQL and MariaDB, by drivers that do not know the other's names.
+  // MySQL and MariaDB, in drivers that do not know the name of the number.
   // See https://mariadb.com/kb/en/mariadb-error-code-reference/
   ({ sqlState, errno }) => isString(sqlState) && MYSQL_TIMEOUTS.includes(errno),
+  // tedious and mssql: the timeout of a lock.
   // See https://learn.microsoft.com/sql/relational-databases/errors-events/mssqlserver-1222-database-engine-error
   ({ code, number }) =>
     code === "EREQUEST" && number === SQL_SERVER_LOCK_TIMEOUT,
 ];
 
-/** The errors that one is a timeout by, if it is none in itself. */
+/** What an error says about itself, and the errors that it wraps. */
 interface Reading {
   readonly isTimeout: boolean;
-  /** It is a timeout if one of these is. */
+  /** The error is a timeout if one of these is. */
   readonly any: readonly object[];
-  /** It is a timeout if all of these are, and there are some. */
+  /** The error is a timeout if there are some and all of them are. */
   readonly all: readonly object[];
 }
 
 const AGGREGATE = "AggregateError";
 
-/** Errors of what was cancelled, whose reason tells why. The second is of axios. */
+/** Errors of cancelled work, which may have a reason. The second is of axios. */
 const ABORT_NAMES: readonly string[] = ["AbortError", "CanceledError"];
 
 const UNREADABLE: Reading = { isTimeout: false, any: [], all: [] };
 
 /**
- * Reads an error as an outcome: `timeout` if it tells of one, else `failure`.
+ * Reads an error as an outcome: `timeout` if it is one, otherwise `failure`.
  *
- * An error is a timeout if
+ * An error is a timeout if any of these holds:
  *
- * - its `name`, or the name of its class or of a class that this extends, is or ends
- *   in `TimeoutError`, `TimeoutException` or `TimedOut`, as that of
+ * - Its `name`, or the name of its class or a superclass, is or ends in
+ *   `TimeoutError`, `TimeoutException` or `TimedOut`. Examples are the errors of
  *   {@linkcode https://dom.spec.whatwg.org/#dom-abortsignal-timeout | AbortSignal.timeout}
- *   and of `Deno.errors.TimedOut`;
- * - its `code` is one of a timeout, such as `ETIMEDOUT`, `ESOCKETTIMEDOUT` or
- *   `UND_ERR_…_TIMEOUT`, or `ECONNABORTED` with a message about a timeout;
- * - it is the `DEADLINE_EXCEEDED` of gRPC or Connect;
- * - it is the statement, lock or connection timeout of a database, by the server's
- *   code and text or by the driver's message: PostgreSQL, MySQL, MariaDB, SQL Server,
- *   Oracle, MongoDB and Redis. A statement that a user cancelled is a failure;
- * - its `timedOut` is `true`, as that of a child process of execa;
- * - it is an `AbortError` whose `reason` is a timeout;
- * - its `cause`, `original` (also `originalError` and `driverError`), `error` or
- *   `suppressed` is a timeout;
- * - it is an `AggregateError` all of whose `errors` are timeouts.
+ *   and `Deno.errors.TimedOut`.
+ * - Its `code` is the code of a timeout, such as `ETIMEDOUT`, `ESOCKETTIMEDOUT` or
+ *   `UND_ERR_…_TIMEOUT`, or it is `ECONNABORTED` and the message mentions a timeout.
+ * - It is the status `DEADLINE_EXCEEDED` of gRPC or Connect.
+ * - It is a statement, lock or connection timeout of PostgreSQL, MySQL, MariaDB, SQL
+ *   Server, Oracle, MongoDB or Redis. A statement that a user cancelled is a failure.
+ * - Its `timedOut` is `true`, as execa sets it for a child process.
+ * - It is an `AbortError` and its `reason` is a timeout.
+ * - It wraps a timeout: its `cause`, `original`, `originalError`, `driverError`,
+ *   `error` or `suppressed` is one.
+ * - It is an `AggregateError` and all of its `errors` are timeouts.
  *
- * Chains of errors are followed 16 deep, and not past 1,000 errors. A plain
- * cancellation (`AbortError`) is a failure, and so is an error that cannot be read.
+ * Wrapped errors are followed 16 deep, and at most 1,000 are read. A cancellation
+ * without a timeout is a failure, and so is an error whose properties throw.
  *
  * @param error The value that was thrown, or that a promise rejected with.
  * @returns `"timeout"` or `"failure"`.
@@ -278,11 +282,11 @@ function isTimeout(error: object): boolean {
   return findTimeouts(readings).has(error);
 }
 
-/** Returns the errors that are timeouts, in themselves or by others. */
+/** Returns the errors that are timeouts themselves or by an error they wrap. */
 function findTimeouts(readings: ReadonlyMap<object, Reading>): Set<object> {
   const timeouts = new Set<object>();
   const isKnown = (error: object) => timeouts.has(error);
-  // The deepest come first, so that a tree takes one round. Cycles may take more.
+  // Deepest first, so that a tree takes one round. Cycles may take more.
   const deepestFirst = [...readings].reverse();
   for (let round = 0; round < MAX_DEPTH; round++) {
     const before = timeouts.size;
@@ -296,7 +300,7 @@ function findTimeouts(readings: ReadonlyMap<object, Reading>): Set<object> {
   return timeouts;
 }
 
-/** Reads an error. Each property is read once, as it may be a getter. */
+/** Reads an error. Each property is read once, as it may be a getter with effects. */
 function read(error: object): Reading {
   try {
     const facts = readFacts(error);
@@ -330,9 +334,7 @@ function readFacts(error: object): Facts {
   return {
     names,
     // Node gives an AggregateError the code of the first of its errors.
-    codes: names.includes(AGGREGATE)
-      ? []
-      : [code, errno, sqlState].filter(isString),
+    codes: names.includes(AGGREGATE) ? [] : [code, errno].filter(isString),
     message: isString(message) ? message : "",
     code,
     timedOut,
@@ -345,7 +347,7 @@ function readFacts(error: object): Facts {
   };
 }
 
-/** Returns the names of an error's class and of those that it extends. */
+/** Returns the names of an error's class and of the classes that it extends. */
 function classNames(error: object): unknown[] {
   const names: unknown[] = [];
   let prototype: object | null = Object.getPrototypeOf(error);
@@ -372,7 +374,7 @@ function get(from: unknown, key: PropertyKey): unknown {
   return isObject(from) ? Reflect.get(from, key) : undefined;
 }
 
-/** Returns a pattern of what matches one of some patterns. */
+/** Returns a pattern that matches where one of some patterns does. */
 function anyOf(...patterns: readonly RegExp[]): RegExp {
   return new RegExp(patterns.map(({ source }) => source).join("|"));
 }

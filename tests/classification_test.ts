@@ -3,6 +3,7 @@ import { classifyError, pipeline, stage } from "../mod.ts";
 import { captureMetrics } from "../src/testing.ts";
 import { samplesOf, stageTotal } from "./samples.ts";
 import { assertEquals, assertIsError } from "@std/assert";
+import { execFile, execFileSync } from "node:child_process";
 import { createServer, get, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Agent, request } from "undici";
@@ -89,7 +90,7 @@ Deno.test("classifyError() reads undici's own timeouts as timeouts", async () =>
   }
 });
 
-Deno.test("classifyError() reads node:http's own timeout as a timeout, and its user's abort as a failure", async () => {
+Deno.test("classifyError() reads node:http's timeout, and not a user's abort, as a timeout", async () => {
   await using server = await serveSilence("nothing");
   const failWith = (signal: AbortSignal) =>
     errorOf(() =>
@@ -109,7 +110,7 @@ Deno.test("classifyError() reads node:http's own timeout as a timeout, and its u
   ]);
 });
 
-Deno.test("classifyError() reads the AggregateError of Promise.any as a timeout if all of its errors are", async () => {
+Deno.test("classifyError() reads what Promise.any() rejects with by all of its errors", async () => {
   await using server = await serveSilence("nothing");
   const late = () => fetch(server.url, { signal: AbortSignal.timeout(20) });
   const all = await errorOf(() => Promise.any([late(), late()]));
@@ -120,7 +121,53 @@ Deno.test("classifyError() reads the AggregateError of Promise.any as a timeout 
   assertEquals([some.name, classifyError(some)], ["AggregateError", "failure"]);
 });
 
-Deno.test("A stage that fetches from a server that never answers is ended by its deadline, and so is the request", async () => {
+Deno.test("classifyError() reads both errors of a SuppressedError", async () => {
+  const late = new DOMException("Too late", "TimeoutError");
+  const errorOfUsing = (code: Error, disposal: Error) =>
+    // deno-lint-ignore require-await
+    errorOf(async () => {
+      using _ = {
+        [Symbol.dispose]() {
+          throw disposal;
+        },
+      };
+      throw code;
+    });
+  const other = new Error("Other");
+  for (const [code, disposal] of [[late, other], [other, late]]) {
+    const error = await errorOfUsing(code!, disposal!);
+    assertEquals([error.name, classifyError(error)], [
+      "SuppressedError",
+      "timeout",
+    ]);
+  }
+  assertEquals(classifyError(await errorOfUsing(other, other)), "failure");
+});
+
+Deno.test("classifyError() reads a child process's timeout as far as Node tells", async () => {
+  const late = await errorOf(() =>
+    Promise.resolve().then(() => execFileSync("sleep", ["60"], { timeout: 20 }))
+  );
+  assertEquals(classifyError(late), "timeout");
+  const run = (options: { timeout?: number; signal?: AbortSignal }) =>
+    errorOf(() =>
+      new Promise((resolve, reject) =>
+        execFile(
+          "sleep",
+          ["60"],
+          options,
+          (error) => error ? reject(error) : resolve(undefined),
+        )
+      )
+    );
+  const aborted = await run({ signal: AbortSignal.timeout(20) });
+  assertEquals(classifyError(aborted), "timeout");
+  // Nothing in this error tells it from one after `kill()`.
+  const killed = await run({ timeout: 20 });
+  assertEquals(classifyError(killed), "failure");
+});
+
+Deno.test("stage() stops a fetch from a server that never answers by its timeout", async () => {
   await using server = await serveSilence("nothing");
   await captureMetrics({ lane: "test" }, async (metrics) => {
     let fetched: Promise<unknown> | undefined;

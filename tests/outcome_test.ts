@@ -285,7 +285,8 @@ Deno.test("classifyError() reads PostgreSQL's timeouts, and not a user's cancel"
     "pg, its pool connects": new Error(
       "Connection terminated due to connection timeout",
     ),
-    "TypeORM": new Error("Error: Query read timeout"),
+    "pg, by knex": new Error("select pg_sleep(1) - Query read timeout"),
+    "pg, by TypeORM": new Error("Error: Query read timeout"),
   });
   assertOutcomes("failure", {
     cancel: errorWith({ code: "57014" }, cancel),
@@ -321,6 +322,10 @@ Deno.test("classifyError() reads the timeouts of other databases as timeouts", (
     "MariaDB by mysql2": errorWith(
       { code: "UNKNOWN_CODE_PLEASE_REPORT", errno: 1969, sqlState: "70100" },
     ),
+    "MySQL by mariadb": errorWith({ errno: 3024, sqlState: "HY000" }),
+    "MySQL by Bun": errorWith(
+      { code: "ERR_MYSQL_SERVER_ERROR", errno: 1205, sqlState: "HY000" },
+    ),
     "SQL Server": errorWith({ code: "ETIMEOUT", name: "RequestError" }),
     "SQL Server, lock": errorWith({ code: "EREQUEST", number: 1222 }),
     "MongoDB, maxTimeMS": errorWith({ code: 50, codeName: "MaxTimeMSExpired" }),
@@ -329,9 +334,21 @@ Deno.test("classifyError() reads the timeouts of other databases as timeouts", (
       "Server selection timed out after 30000 ms",
     ),
     "MongoDB, network": errorWith({ name: "MongoNetworkTimeoutError" }),
+    "MongoDB, pool": errorWith({
+      codeName: "NetworkInterfaceExceededTimeLimit",
+    }),
+    "MongoDB, limit": errorWith({ code: 262, codeName: "ExceededTimeLimit" }),
+    "MongoDB, node": errorWith({ code: 89, codeName: "NetworkTimeout" }),
+    "MongoDB, lock": errorWith({ code: 24, codeName: "LockTimeout" }),
     "ioredis": new Error("Command timed out"),
     "Bun's Redis": errorWith({ code: "ERR_REDIS_CONNECTION_TIMEOUT" }),
-    "Oracle": errorWith({ code: "NJS-123" }),
+    "RabbitMQ": new Error("connect ETIMEDOUT"),
+    "Oracle, pool": errorWith({ code: "NJS-040" }),
+    "Oracle, call": errorWith({ code: "NJS-123" }),
+    "Oracle, call in thick mode": errorWith({ code: "DPI-1067" }),
+    "Oracle, connection": errorWith({ code: "NJS-510" }),
+    "Prisma, connection": errorWith({ code: "P1002" }),
+    "Prisma, operation": errorWith({ code: "P1008" }),
     "Prisma, pool": errorWith({ code: "P2024" }),
     "Prisma, transaction": errorWith(
       { code: "P2028" },
@@ -346,6 +363,7 @@ Deno.test("classifyError() reads the timeouts of other databases as timeouts", (
     "MySQL, NOWAIT": errorWith({ code: "ER_LOCK_NOWAIT", errno: 3572 }),
     "MariaDB, setting": errorWith({ code: "ER_TIMEOUT_NOT_SUPPORTED" }),
     "another number": errorWith({ errno: 1205 }),
+    "SQL Server's number of another": errorWith({ number: 1222 }),
     "SQL Server, deadlock": errorWith({ code: "EREQUEST", number: 1205 }),
     "SQL Server, cancel": errorWith({ code: "ECANCEL" }),
     "MongoDB, killOp": errorWith({ code: 11601, codeName: "Interrupted" }),
@@ -426,6 +444,9 @@ Deno.test("classifyError() follows the links by which libraries wrap errors", ()
     "Effect 3, of a defect": fiberFailure({ _tag: "Die", defect: timeout }),
     "Effect 3, of two fibers": fiberFailure(
       { _tag: "Parallel", left: interrupt, right: fail },
+    ),
+    "Effect 3, of two fibers in turn": fiberFailure(
+      { _tag: "Sequential", left: fail, right: interrupt },
     ),
     "several": errorWith({
       cause: errorWith({ original: errorWith({ suppressed: timeout }) }),
@@ -544,6 +565,16 @@ Deno.test("classifyError() reads on past an error that cannot be read", () => {
     classifyError(errorWith({ suppressed: broken, error: timeout })),
     "timeout",
   );
-  const endless: object = new Proxy({}, { getPrototypeOf: () => endless });
+});
+
+Deno.test("classifyError() reads a bounded number of an error's classes", () => {
+  let reads = 0;
+  const endless: object = new Proxy({}, {
+    getPrototypeOf() {
+      reads++;
+      return endless;
+    },
+  });
   assertEquals(classifyError(endless), "failure");
+  assertEquals(reads, 17);
 });
