@@ -34,7 +34,11 @@
  * @module
  */
 export { PIPELINE_BUCKETS, STAGE_BUCKETS } from "./src/buckets.ts";
-export type { ScopeWrapper } from "./src/calling.ts";
+export type {
+  MethodContext,
+  ScopeWrapper,
+  WrappedFunction,
+} from "./src/calling.ts";
 export {
   configure,
   definePipeline,

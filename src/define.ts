@@ -1,8 +1,14 @@
-import { checkScopeOptions } from "./calling.ts";
+import { checkPipelineOptions, checkScopeOptions } from "./calling.ts";
 import { runWith } from "./context.ts";
 import { toLane, toName, toText } from "./labels.ts";
 import { openRun, type PipelineHandle } from "./open.ts";
-import { checkFunction, checkName, checkObject } from "./options.ts";
+import {
+  checkFunction,
+  checkName,
+  checkObject,
+  checkOptionNames,
+  copyOptions,
+} from "./options.ts";
 import {
   type PipelineOptions,
   type PipelineRun,
@@ -69,7 +75,8 @@ export interface DefineMethods {
    * @param name The name of the pipeline, the label `pipeline_name`.
    * @param declaration Its options and its stages.
    * @returns The pipeline, to be run.
-   * @throws {TypeError} If an option, a name or a stage has the wrong type.
+   * @throws {TypeError} If an option, a name or a stage has the wrong type, or if an
+   * option is unknown.
    * @throws {RangeError} If a name is empty, or a timeout is `NaN`.
    */
   definePipeline<N extends string>(
@@ -77,6 +84,25 @@ export interface DefineMethods {
     declaration: PipelineDeclaration<N>,
   ): DeclaredPipeline<N>;
 }
+
+/** The options of stages, which the compiler keeps complete. */
+const STAGE_OPTIONS: { readonly [K in keyof Required<StageOptions>]: true } = {
+  timeout: true,
+  signal: true,
+  classifyError: true,
+  classifyResult: true,
+};
+
+/** The options of pipelines, which the compiler keeps complete. */
+const PIPELINE_OPTIONS:
+  & { readonly [K in keyof Required<PipelineOptions>]: true }
+  & { readonly detached: true } = {
+    ...STAGE_OPTIONS,
+    lane: true,
+    detached: true,
+  };
+
+const DECLARATION_OPTIONS = { ...PIPELINE_OPTIONS, stages: true };
 
 /** Starts the series of a declared pipeline at 0. */
 export type Prepare = (instance: Instance) => void;
@@ -94,20 +120,23 @@ export function createDefineFunction(
   whenReady: (prepare: Prepare) => void,
 ): DefineMethods["definePipeline"] {
   return (name, declaration) => {
-    const what = "declare a pipeline";
-    checkName(what, "name", name);
-    checkObject(what, declaration);
-    checkScopeOptions(what, declaration);
-    const { stages, ...options } = declaration;
-    checkObject(what, stages, "stages");
+    const action = "declare a pipeline";
+    checkName(action, "name", name);
+    checkObject(action, declaration);
+    checkOptionNames(action, declaration, DECLARATION_OPTIONS);
+    checkPipelineOptions(action, declaration);
+    const options: PipelineOptions = copyOptions(declaration, PIPELINE_OPTIONS);
+    const { stages } = declaration;
+    checkObject(action, stages, "stages");
     const declaredStages = new Map<string, StageOptions>();
     for (
       const [stageName, stageOptions] of Object.entries<StageOptions>(stages)
     ) {
-      checkName(what, "the name of a stage", stageName);
-      const ofStage = `declare the stage "${stageName}"`;
-      checkObject(ofStage, stageOptions);
-      checkScopeOptions(ofStage, stageOptions);
+      checkName(action, "the name of a stage", stageName);
+      const stageAction = `declare the stage "${stageName}"`;
+      checkObject(stageAction, stageOptions);
+      checkOptionNames(stageAction, stageOptions, STAGE_OPTIONS);
+      checkScopeOptions(stageAction, stageOptions);
       declaredStages.set(toText(stageName), stageOptions);
     }
     whenReady(({ tree, lane, issues }) => {

@@ -5,7 +5,12 @@ import { CONTENT_TYPES, type Format, render } from "./exposition.ts";
 import { createLocalGather } from "./gather.ts";
 import { describeError } from "./describe_error.ts";
 import { acceptsGzip, negotiateFormat } from "./negotiate.ts";
-import { checkObject, checkOptionalFunction, checkString } from "./options.ts";
+import {
+  checkOptionalFunction,
+  checkOptions,
+  checkString,
+  type OptionChecks,
+} from "./options.ts";
 import { pathOf } from "./path.ts";
 import { checkRegistry, type MetricsRegistry } from "./registry.ts";
 import type { GatheredFamily } from "./samples.ts";
@@ -72,8 +77,8 @@ export interface HandlerMethods {
    * @typeParam A What a server passes on after the request.
    * @param options The options.
    * @returns The handler, for `Deno.serve`, `Bun.serve` or Hono.
-   * @throws {TypeError} If an option has the wrong type.
-   * @throws {RangeError} If an option has a senseless value.
+   * @throws {TypeError} If an option has the wrong type, or is unknown.
+   * @throws {RangeError} If an option is out of range.
    */
   metricsHandler<A extends unknown[]>(
     options?: MetricsHandlerOptions<A>,
@@ -102,7 +107,7 @@ export function createHandlerFunction(
   whenReady: (prepare: Prepare) => void,
 ): HandlerMethods["metricsHandler"] {
   return (options = {}) => {
-    checkOptions(options);
+    checkOptions("create a metrics handler", options, HANDLER_OPTION_CHECKS);
     const { registry, path = DEFAULT_PATH, next, token, workers } = options;
     const chosen = registry === undefined ? undefined : [registry].flat();
     const gatherAll = workers === undefined || workers === false
@@ -221,48 +226,66 @@ function timeoutOf(workers: true | { timeout?: number | undefined }): number {
   return timeout ?? DEFAULT_WORKERS_TIMEOUT_MS;
 }
 
-function checkOptions(options: object): void {
-  const what = "create a metrics handler";
-  checkObject(what, options);
-  const { next, registry, path, token, workers } =
-    options as MetricsHandlerOptions;
-  checkOptionalFunction(what, "next", next);
-  if (registry !== undefined) {
-    const registries = [registry].flat();
-    if (registries.length === 0) {
-      throw new RangeError(`Cannot ${what}: registry must not be empty`);
-    }
-    for (const each of registries) checkRegistry(what, each);
+/** The check of each option; a listener of Node has the same. */
+export const HANDLER_OPTION_CHECKS: OptionChecks<MetricsHandlerOptions> = {
+  registry: checkRegistries,
+  path: checkPath,
+  next: checkOptionalFunction,
+  token: checkToken,
+  workers: checkWorkers,
+};
+
+const WORKERS_OPTION_CHECKS: OptionChecks<{ timeout?: number | undefined }> = {
+  timeout: checkWorkersTimeout,
+};
+
+function checkRegistries(action: string, name: string, value: unknown): void {
+  if (value === undefined) return;
+  const registries = [value].flat();
+  if (registries.length === 0) {
+    throw new RangeError(`Cannot ${action}: ${name} must not be empty`);
   }
-  checkString(what, "path", path);
-  // Any other path could never be equal to that of a request.
-  if (path !== undefined && pathOf(path) !== path) {
-    throw new RangeError(
-      `Cannot ${what}: path must be the path of a URL, as "/metrics" is, got "${path}"`,
-    );
-  }
-  checkWorkers(what, workers);
-  checkString(what, "token", token);
-  if (token !== undefined && !TOKEN.test(token)) {
-    throw new RangeError(
-      `Cannot ${what}: token must consist of visible ASCII characters, one at least`,
-    );
+  for (const each of registries) {
+    checkRegistry(action, each as Partial<MetricsRegistry> | null);
   }
 }
 
-function checkWorkers(what: string, workers: unknown): void {
+function checkPath(action: string, name: string, path: unknown): void {
+  checkString(action, name, path);
+  // Any other path could never be equal to that of a request.
+  if (path === undefined || pathOf(path as string) === path) return;
+  throw new RangeError(
+    `Cannot ${action}: ${name} must be the path of a URL, as "/metrics" is, got "${path}"`,
+  );
+}
+
+function checkToken(action: string, name: string, token: unknown): void {
+  checkString(action, name, token);
+  if (token === undefined || TOKEN.test(token as string)) return;
+  throw new RangeError(
+    `Cannot ${action}: ${name} must consist of visible ASCII characters, one at least`,
+  );
+}
+
+function checkWorkers(action: string, name: string, workers: unknown): void {
   if (workers === undefined || typeof workers === "boolean") return;
-  checkObject(what, workers, "workers");
-  const { timeout } = workers as { timeout?: unknown };
+  checkOptions(action, workers as object, WORKERS_OPTION_CHECKS, name);
+}
+
+function checkWorkersTimeout(
+  action: string,
+  _name: string,
+  timeout: unknown,
+): void {
   if (timeout === undefined) return;
   if (typeof timeout !== "number") {
     throw new TypeError(
-      `Cannot ${what}: the timeout of workers must be a number of milliseconds, got ${typeof timeout}`,
+      `Cannot ${action}: the timeout of workers must be a number of milliseconds, got ${typeof timeout}`,
     );
   }
   if (!(timeout >= 0 && timeout <= MAX_TIMEOUT_MS)) {
     throw new RangeError(
-      `Cannot ${what}: the timeout of workers must be from 0 to ${MAX_TIMEOUT_MS} ms, got ${timeout}`,
+      `Cannot ${action}: the timeout of workers must be from 0 to ${MAX_TIMEOUT_MS} ms, got ${timeout}`,
     );
   }
 }

@@ -13,9 +13,10 @@ import { type IssueReport, IssueReporter } from "./issues.ts";
 import { environmentLane, toLane } from "./labels.ts";
 import {
   checkBoolean,
-  checkObject,
   checkOptionalFunction,
+  checkOptions,
   checkString,
+  type OptionChecks,
 } from "./options.ts";
 import {
   checkRegistry,
@@ -198,60 +199,86 @@ function instanceOf(
 /**
  * Checks options without touching anything.
  *
- * @throws {TypeError} If an option has the wrong type.
- * @throws {RangeError} If an option has a senseless value.
+ * @throws {TypeError} If an option has the wrong type, or is unknown.
+ * @throws {RangeError} If an option is out of range.
  */
 export function checkStageMetricsOptions(options: StageMetricsOptions): void {
-  const what = "create stage metrics";
-  checkObject(what, options);
-  const { registry, prefix, lane, cardinalityLimit, strict } = options;
-  const { pipelineBuckets, stageBuckets } = options;
-  if (registry !== undefined) checkRegistry(what, registry);
-  checkString(what, "prefix", prefix);
-  if (prefix !== undefined && !METRIC_NAME.test(`${prefix}pipeline_total`)) {
-    throw new RangeError(
-      `Cannot ${what}: a metric name must match ${METRIC_NAME.source}, got the prefix "${prefix}"`,
-    );
-  }
-  checkString(what, "lane", lane);
-  checkCardinalityLimit(what, cardinalityLimit);
-  checkBoolean(what, "strict", strict);
-  checkOptionalFunction(what, "classifyError", options.classifyError);
-  checkOptionalFunction(what, "classifyResult", options.classifyResult);
-  checkOptionalFunction(what, "onIssue", options.onIssue);
-  checkOptionalFunction(what, "clock", options.clock);
-  checkTracing(what, options.tracing);
-  const standard = prefix === undefined || prefix === DEFAULT_PREFIX;
+  checkOptions("create stage metrics", options, OPTION_CHECKS);
+  const { prefix, pipelineBuckets, stageBuckets } = options;
+  if (prefix !== undefined && prefix !== DEFAULT_PREFIX) return;
   if (pipelineBuckets !== undefined) {
-    checkBuckets("pipelineBuckets", pipelineBuckets);
-    if (standard) {
-      checkExtends("pipelineBuckets", pipelineBuckets, PIPELINE_BUCKETS);
-    }
+    checkExtends("pipelineBuckets", pipelineBuckets, PIPELINE_BUCKETS);
   }
   if (stageBuckets !== undefined) {
-    checkBuckets("stageBuckets", stageBuckets);
-    if (standard) checkExtends("stageBuckets", stageBuckets, STAGE_BUCKETS);
+    checkExtends("stageBuckets", stageBuckets, STAGE_BUCKETS);
   }
 }
 
-function checkTracing(what: string, tracing: unknown): void {
+const OPTION_CHECKS: OptionChecks<StageMetricsOptions> = {
+  registry: checkOptionalRegistry,
+  prefix: checkPrefix,
+  lane: checkString,
+  pipelineBuckets: checkOptionalBuckets,
+  stageBuckets: checkOptionalBuckets,
+  cardinalityLimit: checkCardinalityLimit,
+  classifyError: checkOptionalFunction,
+  classifyResult: checkOptionalFunction,
+  onIssue: checkOptionalFunction,
+  strict: checkBoolean,
+  tracing: checkTracing,
+  clock: checkOptionalFunction,
+};
+
+function checkOptionalRegistry(
+  action: string,
+  _name: string,
+  registry: unknown,
+): void {
+  if (registry !== undefined) {
+    checkRegistry(action, registry as Partial<MetricsRegistry> | null);
+  }
+}
+
+function checkPrefix(action: string, name: string, prefix: unknown): void {
+  checkString(action, name, prefix);
+  if (prefix === undefined || METRIC_NAME.test(`${prefix}pipeline_total`)) {
+    return;
+  }
+  throw new RangeError(
+    `Cannot ${action}: a metric name must match ${METRIC_NAME.source}, got the prefix "${prefix}"`,
+  );
+}
+
+function checkOptionalBuckets(
+  _action: string,
+  name: string,
+  buckets: unknown,
+): void {
+  if (buckets !== undefined) checkBuckets(name, buckets as readonly number[]);
+}
+
+function checkTracing(action: string, name: string, tracing: unknown): void {
   if (tracing === undefined || tracing === "auto" || tracing === false) return;
   const { getTracer } = Object(tracing) as Partial<TracerProvider>;
   if (typeof getTracer === "function") return;
   throw new TypeError(
-    `Cannot ${what}: tracing must be "auto", false or a TracerProvider with a method getTracer(), got ${typeof tracing}`,
+    `Cannot ${action}: ${name} must be "auto", false or a TracerProvider with a method getTracer(), got ${typeof tracing}`,
   );
 }
 
-function checkCardinalityLimit(what: string, limit: unknown): void {
+function checkCardinalityLimit(
+  action: string,
+  name: string,
+  limit: unknown,
+): void {
   if (limit === undefined) return;
   if (typeof limit !== "number") {
     throw new TypeError(
-      `Cannot ${what}: cardinalityLimit must be a number of label sets, got ${typeof limit}`,
+      `Cannot ${action}: ${name} must be a number of label sets, got ${typeof limit}`,
     );
   }
   if (limit >= 1 && (Number.isInteger(limit) || limit === Infinity)) return;
   throw new RangeError(
-    `Cannot ${what}: cardinalityLimit must be a whole number from 1 on, or Infinity, got ${limit}`,
+    `Cannot ${action}: ${name} must be a whole number from 1 on, or Infinity, got ${limit}`,
   );
 }

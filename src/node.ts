@@ -17,8 +17,12 @@
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { metricsHandler } from "./default.ts";
-import { DEFAULT_PATH, type MetricsHandlerOptions } from "./handler.ts";
-import { checkObject, checkOptionalFunction } from "./options.ts";
+import {
+  DEFAULT_PATH,
+  HANDLER_OPTION_CHECKS,
+  type MetricsHandlerOptions,
+} from "./handler.ts";
+import { checkOptions, copyOptions } from "./options.ts";
 import { pathOf } from "./path.ts";
 
 export type { MetricsHandlerOptions };
@@ -76,8 +80,8 @@ const HEADERS = ["accept", "accept-encoding", "authorization"] as const;
  * @typeParam S The response, as the server has it.
  * @param options The options, those of `metricsHandler`.
  * @returns The listener.
- * @throws {TypeError} If an option has the wrong type.
- * @throws {RangeError} If an option has a senseless value.
+ * @throws {TypeError} If an option has the wrong type, or is unknown.
+ * @throws {RangeError} If an option is out of range.
  *
  * @example
  * ```ts
@@ -102,12 +106,12 @@ export function nodeMetricsHandler<
 >(
   options: NodeMetricsHandlerOptions<Q, S> = {},
 ): (request: Q, response: S) => void {
-  const what = "create a metrics handler";
-  checkObject(what, options);
-  const { next, ...rest } = options;
-  checkOptionalFunction(what, "next", next);
-  const { path = DEFAULT_PATH } = options;
-  const serve = metricsHandler(rest);
+  checkOptions("create a metrics handler", options, HANDLER_OPTION_CHECKS);
+  const { next, path = DEFAULT_PATH } = options;
+  const serve = metricsHandler({
+    ...copyOptions(options, HANDLER_OPTION_CHECKS),
+    next: undefined,
+  });
   return (request, response) => {
     if (next !== undefined && pathOf(request.url ?? "/") !== path) {
       next(request, response);

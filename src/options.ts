@@ -1,125 +1,278 @@
 /**
- * Checks that options are an object.
+ * Checks the value of one option.
  *
- * @param what What cannot be done otherwise, for the message.
- * @param named What they are called, for the message.
- * @throws {TypeError} If they are none.
+ * @param action The action that fails if the value is invalid, for the message.
+ * @param name The name of the option, for the message.
  */
-export function checkObject(
-  what: string,
+export type OptionCheck = (
+  action: string,
+  name: string,
   value: unknown,
-  named = "options",
-): asserts value is object {
-  if (typeof value === "object" && value !== null) return;
-  const got = value === null ? "null" : typeof value;
-  throw new TypeError(`Cannot ${what}: ${named} must be an object, got ${got}`);
+) => void;
+
+/**
+ * The options of something, each with the check of its value. The compiler asks for
+ * an entry for each option.
+ *
+ * @typeParam O The type of the options.
+ */
+export type OptionChecks<O> = {
+  readonly [K in keyof Required<O>]: OptionCheck;
+};
+
+/**
+ * Checks an options object: its type, the names of its options and their values.
+ *
+ * @param action The action that fails otherwise, for the message.
+ * @param checks The check of each known option.
+ * @param parent The name of the option that holds these options, for the message.
+ * @throws {TypeError} If it is not an object, or if an option is unknown.
+ * @throws What the checks throw.
+ */
+export function checkOptions<O extends object>(
+  action: string,
+  options: O,
+  checks: OptionChecks<O>,
+  parent?: string,
+): void {
+  checkObject(action, options, parent);
+  checkOptionNames(action, options, checks, parent);
+  const values = options as Readonly<Record<string, unknown>>;
+  for (const [name, check] of Object.entries<OptionCheck>(checks)) {
+    check(action, pathOf(name, parent), values[name]);
+  }
 }
 
 /**
- * Checks that an option is a function, where it is given.
+ * Checks that every option has a known name, also where its value is `undefined`.
  *
- * @param what What cannot be done otherwise, for the message.
- * @throws {TypeError} If it is none.
+ * @param action The action that fails otherwise, for the message.
+ * @param known An object whose keys are the known names.
+ * @param parent The name of the option that holds these options, for the message.
+ * @throws {TypeError} If an option is unknown.
+ */
+export function checkOptionNames(
+  action: string,
+  options: object,
+  known: object,
+  parent?: string,
+): void {
+  // Own keys only: instances of classes may have methods and getters.
+  for (const name of Object.keys(options)) {
+    if (Object.hasOwn(known, name)) continue;
+    const similar = findSimilar(name, Object.keys(known));
+    const hint = similar === undefined
+      ? ""
+      : `, did you mean "${pathOf(similar, parent)}"?`;
+    throw new TypeError(
+      `Cannot ${action}: unknown option "${pathOf(name, parent)}"${hint}`,
+    );
+  }
+}
+
+/**
+ * Copies options into a plain object, getters of classes included, which the spread
+ * syntax would lose.
+ *
+ * @param known An object whose keys are the names of the options to copy.
+ */
+export function copyOptions<O extends object>(
+  options: O,
+  known: object,
+): Partial<O> {
+  const copy: Partial<O> = {};
+  for (const name of Object.keys(known) as (keyof O)[]) {
+    if (options[name] !== undefined) copy[name] = options[name];
+  }
+  return copy;
+}
+
+/**
+ * Checks that a value is an object.
+ *
+ * @param action The action that fails otherwise, for the message.
+ * @param name The name of the value, for the message.
+ * @throws {TypeError} If it is not an object.
+ */
+export function checkObject(
+  action: string,
+  value: unknown,
+  name = "options",
+): asserts value is object {
+  if (typeof value === "object" && value !== null) return;
+  throw new TypeError(
+    `Cannot ${action}: ${name} must be an object, got ${typeName(value)}`,
+  );
+}
+
+/**
+ * Checks that an option is a function, if it is given.
+ *
+ * @param action The action that fails otherwise, for the message.
+ * @throws {TypeError} If it is not a function.
  */
 export function checkOptionalFunction(
-  what: string,
+  action: string,
   name: string,
   value: unknown,
 ): void {
   if (value === undefined || typeof value === "function") return;
   throw new TypeError(
-    `Cannot ${what}: ${name} must be a function, got ${typeof value}`,
+    `Cannot ${action}: ${name} must be a function, got ${typeName(value)}`,
   );
 }
 
 /**
- * Checks that an option is a string, where it is given.
+ * Checks that an option is a string, if it is given.
  *
- * @param what What cannot be done otherwise, for the message.
- * @throws {TypeError} If it is none.
+ * @param action The action that fails otherwise, for the message.
+ * @throws {TypeError} If it is not a string.
  */
-export function checkString(what: string, name: string, value: unknown): void {
+export function checkString(
+  action: string,
+  name: string,
+  value: unknown,
+): void {
   if (value === undefined || typeof value === "string") return;
   throw new TypeError(
-    `Cannot ${what}: ${name} must be a string, got ${typeof value}`,
+    `Cannot ${action}: ${name} must be a string, got ${typeName(value)}`,
   );
 }
 
 /**
- * Checks that an option is a boolean, where it is given.
+ * Checks that an option is a boolean, if it is given.
  *
- * @param what What cannot be done otherwise, for the message.
- * @throws {TypeError} If it is none.
+ * @param action The action that fails otherwise, for the message.
+ * @throws {TypeError} If it is not a boolean.
  */
-export function checkBoolean(what: string, name: string, value: unknown): void {
+export function checkBoolean(
+  action: string,
+  name: string,
+  value: unknown,
+): void {
   if (value === undefined || typeof value === "boolean") return;
   throw new TypeError(
-    `Cannot ${what}: ${name} must be a boolean, got ${typeof value}`,
+    `Cannot ${action}: ${name} must be a boolean, got ${typeName(value)}`,
   );
 }
 
 /**
- * Checks that a name is one.
+ * Checks a required name.
  *
- * @param what What cannot be done otherwise, for the message.
- * @throws {TypeError} If it is no string.
+ * @param action The action that fails otherwise, for the message.
+ * @throws {TypeError} If it is not a string.
  * @throws {RangeError} If it is empty.
  */
-export function checkName(what: string, named: string, value: unknown): void {
+export function checkName(action: string, name: string, value: unknown): void {
   if (typeof value !== "string") {
     throw new TypeError(
-      `Cannot ${what}: ${named} must be a string, got ${typeof value}`,
+      `Cannot ${action}: ${name} must be a string, got ${typeName(value)}`,
     );
   }
   if (value === "") {
-    throw new RangeError(`Cannot ${what}: ${named} must not be empty`);
+    throw new RangeError(`Cannot ${action}: ${name} must not be empty`);
   }
 }
 
 /**
- * Checks that a function is one.
+ * Checks that a required function is one.
  *
- * @param what What cannot be done otherwise, for the message.
- * @throws {TypeError} If it is none.
+ * @param action The action that fails otherwise, for the message.
+ * @param place Where the function belongs, for the message.
+ * @throws {TypeError} If it is not a function.
  */
-export function checkFunction(what: string, fn: unknown): void {
+export function checkFunction(action: string, fn: unknown, place = ""): void {
   if (typeof fn === "function") return;
-  throw new TypeError(`Cannot ${what}: expected a function, got ${typeof fn}`);
+  throw new TypeError(
+    `Cannot ${action}: expected a function${place}, got ${typeName(fn)}`,
+  );
 }
 
 /**
- * Checks a time limit.
+ * Checks a time limit, if it is given.
  *
- * @param what What cannot be done otherwise, for the message.
- * @throws {TypeError} If it is no number.
+ * @param action The action that fails otherwise, for the message.
+ * @throws {TypeError} If it is not a number.
  * @throws {RangeError} If it is `NaN`.
  */
-export function checkTimeout(what: string, timeout: unknown): void {
-  if (timeout === undefined) return;
-  if (typeof timeout !== "number") {
+export function checkTimeout(
+  action: string,
+  name: string,
+  value: unknown,
+): void {
+  if (value === undefined) return;
+  if (typeof value !== "number") {
     throw new TypeError(
-      `Cannot ${what}: timeout must be a number of milliseconds, got ${typeof timeout}`,
+      `Cannot ${action}: ${name} must be a number of milliseconds, got ${
+        typeName(value)
+      }`,
     );
   }
-  if (Number.isNaN(timeout)) {
-    throw new RangeError(`Cannot ${what}: timeout must not be NaN`);
+  if (Number.isNaN(value)) {
+    throw new RangeError(`Cannot ${action}: ${name} must not be NaN`);
   }
 }
 
 /**
- * Checks a caller's signal.
+ * Checks a caller's signal, if it is given.
  *
- * @param what What cannot be done otherwise, for the message.
- * @throws {TypeError} If it is none.
+ * @param action The action that fails otherwise, for the message.
+ * @throws {TypeError} If it is not an `AbortSignal`.
  */
-export function checkSignal(what: string, signal: unknown): void {
-  if (signal === undefined) return;
+export function checkSignal(
+  action: string,
+  name: string,
+  value: unknown,
+): void {
+  if (value === undefined) return;
   // Not `instanceof`: polyfills and other realms have signals of their own.
-  const { aborted, addEventListener } = Object(signal) as Partial<AbortSignal>;
+  const { aborted, addEventListener } = Object(value) as Partial<AbortSignal>;
   if (typeof aborted === "boolean" && typeof addEventListener === "function") {
     return;
   }
   throw new TypeError(
-    `Cannot ${what}: signal must be an AbortSignal, got ${typeof signal}`,
+    `Cannot ${action}: ${name} must be an AbortSignal, got ${typeName(value)}`,
   );
+}
+
+function typeName(value: unknown): string {
+  return value === null ? "null" : typeof value;
+}
+
+function pathOf(name: string, parent: string | undefined): string {
+  return parent === undefined ? name : `${parent}.${name}`;
+}
+
+/** Returns the name most similar to a misspelt one, if any is similar enough. */
+function findSimilar(
+  name: string,
+  candidates: readonly string[],
+): string | undefined {
+  const [best] = candidates
+    .map((candidate) => ({
+      candidate,
+      distance: editDistance(name.toLowerCase(), candidate.toLowerCase()),
+    }))
+    // One edit for each three letters: what differs more is another word.
+    .filter(({ candidate, distance }) => distance <= candidate.length / 3)
+    .sort((a, b) => a.distance - b.distance);
+  return best?.candidate;
+}
+
+/** Counts the letters to insert, delete, replace or swap between two words. */
+function editDistance(a: string, b: string): number {
+  const rows = [Array.from({ length: b.length + 1 }, (_, column) => column)];
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    const above = rows[i - 1]!;
+    for (let j = 1; j <= b.length; j++) {
+      const replace = above[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      row.push(Math.min(above[j]! + 1, row[j - 1]! + 1, replace));
+      if (a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
+        row[j] = Math.min(row[j]!, rows[i - 2]![j - 2]! + 1);
+      }
+    }
+    rows.push(row);
+  }
+  return rows[a.length]![b.length]!;
 }

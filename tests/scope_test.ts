@@ -1,4 +1,11 @@
-import { type Outcome, pipeline, stage } from "../mod.ts";
+import {
+  definePipeline,
+  openPipeline,
+  type Outcome,
+  pipeline,
+  stage,
+  stageStream,
+} from "../mod.ts";
 import { captureMetrics, manualClock } from "../src/testing.ts";
 import { runFixture } from "./process.ts";
 import {
@@ -12,6 +19,7 @@ import {
   assertEquals,
   assertRejects,
   assertStrictEquals,
+  assertStringIncludes,
   assertThrows,
 } from "@std/assert";
 
@@ -371,112 +379,8 @@ Deno.test("A clock that throws, says nothing or runs backwards costs its measure
   });
 });
 
-Deno.test("wrapper: each call is a scope, with the same this, arguments, name and length", async () => {
-  await captureMetrics(OPTIONS, async (metrics) => {
-    const counter = {
-      count: 1,
-      add: stage("add")(function add(this: { count: number }, by: number) {
-        return this.count += by;
-      }),
-    };
-    assertEquals(counter.add.name, "add");
-    assertEquals(counter.add.length, 1);
-    pipeline("p", () => {
-      assertEquals(counter.add(2), 3);
-      assertEquals(counter.add(3), 6);
-    });
-    assertEquals(await samplesOf(metrics), {
-      [pipelineTotal("p", "success")]: 1,
-      [stageTotal("p", "add", "success")]: 2,
-    });
-  });
-});
-
-Deno.test("wrapper: made before, it goes with the pipeline that encloses its call", async () => {
-  const run = pipeline("run", { lane: "Batch" })(async (names: string[]) => {
-    await Promise.all(names.map(load));
-  });
-  const load = stage("load", {
-    classifyResult: (text: string) => text === "" ? "failure" : "success",
-  })((name: string) => Promise.resolve(name));
-  await captureMetrics(OPTIONS, async (metrics) => {
-    await run(["a", "", "b"]);
-    assertEquals(await samplesOf(metrics), {
-      [pipelineTotal("run", "success", "batch")]: 1,
-      [stageTotal("run", "load", "success", "batch")]: 2,
-      [stageTotal("run", "load", "failure", "batch")]: 1,
-    });
-  });
-});
-
-Deno.test("wrapper: it is the standard decorator of a method", async () => {
-  class Service {
-    #greeting = "Hello";
-
-    @pipeline("greet")
-    async greet(name: string): Promise<string> {
-      return `${this.#greeting}, ${await this.read(name)} ${Service.mark()}`;
-    }
-
-    @stage("read")
-    read(name: string) {
-      return Promise.resolve(name);
-    }
-
-    @stage("mark")
-    static mark() {
-      return "!";
-    }
-  }
-  await captureMetrics(OPTIONS, async (metrics) => {
-    assertEquals(await new Service().greet("Ada"), "Hello, Ada !");
-    assertEquals(Service.prototype.greet.name, "greet");
-    assertEquals(await samplesOf(metrics), {
-      [pipelineTotal("greet", "success")]: 1,
-      [stageTotal("greet", "read", "success")]: 1,
-      [stageTotal("greet", "mark", "success")]: 1,
-    });
-  });
-});
-
-Deno.test("wrapper: it throws when it is called as a legacy decorator", () => {
-  const decorate = stage("s") as (...args: unknown[]) => unknown;
-  const descriptor = { value() {} };
-  for (const key of ["method", Symbol("method")]) {
-    assertThrows(
-      () => decorate({}, key, descriptor),
-      TypeError,
-      'was called as a legacy decorator, turn off "experimentalDecorators"',
-    );
-  }
-});
-
-Deno.test("wrapper: it throws when it decorates or wraps what is no method or function", () => {
-  const decorate = pipeline("p") as (...args: unknown[]) => unknown;
-  assertThrows(
-    () => decorate(class {}, { kind: "class", name: "A" }),
-    TypeError,
-    "Cannot decorate a class with pipeline(): only methods",
-  );
-  assertThrows(
-    () => decorate(undefined, { kind: "field", name: "a" }),
-    TypeError,
-    "Cannot decorate a field with pipeline(): only methods",
-  );
-  assertThrows(
-    () => decorate(undefined),
-    TypeError,
-    "Cannot wrap with pipeline(): expected a function, got undefined",
-  );
-});
-
-Deno.test("A missing function and senseless options throw", async () => {
+Deno.test("stage() throws for options of the wrong type", async () => {
   const call = stage as (...args: unknown[]) => unknown;
-  assertThrows(
-    () => call("s", {}, undefined),
-    TypeError,
-    "Cannot run a stage: expected a function, got undefined",
-  );
   assertThrows(
     () => call("s", null, () => {}),
     TypeError,
@@ -492,5 +396,100 @@ Deno.test("A missing function and senseless options throw", async () => {
     async () => await call("s", { classifyResult: 1 }),
     TypeError,
     "classifyResult must be a function, got number",
+  );
+});
+
+/** Forms of a call that lack the function, and the start of what they throw. */
+const MISSING: readonly [args: unknown[], message: string][] = [
+  [["s", undefined], 'a function after the name "s", got undefined'],
+  [["s", {}, undefined], 'a function after the options of "s", got undefined'],
+  [
+    ["s", undefined, undefined],
+    'a function after the options of "s", got undefined',
+  ],
+  [["s", undefined, null], 'a function after the options of "s", got null'],
+  [["s", { timeout: 1 }, "fn"], 'after the options of "s", got string'],
+  [[Symbol("s"), undefined], 'after the name "Symbol(s)", got undefined'],
+  [[Object.create(null), undefined], "after the name object, got undefined"],
+  [[() => {}], "a name before the function, got a function"],
+  [[async () => {}], "a name before the function, got a function"],
+  [[() => {}, { timeout: 1 }], "a name before the function, got a function"],
+  [[class {}, () => {}], "a name before the function, got a function"],
+  [[() => {}, {}, () => {}], "a name before the function, got a function"],
+];
+
+Deno.test("pipeline() and every stage() throw when the function is missing", async () => {
+  const declared = definePipeline("declared", { stages: { s: {} } });
+  const handle = openPipeline("open");
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const starts: readonly [kind: string, start: unknown][] = [
+      ["pipeline", pipeline],
+      ["pipeline", metrics.pipeline],
+      ["stage", stage],
+      ["stage", metrics.stage],
+      ["stage", pipeline("p", (scope) => scope.stage)],
+      ["stage", declared.stage],
+      ["stage", declared.run((scope) => scope.stage)],
+      ["stage", handle.stage],
+    ];
+    for (const [kind, start] of starts) {
+      for (const [args, message] of MISSING) {
+        const call = start as (...args: unknown[]) => unknown;
+        const error = assertThrows(() => call(...args), TypeError, message);
+        assertStringIncludes(error.message, `Cannot run a ${kind}: expected `);
+      }
+    }
+    assertEquals(await samplesOf(metrics), {
+      [pipelineTotal("p", "success")]: 1,
+      [pipelineTotal("declared", "success")]: 1,
+    });
+  });
+  handle.close();
+});
+
+Deno.test("stageStream() throws when the stream is missing", () => {
+  const call = stageStream as (...args: unknown[]) => unknown;
+  for (const args of [["s"], ["s", undefined], ["s", {}, undefined]]) {
+    assertThrows(
+      () => call(...args),
+      TypeError,
+      "Cannot measure a stream: expected a ",
+    );
+  }
+});
+
+Deno.test("pipeline() runs a function given after undefined options", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    assertEquals(pipeline("p", undefined, () => 1), 1);
+    assertEquals(pipeline("w")(() => 2)(), 2);
+    assertEquals(pipeline("w", {})(() => 3)(), 3);
+    // A function of the user's that passes its parameters on.
+    const call = pipeline as (...args: unknown[]) => unknown;
+    assertEquals(call("p", () => 4, undefined), 4);
+    assertEquals(await samplesOf(metrics), {
+      [pipelineTotal("p", "success")]: 2,
+      [pipelineTotal("w", "success")]: 2,
+    });
+  });
+});
+
+Deno.test("pipeline() records names of other invalid types with an issue", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const call = pipeline as (...args: unknown[]) => unknown;
+    assertEquals(call(1, () => "ran"), "ran");
+    assertEquals(call({}, () => "ran"), "ran");
+    const { [issuesTotal("invalid_name")]: issues } = await samplesOf(metrics);
+    assertEquals(issues, 2);
+  });
+});
+
+Deno.test("stage() ignores unknown options, pipeline() checks detached", () => {
+  const call = pipeline as (...args: unknown[]) => unknown;
+  assertEquals(call("p", { timout: 5 }, () => 1), 1);
+  assertEquals(call("p", { detached: undefined }, () => 1), 1);
+  assertThrows(
+    () => call("p", { detached: "yes" }, () => 1),
+    TypeError,
+    "Cannot run a pipeline: detached must be a boolean, got string",
   );
 });

@@ -37,6 +37,31 @@ interface LazyQuery<T> extends PromiseLike<T> {
   where(condition: string): LazyQuery<T>;
 }
 
+/** A promise with methods of its own, like those of the package "openai". */
+interface ApiPromise<T> extends Promise<T> {
+  asResponse(): Promise<Response>;
+}
+
+interface CreateCompletion {
+  (body: { stream: true }): ApiPromise<string[]>;
+  (body: { stream: false }): ApiPromise<string>;
+}
+
+interface MixedOverloads {
+  (id: string): LazyQuery<string>;
+  (id: number): number;
+}
+
+interface PromiseOverloads {
+  (id: string): Promise<string>;
+  <T>(id: T[]): Promise<T>;
+}
+
+interface Debounced<R> {
+  (text: string): R;
+  cancel(): void;
+}
+
 declare const anything: unknown;
 
 /** Is compiled, and never called. */
@@ -96,8 +121,89 @@ function _types(): void {
   const anyWrapped = stage("s")(anything as (...args: any[]) => any);
   // deno-lint-ignore no-explicit-any
   same<typeof anyWrapped, (...args: any[]) => any>(true);
-  // @ts-expect-error: what is wrapped must be a function
+  // @ts-expect-error: a number is not a function
   stage("s")(1);
+  // @ts-expect-error: a class cannot be called
+  stage("s")(class {});
+
+  // A thenable that is not a native promise becomes one, its own methods are gone.
+  const lazyString = anything as LazyQuery<string>;
+  const query = stage("s")((_id: string, _limit?: number) => lazy);
+  same<Parameters<typeof query>, [_id: string, _limit?: number | undefined]>(
+    true,
+  );
+  same<ReturnType<typeof query>, Promise<string[]>>(true);
+  // @ts-expect-error: a promise has no such method
+  query("1").where("x");
+  const request = pipeline("p")(anything as CreateCompletion);
+  same<ReturnType<typeof request>, Promise<string>>(true);
+  request({ stream: true }) satisfies Promise<string[]>;
+  request({ stream: false }) satisfies Promise<string>;
+  // @ts-expect-error: a promise has no such method
+  request({ stream: true }).asResponse();
+  const genericQuery = stage("s")(<T>(_value: T) => anything as LazyQuery<T>);
+  genericQuery(1) satisfies Promise<number>;
+  // @ts-expect-error: the type of the value stays
+  genericQuery(1) satisfies Promise<string>;
+  const optional = stage("s")(() => anything as LazyQuery<string> | undefined);
+  same<ReturnType<typeof optional>, Promise<string> | undefined>(true);
+  const promiseLike = stage("s")(() => anything as PromiseLike<string>);
+  same<ReturnType<typeof promiseLike>, Promise<string>>(true);
+  const bound = stage("s")(function (this: Date) {
+    return this && lazyString;
+  });
+  same<ThisParameterType<typeof bound>, Date>(true);
+  same<ReturnType<typeof bound>, Promise<string>>(true);
+  const mixed = stage("s")(anything as MixedOverloads);
+  mixed("x") satisfies Promise<string>;
+  mixed(1) satisfies number;
+  // @ts-expect-error: a promise has no such method
+  mixed("x").where("x");
+
+  // Properties stay, also where the type of the value changes.
+  const debounced = stage("s")(anything as Debounced<Promise<string>>);
+  same<typeof debounced, Debounced<Promise<string>>>(true);
+  const debouncedQuery = stage("s")(anything as Debounced<LazyQuery<string>>);
+  same<ReturnType<typeof debouncedQuery>, Promise<string>>(true);
+  debouncedQuery.cancel() satisfies void;
+
+  // Generic and overloaded functions that return promises keep their very types.
+  const load = stage("s")(<T>(value: T): Promise<T> => Promise.resolve(value));
+  same<typeof load, <T>(value: T) => Promise<T>>(true);
+  const overloads = stage("s")(anything as PromiseOverloads);
+  same<typeof overloads, PromiseOverloads>(true);
+  const parse = stage("s")(Number);
+  same<typeof parse, NumberConstructor>(true);
+
+  // Generic helpers of users can wrap what they are given.
+  function measured<A extends unknown[], R>(fn: (...args: A) => R) {
+    return stage("s")(fn);
+  }
+  same<ReturnType<typeof measured<[string], number>>, (a: string) => number>(
+    true,
+  );
+  function measuredSame<F extends (...args: never[]) => unknown>(fn: F): F {
+    return stage("s")(fn);
+  }
+  same<ReturnType<typeof measuredSame<typeof overloaded>>, typeof overloaded>(
+    true,
+  );
+
+  // The form of `experimentalDecorators`, which the npm tests compile.
+  const descriptor = anything as TypedPropertyDescriptor<(n: number) => string>;
+  const changed = stage("s")({}, "method", descriptor);
+  same<typeof changed, typeof descriptor>(true);
+  stage("s")({}, Symbol("method"), descriptor);
+  // @ts-expect-error: a field has no descriptor
+  stage("s")({}, "field");
+  const accessor = anything as TypedPropertyDescriptor<number>;
+  // @ts-expect-error: an accessor is not a method
+  stage("s")({}, "accessor", accessor);
+  const lazyMethod = anything as TypedPropertyDescriptor<
+    () => LazyQuery<string>
+  >;
+  // @ts-expect-error: the method would return a promise
+  stage("s")({}, "find", lazyMethod);
 
   // As a decorator it keeps the method's type, generics and `this` included.
   class Service {
@@ -113,9 +219,21 @@ function _types(): void {
       return 1;
     }
 
-    // @ts-expect-error: a field is no method
+    // @ts-expect-error: a field is not a method
     @stage("s")
     field = 1;
+
+    // @ts-expect-error: a getter is not a method
+    @stage("s")
+    get getter(): number {
+      return 1;
+    }
+
+    // @ts-expect-error: the method would return a promise
+    @stage("s")
+    find(): LazyQuery<string> {
+      return lazyString;
+    }
   }
   same<ReturnType<typeof Service.count>, number>(true);
   same<
