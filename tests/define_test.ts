@@ -194,6 +194,21 @@ Deno.test("definePipeline() throws for a senseless declaration, run() for a miss
     RangeError,
     "Cannot declare a pipeline: timeout must not be NaN",
   );
+  assertThrows(
+    define("p", { stages: {}, timout: 5 }),
+    TypeError,
+    'Cannot declare a pipeline: unknown option "timout", did you mean "timeout"?',
+  );
+  assertThrows(
+    define("p", { stages: { a: { lane: "batch" } } }),
+    TypeError,
+    'Cannot declare the stage "a": unknown option "lane"',
+  );
+  assertThrows(
+    define("p", { stages: {}, detached: 1 }),
+    TypeError,
+    "Cannot declare a pipeline: detached must be a boolean, got number",
+  );
   const run = DECLARED.run as (fn: unknown) => unknown;
   assertThrows(
     () => run(undefined),
