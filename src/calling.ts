@@ -120,19 +120,19 @@ export interface MethodContext {
  * A wrapped function calls the original with the same `this` and arguments, and is
  * constructable if that is. It has the original's name, length, `prototype`, source
  * text and own properties, and the original as its prototype, so that metadata defined
- * by `Reflect.defineMetadata` is found. Assigning to a property of the original
- * assigns to the original's.
+ * by `Reflect.defineMetadata` is found. Assigning to one of these
+ * properties assigns to the original's.
  *
  * As a decorator it takes both forms, the standard one and that of
  * `experimentalDecorators`.
  *
  * @example
  * ```ts
- * import { stage } from "@lukhas/stage-metrics";
+ * import { pipeline } from "@lukhas/stage-metrics";
  * import { assertEquals } from "@std/assert";
  *
  * const lengthOf = Object.assign((text: string) => text.length, { unit: "chars" });
- * const measured = stage("length")(lengthOf);
+ * const measured = pipeline("length")(lengthOf);
  * assertEquals(measured("four"), 4);
  * assertEquals(measured.unit, "chars");
  * ```

@@ -10,6 +10,8 @@ import { installPackage } from "./package.ts";
 export interface Setup {
   /** Whether the types of Node are installed. */
   readonly hasNodeTypes: boolean;
+  /** Whether decorators are those of `experimentalDecorators`. */
+  readonly hasLegacyDecorators: boolean;
   readonly target: string;
   readonly module: string;
   readonly moduleResolution: string;
@@ -18,12 +20,26 @@ export interface Setup {
 /** Every combination that is worth one. */
 export const SETUPS: readonly Setup[] = [false, true].flatMap((hasNodeTypes) =>
   ["es2022", "esnext"].flatMap((target) =>
-    [["nodenext", "nodenext"], ["esnext", "bundler"], ["preserve", "bundler"]]
-      .map(([module, moduleResolution]) => (
-        { hasNodeTypes, target, module, moduleResolution } as Setup
-      ))
+    [
+      ["nodenext", "nodenext", false],
+      ["nodenext", "nodenext", true],
+      ["esnext", "bundler", false],
+      ["preserve", "bundler", false],
+    ].map(([module, moduleResolution, hasLegacyDecorators]) => ({
+      hasNodeTypes,
+      hasLegacyDecorators,
+      target,
+      module,
+      moduleResolution,
+    } as Setup))
   )
 );
+
+/** What NestJS's own projects set. */
+const LEGACY_DECORATORS = [
+  "--experimentalDecorators",
+  "--emitDecoratorMetadata",
+];
 
 /** The compiler, and a project with the package for each kind of setup. */
 export interface Compiler {
@@ -33,9 +49,55 @@ export interface Compiler {
 
 const CONSUMERS = new URL("consumers/", import.meta.url);
 
+function installTypeScript(): Promise<string> {
+  return installOnce("typescript", ["typescript@7"]);
+}
+
+/** Runs the compiler, and gives what it complains about, or "". */
+async function runCompiler(
+  tools: string,
+  cwd: string,
+  args: readonly string[],
+): Promise<string> {
+  const { stdout, stderr } = await new Deno.Command("node", {
+    args: [`${tools}/node_modules/typescript/bin/tsc`, "--strict", ...args],
+    cwd,
+  }).output();
+  const decoder = new TextDecoder();
+  return decoder.decode(stdout) + decoder.decode(stderr);
+}
+
+/**
+ * Compiles the server of NestJS, which wants `experimentalDecorators`.
+ *
+ * @returns The path of the script.
+ */
+export async function compileNest(tarball: string): Promise<string> {
+  const tools = await installTypeScript();
+  const folder = await installOnce("nest", [
+    "@nestjs/common@11",
+    "@nestjs/core@11",
+    "@nestjs/platform-express@11",
+    "@types/node@24",
+    "reflect-metadata@0.2",
+    "rxjs@7",
+  ]);
+  await installPackage(folder, tarball);
+  await Deno.copyFile(new URL("nest.ts", CONSUMERS), `${folder}/nest.ts`);
+  const complaints = await runCompiler(tools, folder, [
+    ...LEGACY_DECORATORS,
+    // Its own types do not pass.
+    "--skipLibCheck",
+    ...["--target", "es2022", "--module", "nodenext", "--types", "node"],
+    ...["--outDir", "compiled", "nest.ts"],
+  ]);
+  if (complaints !== "") throw new Error(complaints);
+  return `${folder}/compiled/nest.js`;
+}
+
 /** Installs the compiler, and the package where it is to be used. */
 export async function installCompiler(tarball: string): Promise<Compiler> {
-  const tools = await installOnce("typescript", ["typescript@7"]);
+  const tools = await installTypeScript();
   const [plain, withNode] = [
     await createProject("consumer"),
     await installOnce("consumer-node", ["@types/node@24"]),
@@ -48,23 +110,20 @@ export async function installCompiler(tarball: string): Promise<Compiler> {
   }
 
   return {
-    async compile({ hasNodeTypes, target, module, moduleResolution }) {
+    async compile(
+      { hasNodeTypes, hasLegacyDecorators, target, module, moduleResolution },
+    ) {
       // Of these, `Disposable` is known to all but the first.
       const knowsDisposable = hasNodeTypes || target !== "es2022";
-      const { stdout, stderr } = await new Deno.Command("node", {
-        args: [
-          `${tools}/node_modules/typescript/bin/tsc`,
-          ...["--noEmit", "--strict", "--skipLibCheck", "false"],
-          ...["--target", target, "--module", module],
-          ...["--moduleResolution", moduleResolution],
-          ...["--types", hasNodeTypes ? "node" : ""],
-          "all.ts",
-          ...(knowsDisposable ? ["using.ts"] : []),
-        ],
-        cwd: hasNodeTypes ? withNode : plain,
-      }).output();
-      const decoder = new TextDecoder();
-      return decoder.decode(stdout) + decoder.decode(stderr);
+      return await runCompiler(tools, hasNodeTypes ? withNode : plain, [
+        ...["--noEmit", "--skipLibCheck", "false"],
+        ...["--target", target, "--module", module],
+        ...["--moduleResolution", moduleResolution],
+        ...["--types", hasNodeTypes ? "node" : ""],
+        ...(hasLegacyDecorators ? LEGACY_DECORATORS : []),
+        "all.ts",
+        ...(knowsDisposable ? ["using.ts"] : []),
+      ]);
     },
   };
 }

@@ -64,13 +64,61 @@ const ran: Promise<string> = declared.run(async (scope) => {
 // @ts-expect-error: misspelt
 declared.stage("decied", () => {});
 
+// Decorators, the standard ones and, in some setups, `experimentalDecorators`.
+const symbol = Symbol("method");
+
 class Service {
   @stage("s", stageOptions)
   find<T>(value: T): Promise<T> {
     return Promise.resolve(value);
   }
+
+  @stage("s")
+  static count(this: typeof Service, by: number): number {
+    return by;
+  }
+
+  @pipeline("p")
+  [symbol](): void {}
+
+  // @ts-expect-error: the method would return a promise
+  @stage("s")
+  query(): LazyQuery {
+    return lazyQuery;
+  }
+
+  // @ts-expect-error: a field is not a method
+  @stage("s")
+  field = () => 1;
+
+  // @ts-expect-error: an accessor is not a method
+  @stage("s")
+  get accessor(): number {
+    return 1;
+  }
 }
 const found: Promise<string> = new Service().find(answer);
+Service.count(1) satisfies number;
+new Service()[symbol]() satisfies void;
+
+// @ts-expect-error: a class is not a method
+@stage("s")
+class Decorated {}
+
+// What only a thenable of its own has is gone once it is wrapped.
+interface LazyQuery extends PromiseLike<string> {
+  where(condition: string): LazyQuery;
+}
+declare const lazyQuery: LazyQuery;
+const query = stage("s")((_id: string) => lazyQuery);
+const rows: Promise<string> = query("1");
+// @ts-expect-error: a promise has no such method
+query("1").where("x");
+const lazyLoad = stage("s")(<T>(_value: T): PromiseLike<T> => never);
+const loaded: Promise<number> = lazyLoad(1);
+declare const never: never;
+declare const debounce: { (text: string): LazyQuery; cancel(): void };
+stage("s")(debounce).cancel();
 
 const handle: PipelineHandle = openPipeline("p");
 handle.run(() => stage("s", ({ signal }: StageScope) => signal.aborted));
@@ -125,13 +173,16 @@ const value: Promise<number | undefined> = captureMetrics(
 
 export {
   async,
+  Decorated,
   found,
   handler,
   iterable,
   lane,
   listener,
+  loaded,
   lost,
   ofAll,
   response,
+  rows,
   value,
 };
