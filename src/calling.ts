@@ -120,8 +120,8 @@ export interface MethodContext {
  * A wrapped function calls the original with the same `this` and arguments, and is
  * constructable if that is. It has the original's name, length, `prototype`, source
  * text and own properties, and the original as its prototype, so that metadata defined
- * by `Reflect.defineMetadata` is found. Assigning to one of these
- * properties assigns to the original's.
+ * by `Reflect.defineMetadata` is found. Assigning to one of the properties assigns to
+ * the original's.
  *
  * As a decorator it takes both forms, the standard one and that of
  * `experimentalDecorators`.
