@@ -1,30 +1,210 @@
 import { describeError } from "./describe_error.ts";
 
+/** A clock of the platform, or a fake one: `performance` or `Date`. */
+interface MillisecondClock {
+  /** Milliseconds. */
+  now(): number;
+}
+
+/**
+ * The global `setTimeout`, as fake timers leave it. Those of Sinon, which Jest and
+ * Vitest use as well, put the clock that fires them into `clock`. Bun's replace no
+ * function at all, and set `clock` to `true`.
+ */
+interface Timers {
+  (...args: never[]): unknown;
+  readonly clock?: { readonly performance?: MillisecondClock } | true;
+}
+
 /** Node looks the global up by a getter, each time: that is a tenth of a scope. */
 const { performance } = globalThis;
 
-/** The default clock: seconds, monotonic. */
+/** Kept, as some fake timers replace the method of this very object. */
+const performanceNow = performance.now;
+
+/** The platform's `Date`, even if this module is loaded while timers are fake. */
+const RealDate = Date.prototype.constructor;
+
+/**
+ * Whether `setTimeout` is behind a getter, as in Deno: to read it with each reading of
+ * the clock would be a tenth of a pipeline. `Date` and `performance` take no time, and
+ * all but unusual fake timers replace one of them as well.
+ */
+const hasTimersGetter =
+  Object.getOwnPropertyDescriptor(globalThis, "setTimeout")?.get !== undefined;
+
+// The globals as they were when timers were last found not to be fake.
+let realTimers: Timers | undefined;
+let realDate: DateConstructor | undefined;
+let realPerformance: Performance | undefined;
+
+/** What is added to the real time, in seconds, after fake timers were removed. */
+let realOffset = 0;
+
+/** Follows the fake timers, while there are any. */
+let fakeClock: FakeClock | undefined;
+
+/** How often the clock changed from real to fake time, or back. */
+let changes = 0;
+
+/** The latest reading, in seconds. In an array, where a number is not allocated. */
+const latest = new Float64Array(1);
+
+/**
+ * Returns the time of the default clock: seconds, monotonic.
+ *
+ * It follows the fake timers of test frameworks, as deadlines do. It never runs
+ * backwards, and goes on from its latest reading when fake timers are installed or
+ * removed, so that a scope that is open meanwhile has a plausible duration.
+ */
 export function monotonicSeconds(): number {
-  return performance.now() / 1000;
+  return latest[0] = mayBeFake() ? followTimers() : realSeconds();
 }
 
-/** For how long what was seen of the system's time counts, in seconds. */
+/** Returns `false` if timers are as real as when they were last examined. */
+function mayBeFake(): boolean {
+  if (fakeClock !== undefined) return true;
+  if (hasTimersGetter) {
+    return Date !== realDate || globalThis.performance !== realPerformance;
+  }
+  const timers: Timers = globalThis.setTimeout;
+  return timers !== realTimers || timers?.clock !== undefined;
+}
+
+function realSeconds(): number {
+  return performanceNow.call(performance) / 1000 + realOffset;
+}
+
+/** Examines the timers, and reads the clock that goes with them. */
+function followTimers(): number {
+  const timers: Timers | undefined = globalThis.setTimeout;
+  if (!fakeClock?.isOf(timers)) changeClock(timers);
+  return fakeClock?.seconds() ?? realSeconds();
+}
+
+function changeClock(timers: Timers | undefined): void {
+  const source = findFakeSource(timers);
+  if (source !== undefined) {
+    const now = fakeClock === undefined
+      ? Math.max(latest[0]!, realSeconds())
+      : latest[0]!;
+    fakeClock = new FakeClock(timers, source, now);
+    changes++;
+    return;
+  }
+  if (fakeClock !== undefined) {
+    realOffset += roundUp(latest[0]! - realSeconds());
+    fakeClock = undefined;
+    changes++;
+  }
+  realTimers = timers;
+  realDate = Date;
+  realPerformance = globalThis.performance;
+}
+
+/** Returns the clock that goes with fake timers, or `undefined` if none are fake. */
+function findFakeSource(
+  timers: Timers | undefined,
+): MillisecondClock | undefined {
+  const clock = timers?.clock;
+  // `Date` alone is replaced by others, too.
+  if (clock === undefined && timers === realTimers) return undefined;
+  // The clock that fires the timers. `setSystemTime()` sets `Date`, but not this.
+  const own = Object(clock).performance as MillisecondClock | undefined;
+  if (own !== undefined && isReadable(own)) return own;
+  const { performance: ambient } = globalThis;
+  if (ambient?.now !== performanceNow && isReadable(ambient)) return ambient;
+  if (Date !== RealDate && isReadable(Date)) return Date;
+  // Bun's own fake timers work inside of `performance.now`.
+  return clock === undefined ? undefined : performance;
+}
+
+function isReadable(clock: MillisecondClock): boolean {
+  return Number.isFinite(readMilliseconds(clock));
+}
+
+/** Reads a clock that may be anybody's; `NaN` is for one that fails. */
+function readMilliseconds(clock: MillisecondClock): number {
+  try {
+    return Number(clock.now());
+  } catch {
+    return NaN;
+  }
+}
+
+/** Turns the time of fake timers into one that goes on from another clock's. */
+class FakeClock {
+  readonly #timers: Timers | undefined;
+  readonly #mark: Timers["clock"];
+  readonly #source: MillisecondClock;
+  /** What the source showed at `#base`, in milliseconds. */
+  #origin: number;
+  /** In seconds. */
+  #base: number;
+
+  constructor(
+    timers: Timers | undefined,
+    source: MillisecondClock,
+    now: number,
+  ) {
+    this.#timers = timers;
+    this.#mark = timers?.clock;
+    this.#source = source;
+    this.#origin = readMilliseconds(source);
+    this.#base = roundUp(now);
+  }
+
+  /** Whether the timers are still the ones that it follows. */
+  isOf(timers: Timers | undefined): boolean {
+    return timers === this.#timers && timers?.clock === this.#mark;
+  }
+
+  seconds(): number {
+    const now = readMilliseconds(this.#source);
+    const seconds = (now - this.#origin) / 1000 + this.#base;
+    if (seconds >= latest[0]!) return seconds;
+    // Fake timers can be reset, or be installed anew by the same function.
+    if (Number.isFinite(now)) {
+      this.#origin = now;
+      this.#base = roundUp(latest[0]!);
+    }
+    return latest[0]!;
+  }
+}
+
+/**
+ * Rounds up to a multiple of 1/1024 second. A sum of it and whole seconds is exact,
+ * and so are the durations that are whole seconds of fake time.
+ */
+function roundUp(seconds: number): number {
+  return Math.ceil(seconds * 1024) / 1024;
+}
+
+// Timers may be fake already, as by the setup file of a test framework.
+changeClock(globalThis.setTimeout);
+
+/** How long a cached system time stays valid, in seconds. */
 const GLANCE_SECONDS = 1;
 
 /**
- * Tells the Unix time of readings of another clock.
+ * Converts readings of another clock to Unix time.
  *
- * Looking at the system's time costs as much as the whole recording of a scope: it
- * is done once a second, which is as often as it is set.
+ * Reading the system time costs as much as recording a scope: it is done once a
+ * second, and when fake timers are installed or removed.
  */
 export class UnixTime {
   #offset = 0;
   #glancedAt = NaN;
+  #changes = changes;
 
-  /** The Unix time, in seconds, of a reading that was made just now. */
+  /** Returns the Unix time, in seconds, of a reading that was made just now. */
   of(now: number): number {
-    if (!(Math.abs(now - this.#glancedAt) < GLANCE_SECONDS)) {
+    if (
+      !(Math.abs(now - this.#glancedAt) < GLANCE_SECONDS) ||
+      this.#changes !== changes
+    ) {
       this.#glancedAt = now;
+      this.#changes = changes;
       this.#offset = Date.now() / 1000 - now;
     }
     return now + this.#offset;
@@ -32,9 +212,9 @@ export class UnixTime {
 }
 
 /**
- * Makes a user's clock safe to be read in the middle of somebody's work.
+ * Makes a user's clock safe to read while a scope runs.
  *
- * @returns A clock that gives the last good reading where the user's fails.
+ * @returns A clock that returns the last valid reading where the user's fails.
  */
 export function guardClock(
   clock: () => number,
