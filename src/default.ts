@@ -12,6 +12,7 @@ import {
 } from "./instance.ts";
 import { createMethods } from "./metrics.ts";
 import type { PipelineHandle } from "./open.ts";
+import { checkObject } from "./options.ts";
 import type { PipelineMethods, PipelineOptions } from "./pipeline.ts";
 import type { PipelineRecord, StageRecord } from "./record.ts";
 import type { StageMethods } from "./stage.ts";
@@ -21,15 +22,20 @@ let configuredOptions: StageMetricsOptions = {};
 let root: Ambient | undefined;
 
 /**
- * Sets the options of the default instance, the one of `pipeline`, `stage` and
- * all other functions that are imported.
+ * Sets options of the default instance, the one that `pipeline`, `stage` and all other
+ * imported functions use.
  *
- * Call it first thing: the default instance comes into being with the first
- * scope, record or scrape. Until then, neither registry nor environment is touched.
+ * Calls add up: each option has the value of the last call that sets it. An option
+ * that is `undefined` stays as it was. All options together are checked by each call,
+ * and a call that throws changes nothing.
+ *
+ * Call it first thing: the default instance is created by the first scope, record or
+ * scrape. Until then, neither registry nor environment is touched.
  *
  * @param options The options.
  * @throws {TypeError} If an option has the wrong type.
- * @throws {RangeError} If an option has a senseless value.
+ * @throws {RangeError} If an option is out of range, or does not go with those that
+ * earlier calls set.
  * @throws {Error} If the default instance is in use already.
  *
  * @example
@@ -40,16 +46,25 @@ let root: Ambient | undefined;
  *   lane: "canary",
  *   pipelineBuckets: [...PIPELINE_BUCKETS, 10, 30, 60, 120, 300],
  * });
+ * // Elsewhere, as in the file that sets up logging:
+ * configure({ onIssue: ({ message }) => console.error(message) });
  * ```
  */
 export function configure(options: StageMetricsOptions): void {
-  checkStageMetricsOptions(options);
+  checkObject("create stage metrics", options);
+  const given = Object.entries(options)
+    .filter(([, value]) => value !== undefined);
+  const merged: StageMetricsOptions = {
+    ...configuredOptions,
+    ...Object.fromEntries(given),
+  };
+  checkStageMetricsOptions(merged);
   if (root !== undefined) {
     throw new Error(
       "Cannot configure the default instance: it is in use already, call configure() before the first scope, record or scrape",
     );
   }
-  configuredOptions = { ...options };
+  configuredOptions = merged;
 }
 
 /** What is to be prepared as soon as there is an instance. */
