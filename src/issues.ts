@@ -1,20 +1,22 @@
+import { captureStack, findCallSite } from "./call_site.ts";
 import { describeError } from "./describe_error.ts";
 import { RateLimit } from "./rate_limit.ts";
 
-/** Of each kind, to an instance's `onIssue`. */
+/** How often an instance's `onIssue` is called, for each kind of issue. */
 const REPORTS_PER_SECOND = 10;
 
 /**
- * A kind of trouble that the library had, the value of the label `issue` of
+ * A kind of issue that the library found or had, the value of the label `issue` of
  * `lukhas_orchestration_instrumentation_issues_total`:
  *
  * - `orphan_stage`: a stage ran with no pipeline around it;
  * - `late_stage`: a stage started after its pipeline had returned or thrown;
  * - `undeclared_stage`: a declared pipeline ran a stage that it does not declare;
- * - `invalid_name`: a pipeline, stage or lane had no usable name;
- * - `invalid_value`: a duration or an outcome was none;
- * - `label_overflow`: a record went to the `overflow` label set;
- * - `registry_conflict`: the registry did not take the metrics;
+ * - `invalid_name`: the name of a pipeline, stage or lane was invalid;
+ * - `invalid_value`: a duration or an outcome was invalid;
+ * - `label_overflow`: a run was recorded under the `overflow` label set;
+ * - `registry_conflict`: the registry has other metrics of the same names, or the same
+ *   metrics with other options;
  * - `collector_error`: a metric of the registry could not be collected;
  * - `hook_error`: `classifyError`, `classifyResult`, `onIssue`, `clock` or `tracing`
  *   threw;
@@ -34,17 +36,17 @@ export type Issue =
   | "already_closed"
   | "worker_unresponsive";
 
-/** What `onIssue` is told. */
+/** The argument of `onIssue`. */
 export interface IssueReport {
-  /** The kind of trouble. */
+  /** The kind of issue. */
   readonly issue: Issue;
-  /** What happened, and what to do about it. */
+  /** Says the cause, and the remedy. */
   readonly message: string;
-  /** Where: the stack of calls, as that of an error. */
+  /** The stack of an error that was created where the issue was found. */
   readonly stack: string;
 }
 
-/** Who is told of issues, and how. */
+/** How an instance reports issues. */
 export interface IssueReporterOptions {
   readonly onIssue?: ((report: IssueReport) => unknown) | undefined;
   readonly strict?: boolean | undefined;
@@ -53,7 +55,7 @@ export interface IssueReporterOptions {
 /** How often each kind occurred. */
 export type IssueCounts = Record<Issue, number>;
 
-/** Every kind, each at 0. */
+/** Returns the counts of all kinds, each of them 0. */
 export function zeroIssues(): IssueCounts {
   return {
     orphan_stage: 0,
@@ -70,42 +72,50 @@ export function zeroIssues(): IssueCounts {
   };
 }
 
-/** Counts the issues of an instance, and tells its owner. */
+/** Counts the issues of an instance, and reports them to its owner. */
 export class IssueReporter {
   readonly #counts: IssueCounts;
-  readonly #onIssue: (report: IssueReport) => unknown;
+  readonly #onIssue: ((report: IssueReport) => unknown) | undefined;
   readonly #strict: boolean;
   readonly #limits = new Map<Issue, RateLimit>();
-  #telling = false;
+  /** The kinds that the default hook has warned of. */
+  readonly #warned = new Set<Issue>();
+  #isReporting = false;
 
   constructor(
     counts: IssueCounts,
-    { onIssue = warnOncePerKind(), strict = false }: IssueReporterOptions = {},
+    { onIssue, strict = false }: IssueReporterOptions = {},
   ) {
     this.#counts = counts;
     this.#onIssue = onIssue;
     this.#strict = strict;
   }
 
+  /** Counts an issue, and reports it unless there are too many of its kind. */
   report(issue: Issue, message: string): void {
     this.#counts[issue]++;
-    // An `onIssue` that causes issues itself would never come to an end.
-    if (this.#telling || !this.#mayTell(issue)) return;
-    this.#telling = true;
+    // An `onIssue` that causes issues itself must not recurse.
+    if (this.#isReporting || !this.#mayReport(issue)) return;
+    this.#isReporting = true;
     try {
-      const { stack = "" } = new Error(message);
-      const told = this.#onIssue({ issue, message, stack });
-      // An async hook's rejection must not become an unhandled one.
-      if (told instanceof Promise) told.catch(() => this.#counts.hook_error++);
+      const stack = captureStack(message);
+      const report = { issue, message, stack };
+      const result = this.#onIssue === undefined
+        ? warn(report)
+        : this.#onIssue(report);
+      // The rejection of an async hook must not become an unhandled one.
+      if (result instanceof Promise) {
+        result.catch(() => this.#counts.hook_error++);
+      }
     } catch {
       this.#counts.hook_error++;
     } finally {
-      this.#telling = false;
+      this.#isReporting = false;
     }
   }
 
   /**
-   * Reports what is wrong in the user's code, and where it is.
+   * Reports a mistake in the user's code.
    *
    * @throws {Error} If the reporter is strict.
    */
@@ -115,26 +125,31 @@ export class IssueReporter {
   }
 
   /**
-   * Calls a function of the user's that must not break what is measured.
+   * Calls a function of the user's, whose errors must not break the measured code.
    *
-   * @returns What it returned, or `undefined` if it threw.
+   * @returns Its result, or `undefined` if it threw.
    */
   guard<T>(name: string, hook: () => T): T | undefined {
-    const tell = (error: unknown) =>
+    const report = (error: unknown) =>
       this.report("hook_error", `${name} threw ${describeError(error)}`);
     try {
-      const answer = hook();
-      // One that is async answers too late; it must not fail unheard, either.
-      if (answer instanceof Promise) answer.catch(tell);
-      return answer;
+      const result = hook();
+      // An async one returns too late to be of use. Its errors count, too.
+      if (result instanceof Promise) result.catch(report);
+      return result;
     } catch (error) {
-      tell(error);
+      report(error);
       return undefined;
     }
   }
 
-  /** Keeps a flood of issues from becoming one of stacks, which take time. */
-  #mayTell(issue: Issue): boolean {
+  /** Limits the stacks that are taken, as those cost time. */
+  #mayReport(issue: Issue): boolean {
+    if (this.#onIssue === undefined) {
+      const isFirst = !this.#warned.has(issue);
+      this.#warned.add(issue);
+      return isFirst;
+    }
     let limit = this.#limits.get(issue);
     if (limit === undefined) {
       limit = new RateLimit(REPORTS_PER_SECOND);
@@ -144,13 +159,11 @@ export class IssueReporter {
   }
 }
 
-function warnOncePerKind(): (report: IssueReport) => void {
-  const warned = new Set<Issue>();
-  return ({ issue, message }) => {
-    if (warned.has(issue)) return;
-    warned.add(issue);
-    console.warn(
-      `stage-metrics: ${message} (${issue}; further ones are only counted)`,
-    );
-  };
+/** The default hook: warns once for each kind. */
+function warn({ issue, message, stack }: IssueReport): void {
+  const site = findCallSite(stack, message);
+  const place = site === undefined ? "" : `, at ${site}`;
+  console.warn(
+    `stage-metrics: ${message} (${issue}${place}; further ones are only counted)`,
+  );
 }

@@ -9,6 +9,8 @@ import {
   stageStream,
 } from "../mod.ts";
 import { captureMetrics } from "../src/testing.ts";
+import { registerSdk } from "./sdk.ts";
+import { loadCopy } from "./copies.ts";
 import { installFakeTimers } from "./fake_timers.ts";
 import {
   issuesTotal,
@@ -49,29 +51,199 @@ Deno.test("onIssue() is told of each issue: its kind, what happened and what to 
   );
 });
 
-Deno.test("onIssue() defaults to one warning for each kind", async () => {
-  const warnings: unknown[][] = [];
+/** Runs code, and returns what it warns of, this file's name in place of its URL. */
+async function warningsOf(fn: () => unknown): Promise<string[]> {
+  const warnings: string[] = [];
   const { warn } = console;
-  console.warn = (...args) => warnings.push(args);
+  console.warn = (message) => {
+    warnings.push(
+      message.replace(/, at \S+issues_test[.][jt]s:/, ", at HERE:"),
+    );
+  };
   try {
-    const metrics = create();
-    for (const name of ["one", "two", ""]) metrics.stage(name, () => {});
-    assertEquals(warnings, [
-      [
-        `stage-metrics: Stage "one" ran with no pipeline around it: run it inside of pipeline(), or call the stage() of the pipeline's scope (orphan_stage; further ones are only counted)`,
-      ],
-      [
-        `stage-metrics: A stage name must not be empty: recorded as "unknown" (invalid_name; further ones are only counted)`,
-      ],
-    ]);
-    const issues = await samplesOf(metrics, /issues_total$/);
-    assertEquals(issues, {
-      [issuesTotal("orphan_stage")]: 3,
-      [issuesTotal("invalid_name")]: 1,
-    });
+    await fn();
   } finally {
     console.warn = warn;
   }
+  return warnings;
+}
+
+/** Returns the line of its caller. */
+function lineOfCaller(): number {
+  const lines = new Error().stack!.split("\n")
+    .filter((line) => line.includes("issues_test"));
+  return Number(/:(\d+):\d+[)]?$/.exec(lines[1]!)![1]);
+}
+
+/** Asserts that there is one warning, of a line of this file. */
+function assertPlace(warnings: readonly string[], line: number): void {
+  assertEquals(warnings.length, 1, warnings.join("\n"));
+  assertMatch(warnings[0]!, new RegExp(`, at HERE:${line}:\\d+; further ones`));
+}
+
+/** Asserts that there is one warning, of no place. */
+function assertNoPlace(warnings: readonly string[]): void {
+  assertEquals(warnings.length, 1, warnings.join("\n"));
+  assertMatch(warnings[0]!, /[(]\w+; further ones are only counted[)]$/);
+}
+
+Deno.test("onIssue() defaults to one warning for each kind", async () => {
+  const metrics = create();
+  const warnings = await warningsOf(() => {
+    for (const name of ["one", "two", ""]) metrics.stage(name, () => {});
+  });
+  assertEquals(
+    warnings.map((warning) => warning.replace(/:\d+:\d+;/, ":LINE;")),
+    [
+      `stage-metrics: Stage "one" ran with no pipeline around it: run it inside of pipeline(), or call the stage() of the pipeline's scope (orphan_stage, at HERE:LINE; further ones are only counted)`,
+      `stage-metrics: A stage name must not be empty: recorded as "unknown" (invalid_name, at HERE:LINE; further ones are only counted)`,
+    ],
+  );
+  const issues = await samplesOf(metrics, /issues_total$/);
+  assertEquals(issues, {
+    [issuesTotal("orphan_stage")]: 3,
+    [issuesTotal("invalid_name")]: 1,
+  });
+});
+
+Deno.test("onIssue() defaults to a warning that names the user's line", async () => {
+  const place = create();
+  let line = 0;
+  const warnings = await warningsOf(() => {
+    line = lineOfCaller();
+    place.stage("s", () => {});
+  });
+  assertPlace(warnings, line + 1);
+  // Inside of a pipeline, whose frames are on the stack as well.
+  const inner = create();
+  const innerWarnings = await warningsOf(() => {
+    inner.pipeline("p", () => {
+      line = lineOfCaller();
+      inner.pipeline("", () => {});
+    });
+  });
+  assertPlace(innerWarnings, line + 1);
+  // In a wrapper of an instance, that is called elsewhere.
+  const wrapping = create();
+  const wrapped = wrapping.stage("s")(() => {});
+  const wrappedWarnings = await warningsOf(() => {
+    line = lineOfCaller();
+    wrapped();
+  });
+  assertPlace(wrappedWarnings, line + 1);
+});
+
+Deno.test("onIssue() defaults to a warning that names the line that awaits", async () => {
+  const metrics = createStageMetrics({
+    registry: new Registry(),
+    lane: "test",
+    classifyResult() {
+      throw new Error("Broken hook");
+    },
+  });
+  let line = 0;
+  const warnings = await warningsOf(async () => {
+    await Promise.resolve();
+    line = lineOfCaller();
+    await metrics.pipeline("p", () => Promise.resolve());
+    await Promise.resolve();
+  });
+  // Bun's stacks have nobody who awaits.
+  if ("Bun" in globalThis) assertNoPlace(warnings);
+  else assertPlace(warnings, line + 1);
+});
+
+Deno.test("onIssue() defaults to a warning without a place where there is none", async () => {
+  const metrics = createStageMetrics({
+    registry: new Registry(),
+    lane: "test",
+    classifyResult() {
+      throw new Error("Broken hook");
+    },
+  });
+  const warnings = await warningsOf(async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    metrics.pipeline("p", () => promise);
+    setTimeout(resolve);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  });
+  assertNoPlace(warnings);
+});
+
+Deno.test("onIssue() defaults to a warning of a place that no message forges", async () => {
+  const metrics = createStageMetrics({
+    registry: new Registry(),
+    lane: "test",
+    classifyResult() {
+      throw new Error(
+        "Broken\n    at f (/forged.ts:1:1)\n    at f (/main.ts:1:1)",
+      );
+    },
+  });
+  let line = 0;
+  const warnings = await warningsOf(() => {
+    line = lineOfCaller();
+    metrics.pipeline("p", () => {});
+  });
+  assertPlace(warnings, line + 1);
+});
+
+Deno.test("onIssue() defaults to a warning that names no frame of OpenTelemetry", async () => {
+  using _sdk = registerSdk();
+  const metrics = createStageMetrics({
+    registry: new Registry(),
+    lane: "test",
+    classifyResult() {
+      throw new Error("Broken hook");
+    },
+  });
+  let line = 0;
+  const warnings = await warningsOf(() => {
+    line = lineOfCaller();
+    metrics.pipeline("p", () => {});
+  });
+  assertPlace(warnings, line + 1);
+});
+
+Deno.test("onIssue() defaults to a warning where stacks are the user's affair", async () => {
+  const { prepareStackTrace, stackTraceLimit } = Error;
+  try {
+    Error.prepareStackTrace = (_, sites) => sites;
+    const prepared = create();
+    assertNoPlace(await warningsOf(() => prepared.stage("s", () => {})));
+    Error.prepareStackTrace = prepareStackTrace!;
+    Error.stackTraceLimit = 0;
+    const limited = create();
+    assertNoPlace(await warningsOf(() => limited.stage("s", () => {})));
+  } finally {
+    Object.assign(Error, { prepareStackTrace, stackTraceLimit });
+  }
+});
+
+Deno.test("onIssue() defaults to a warning of no frame of another copy", async () => {
+  const copy = await loadCopy();
+  let line = 0;
+  const warnings = await warningsOf(() =>
+    captureMetrics({ lane: "test" }, () => {
+      line = lineOfCaller();
+      copy.stage("s", () => {});
+    })
+  );
+  assertPlace(warnings, line + 1);
+});
+
+Deno.test("onIssue() that is missing costs no stack once it has warned", async () => {
+  const metrics = create();
+  await warningsOf(() => metrics.stage("s", () => {}));
+  const { prepareStackTrace } = Error;
+  let stacks = 0;
+  Error.prepareStackTrace = () => String(++stacks);
+  try {
+    assertEquals(metrics.stage("s", () => 1), 1);
+  } finally {
+    Object.assign(Error, { prepareStackTrace });
+  }
+  assertEquals(stacks, 0);
 });
 
 Deno.test("onIssue() that throws or rejects is counted, and costs the work nothing", async () => {

@@ -11,6 +11,7 @@ const TESTS = new URL("../", import.meta.url);
 /** The test files that stay with Deno, and why. All others are run everywhere. */
 const DENO_ONLY: Readonly<Record<string, string>> = {
   "buckets_test.ts": "tests functions that are not exported",
+  "call_site_test.ts": "tests functions that are not exported",
   "changes_test.ts": "tests functions that are not exported",
   "clock_test.ts": "tests functions that are not exported",
   "coalesce_test.ts": "tests functions that are not exported",

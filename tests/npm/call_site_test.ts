@@ -1,0 +1,117 @@
+/** The place in the default warning, where users bundle the npm package. */
+import { fetched, installOnce } from "./install.ts";
+import { installPackage, pack } from "./package.ts";
+import { installBun, installNode } from "./runtimes.ts";
+import { assert, assertEquals } from "@std/assert";
+import { build, type BuildOptions, stop } from "esbuild";
+
+/** A program that runs a stage without a pipeline, in its line 5. */
+const PROGRAM = `
+import { stage } from "@lukhas/stage-metrics";
+
+function work() {
+  stage("s", () => {});
+  return 1;
+}
+
+work();
+`;
+
+/** How users run it, and the place that the warning then names. */
+const SETUPS: readonly {
+  readonly name: string;
+  readonly options?: BuildOptions;
+  readonly args?: readonly string[];
+  readonly place: string | undefined;
+}[] = [
+  { name: "as it is", place: "program.mjs:5:3" },
+  {
+    name: "bundled into one ES module",
+    options: { format: "esm", outExtension: { ".js": ".mjs" } },
+    place: undefined,
+  },
+  {
+    name: "bundled into one CommonJS file",
+    options: { format: "cjs", outExtension: { ".js": ".cjs" } },
+    place: undefined,
+  },
+  {
+    name: "bundled and minified",
+    options: {
+      format: "esm",
+      minify: true,
+      outExtension: { ".js": ".mjs" },
+    },
+    place: undefined,
+  },
+  {
+    name: "bundled with a source map",
+    options: {
+      format: "esm",
+      sourcemap: true,
+      outExtension: { ".js": ".mjs" },
+    },
+    args: ["--enable-source-maps"],
+    place: "program.mjs:5:3",
+  },
+];
+
+async function installProject() {
+  const folder = await installOnce("call-site", ["prom-client@15"]);
+  await installPackage(folder, await pack());
+  await Deno.writeTextFile(`${folder}/program.mjs`, PROGRAM);
+  return folder;
+}
+
+const folder = await fetched("the place in a warning", installProject());
+const RUNTIMES = {
+  Node: await fetched("the place in a warning in Node", installNode(24)),
+  Bun: await fetched("the place in a warning in Bun", installBun()),
+};
+
+for (const [runtimeName, runtime] of Object.entries(RUNTIMES)) {
+  for (const { name, options, args = [], place } of SETUPS) {
+    // Bun has no such flag: it applies the maps of what it bundles itself.
+    const isMapped = runtimeName === "Node" || args.length === 0;
+    Deno.test({
+      name: `stage() warns of no wrong line in ${runtimeName}, ${name}`,
+      ignore: folder === undefined || runtime === undefined || !isMapped,
+      async fn() {
+        let file = `${folder}/program.mjs`;
+        if (options !== undefined) {
+          const { metafile, warnings } = await build({
+            ...options,
+            absWorkingDir: folder!,
+            entryPoints: ["program.mjs"],
+            outdir: "bundled",
+            bundle: true,
+            platform: "node",
+            // Node's CommonJS in an ES module.
+            ...(options.format === "esm" && {
+              banner: {
+                js:
+                  'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
+              },
+            }),
+            metafile: true,
+            logLevel: "silent",
+          });
+          await stop();
+          assertEquals(warnings, []);
+          const outputs = Object.keys(metafile.outputs);
+          file = `${folder}/${outputs.find((each) => !each.endsWith(".map"))}`;
+        }
+        const { success, stderr } = await new Deno.Command(runtime!.binary, {
+          args: [...args, file],
+          env: { NO_COLOR: "1" },
+        }).output();
+        const warning = new TextDecoder().decode(stderr);
+        assertEquals(success, true, warning);
+        const found = /[(]orphan_stage(?:, at \S*[\\/](\S+))?; further/
+          .exec(warning);
+        assert(found !== null, warning);
+        assertEquals(found[1], place, warning);
+      },
+    });
+  }
+}
