@@ -33,6 +33,7 @@
  *
  * @module
  */
+export type { BindMethods } from "./src/bind.ts";
 export { PIPELINE_BUCKETS, STAGE_BUCKETS } from "./src/buckets.ts";
 export type {
   MethodContext,
@@ -92,7 +93,9 @@ export type { ShareMethods } from "./src/share.ts";
 export type { StageMethods, StageOptions, StageScope } from "./src/stage.ts";
 export type {
   MeasuredStream,
+  NodeReadable,
   StreamMethods,
   StreamOptions,
+  StreamSource,
 } from "./src/stream.ts";
 export type { TracerProvider } from "./src/tracing.ts";

@@ -25,13 +25,8 @@ const performanceNow = performance.now;
 /** The platform's `Date`, even if this module is loaded while timers are fake. */
 const RealDate = Date.prototype.constructor;
 
-/**
- * Whether `setTimeout` is behind a getter, as in Deno: to read it with each reading of
- * the clock would be a tenth of a pipeline. `Date` and `performance` take no time, and
- * all but unusual fake timers replace one of them as well.
- */
-const hasTimersGetter =
-  Object.getOwnPropertyDescriptor(globalThis, "setTimeout")?.get !== undefined;
+/** Returns whether timers may not be as real as when they were last examined. */
+const mayBeFake = chooseWatch();
 
 // The globals as they were when timers were last found not to be fake.
 let realTimers: Timers | undefined;
@@ -47,8 +42,8 @@ let fakeClock: FakeClock | undefined;
 /** How often the clock changed from real to fake time, or back. */
 let changes = 0;
 
-/** The latest reading, in seconds. In an array, where a number is not allocated. */
-const latest = new Float64Array(1);
+/** The latest reading of a fake clock, in seconds. */
+let latestFake = 0;
 
 /**
  * Returns the time of the default clock: seconds, monotonic.
@@ -58,17 +53,40 @@ const latest = new Float64Array(1);
  * removed, so that a scope that is open meanwhile has a plausible duration.
  */
 export function monotonicSeconds(): number {
-  return latest[0] = mayBeFake() ? followTimers() : realSeconds();
+  return mayBeFake() || realOffset !== 0 || performance.now !== performanceNow
+    // The plus tells V8 that this is a number: each reading would be allocated else.
+    ? +specialSeconds()
+    // As a method, as V8 does not inline what `call()` calls.
+    : performance.now() / 1000;
 }
 
-/** Returns `false` if timers are as real as when they were last examined. */
-function mayBeFake(): boolean {
-  if (fakeClock !== undefined) return true;
-  if (hasTimersGetter) {
-    return Date !== realDate || globalThis.performance !== realPerformance;
+/** Returns the time while something is fake, or after it was. */
+function specialSeconds(): number {
+  return mayBeFake() ? followTimers() : realSeconds();
+}
+
+/**
+ * Chooses how to notice fake timers. A scope reads the clock twice, so that each look
+ * at a global that is saved can be measured.
+ */
+function chooseWatch(): () => boolean {
+  const { get } = Object.getOwnPropertyDescriptor(globalThis, "setTimeout") ??
+    {};
+  if (get !== undefined) {
+    // In Deno, the getter alone would be a tenth of a pipeline. All but unusual fake
+    // timers replace one of these as well.
+    return () =>
+      fakeClock !== undefined || Date !== realDate ||
+      globalThis.performance !== realPerformance;
   }
-  const timers: Timers = globalThis.setTimeout;
-  return timers !== realTimers || timers?.clock !== undefined;
+  if ("Bun" in globalThis) {
+    return () => {
+      const timers: Timers | undefined = globalThis.setTimeout;
+      return fakeClock !== undefined || timers !== realTimers ||
+        timers?.clock !== undefined;
+    };
+  }
+  return () => fakeClock !== undefined || globalThis.setTimeout !== realTimers;
 }
 
 function realSeconds(): number {
@@ -79,21 +97,20 @@ function realSeconds(): number {
 function followTimers(): number {
   const timers: Timers | undefined = globalThis.setTimeout;
   if (!fakeClock?.isOf(timers)) changeClock(timers);
-  return fakeClock?.seconds() ?? realSeconds();
+  if (fakeClock === undefined) return realSeconds();
+  return latestFake = fakeClock.seconds();
 }
 
 function changeClock(timers: Timers | undefined): void {
   const source = findFakeSource(timers);
   if (source !== undefined) {
-    const now = fakeClock === undefined
-      ? Math.max(latest[0]!, realSeconds())
-      : latest[0]!;
-    fakeClock = new FakeClock(timers, source, now);
+    if (fakeClock === undefined) latestFake = realSeconds();
+    fakeClock = new FakeClock(timers, source);
     changes++;
     return;
   }
   if (fakeClock !== undefined) {
-    realOffset += roundUp(latest[0]! - realSeconds());
+    realOffset += roundUp(latestFake - realSeconds());
     fakeClock = undefined;
     changes++;
   }
@@ -142,16 +159,12 @@ class FakeClock {
   /** In seconds. */
   #base: number;
 
-  constructor(
-    timers: Timers | undefined,
-    source: MillisecondClock,
-    now: number,
-  ) {
+  constructor(timers: Timers | undefined, source: MillisecondClock) {
     this.#timers = timers;
     this.#mark = timers?.clock;
     this.#source = source;
     this.#origin = readMilliseconds(source);
-    this.#base = roundUp(now);
+    this.#base = roundUp(latestFake);
   }
 
   /** Whether the timers are still the ones that it follows. */
@@ -162,13 +175,13 @@ class FakeClock {
   seconds(): number {
     const now = readMilliseconds(this.#source);
     const seconds = (now - this.#origin) / 1000 + this.#base;
-    if (seconds >= latest[0]!) return seconds;
+    if (seconds >= latestFake) return seconds;
     // Fake timers can be reset, or be installed anew by the same function.
     if (Number.isFinite(now)) {
       this.#origin = now;
-      this.#base = roundUp(latest[0]!);
+      this.#base = roundUp(latestFake);
     }
-    return latest[0]!;
+    return latestFake;
   }
 }
 

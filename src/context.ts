@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { OutcomeLabel } from "./outcome.ts";
-import type { Instance, Scope, ScopeOptions } from "./scope.ts";
+import type { EnclosingScope, Instance, ScopeOptions } from "./scope.ts";
 import type { PipelineNode } from "./series.ts";
 import { shared } from "./shared.ts";
 
@@ -12,8 +12,9 @@ export type EndStream = (
 ) => void;
 
 /** A pipeline as what runs inside of it sees it. */
-export interface AmbientPipeline extends Scope {
+export interface AmbientPipeline extends EnclosingScope, Ambient {
   readonly node: PipelineNode;
+  readonly pipeline: AmbientPipeline;
   /** The options of its stages, by name, where it declares them. */
   readonly declaredStages: ReadonlyMap<string, ScopeOptions> | undefined;
   /** Keeps it open until a stream that begins inside of it has ended. */
@@ -23,14 +24,32 @@ export interface AmbientPipeline extends Scope {
 /** What the code that runs now belongs to. */
 export interface Ambient {
   readonly instance: Instance;
-  /** The innermost pipeline, if there is one. */
+  /** The innermost pipeline, if there is one; it may have ended. */
   readonly pipeline: AmbientPipeline | undefined;
+  /** The instance that `captureMetrics` records to, inside of it. */
+  readonly captured: Instance | undefined;
+}
+
+/** Decides what the calls of some public functions belong to. */
+export interface InstanceSource {
+  /** Returns what a stage that starts now belongs to. */
+  context(): Ambient;
+  /** Returns the instance of what starts now: the enclosing pipeline's, while it is open. */
+  instance(): Instance;
+  /** Returns the instance of what starts with nothing around it. */
+  rootInstance(): Instance;
+  /** Calls a function with the instance, once there is one. */
+  onInstance(fn: (instance: Instance) => void): void;
 }
 
 /** The part of `AsyncLocalStorage` that is used here. */
 interface ContextStorage<T> {
   getStore(): T | undefined;
-  run<A extends unknown[], R>(store: T, fn: (...args: A) => R, ...args: A): R;
+  run<A extends unknown[], R>(
+    store: T | undefined,
+    fn: (...args: A) => R,
+    ...args: A
+  ): R;
 }
 
 /**
@@ -49,7 +68,7 @@ export function getAmbient(): Ambient | undefined {
 
 /** Calls a function whose code, and all that it starts, belongs to `ambient`. */
 export function runWith<A extends unknown[], R>(
-  ambient: Ambient,
+  ambient: Ambient | undefined,
   fn: (...args: A) => R,
   ...args: A
 ): R {

@@ -1,20 +1,17 @@
 import { type Ambient, getAmbient } from "./context.ts";
-import type {
-  DeclaredPipeline,
-  PipelineDeclaration,
-  Prepare,
-} from "./define.ts";
+import type { DeclaredPipeline, PipelineDeclaration } from "./define.ts";
 import type { MetricsHandlerOptions } from "./handler.ts";
 import {
   checkStageMetricsOptions,
+  copyStageMetricsOptions,
   createTolerantInstance,
   type StageMetricsOptions,
 } from "./instance.ts";
 import { createMethods } from "./metrics.ts";
 import type { PipelineHandle } from "./open.ts";
-import { checkObject } from "./options.ts";
 import type { PipelineMethods, PipelineOptions } from "./pipeline.ts";
 import type { PipelineRecord, StageRecord } from "./record.ts";
+import type { Instance } from "./scope.ts";
 import type { StageMethods } from "./stage.ts";
 import type { StreamMethods } from "./stream.ts";
 
@@ -33,7 +30,7 @@ let root: Ambient | undefined;
  * scrape. Until then, neither registry nor environment is touched.
  *
  * @param options The options.
- * @throws {TypeError} If an option has the wrong type.
+ * @throws {TypeError} If an option has the wrong type, or is unknown.
  * @throws {RangeError} If an option is out of range, or does not go with those that
  * earlier calls set.
  * @throws {Error} If the default instance is in use already.
@@ -51,12 +48,9 @@ let root: Ambient | undefined;
  * ```
  */
 export function configure(options: StageMetricsOptions): void {
-  checkObject("create stage metrics", options);
-  const given = Object.entries(options)
-    .filter(([, value]) => value !== undefined);
   const merged: StageMetricsOptions = {
     ...configuredOptions,
-    ...Object.fromEntries(given),
+    ...copyStageMetricsOptions(options),
   };
   checkStageMetricsOptions(merged);
   if (root !== undefined) {
@@ -67,26 +61,42 @@ export function configure(options: StageMetricsOptions): void {
   configuredOptions = merged;
 }
 
-/** What is to be prepared as soon as there is an instance. */
-const declared: Prepare[] = [];
+/** What waits for the default instance. */
+const waiting: ((instance: Instance) => void)[] = [];
 
-function locate(): Ambient {
-  return getAmbient() ?? (root ??= createRoot());
+function useRoot(): Ambient {
+  return root ??= createRoot();
 }
 
 function createRoot(): Ambient {
   const instance = createTolerantInstance(configuredOptions);
-  for (const prepare of declared.splice(0)) prepare(instance);
-  return { instance, pipeline: undefined };
+  for (const fn of waiting.splice(0)) fn(instance);
+  return { instance, pipeline: undefined, captured: undefined };
 }
 
-function whenReady(prepare: Prepare): void {
-  const ambient = getAmbient() ?? root;
-  if (ambient === undefined) declared.push(prepare);
-  else prepare(ambient.instance);
+function context(): Ambient {
+  return getAmbient() ?? useRoot();
 }
 
-const methods = createMethods(() => locate().instance, locate, whenReady);
+function rootInstance(): Instance {
+  return getAmbient()?.captured ?? useRoot().instance;
+}
+
+const methods = createMethods({
+  context,
+  instance() {
+    const ambient = getAmbient();
+    return ambient === undefined || ambient.pipeline?.hasEnded
+      ? rootInstance()
+      : ambient.instance;
+  },
+  rootInstance,
+  onInstance(fn) {
+    const ambient = getAmbient() ?? root;
+    if (ambient === undefined) waiting.push(fn);
+    else fn(ambient.instance);
+  },
+});
 
 /**
  * Runs a function as a pipeline: times it, records how it ended, and lets every
@@ -94,11 +104,14 @@ const methods = createMethods(() => locate().instance, locate, whenReady);
  *
  * - `pipeline(name, fn)` and `pipeline(name, options, fn)` call `fn(scope)` and give
  *   what it returns: a promise for a promise, and any other value as it is;
- * - `pipeline(name)` and `pipeline(name, options)` make a wrapper: each call of
- *   `pipeline(name)(fn)` is a pipeline. It is the standard decorator of a method, too.
+ * - `pipeline(name)` and `pipeline(name, options)` return a wrapper: each call of
+ *   `pipeline(name)(fn)` is a pipeline. It decorates methods, too.
  *
- * What `fn` throws is classified and rethrown. It throws a `TypeError` itself if
- * the function is missing, or an option has the wrong type.
+ * A pipeline inside another one takes its lane, and its limits, while that is open. In
+ * the context of one that has ended, and with `detached: true`, it is a root.
+ *
+ * What `fn` throws is classified and rethrown. A `TypeError` is thrown if the function
+ * is missing, or if an option has the wrong type.
  *
  * Its overloads are those of {@linkcode PipelineMethods}.
  *
@@ -196,11 +209,11 @@ export function definePipeline<N extends string>(
  *
  * - `stage(name, fn)` and `stage(name, options, fn)` call `fn(scope)` and give what
  *   it returns: a promise for a promise, and any other value as it is;
- * - `stage(name)` and `stage(name, options)` make a wrapper: each call of
- *   `stage(name)(fn)` is a stage. It is the standard decorator of a method, too.
+ * - `stage(name)` and `stage(name, options)` return a wrapper: each call of
+ *   `stage(name)(fn)` is a stage. It decorates methods, too.
  *
- * What `fn` throws is classified and rethrown. It throws a `TypeError` itself if
- * the function is missing, or an option has the wrong type.
+ * What `fn` throws is classified and rethrown. A `TypeError` is thrown if the function
+ * is missing, or if an option has the wrong type.
  *
  * Its overloads are those of {@linkcode StageMethods}.
  *
@@ -235,11 +248,14 @@ export const stage: StageMethods["stage"] = methods.stage;
  * Measures a stream as a stage of the pipeline around it: from this call until it
  * ends, fails, or its consumer stops. The pipeline stays open as long.
  *
- * - `stageStream(name, source)` and `stageStream(name, options, source)` give a
- *   stream of the same kind for a `ReadableStream` or an async iterable, and `null`
- *   for `null`.
+ * - `stageStream(name, source)` and `stageStream(name, options, source)` return a
+ *   stream of the same kind for a `ReadableStream`, an async iterable, an async
+ *   generator or a `Readable` of Node's, and `null` for `null`;
+ * - the source may be a function that gets the stage's scope, with its `signal` and
+ *   `setOutcome`, and returns the stream.
  *
- * The source's own code runs inside of the pipeline, whoever consumes it.
+ * The source's own code runs inside the pipeline, whoever consumes it. A consumer that
+ * stops early is a success that counts as cancelled.
  *
  * Its overloads are those of {@linkcode StreamMethods}.
  *

@@ -1,5 +1,5 @@
 import { checkPipelineOptions, checkScopeOptions } from "./calling.ts";
-import { runWith } from "./context.ts";
+import { type InstanceSource, runWith } from "./context.ts";
 import { toLane, toName, toText } from "./labels.ts";
 import { openRun, type PipelineHandle } from "./open.ts";
 import {
@@ -15,7 +15,7 @@ import {
   type PipelineScope,
   startPipeline,
 } from "./pipeline.ts";
-import { type Instance, runScope } from "./scope.ts";
+import { runScope } from "./run.ts";
 import type { StageMethods, StageOptions } from "./stage.ts";
 
 /**
@@ -94,30 +94,20 @@ const STAGE_OPTIONS: { readonly [K in keyof Required<StageOptions>]: true } = {
 };
 
 /** The options of pipelines, which the compiler keeps complete. */
-const PIPELINE_OPTIONS:
-  & { readonly [K in keyof Required<PipelineOptions>]: true }
-  & { readonly detached: true } = {
-    ...STAGE_OPTIONS,
-    lane: true,
-    detached: true,
-  };
+const PIPELINE_OPTIONS: {
+  readonly [K in keyof Required<PipelineOptions>]: true;
+} = { ...STAGE_OPTIONS, lane: true, detached: true };
 
 const DECLARATION_OPTIONS = { ...PIPELINE_OPTIONS, stages: true };
-
-/** Starts the series of a declared pipeline at 0. */
-export type Prepare = (instance: Instance) => void;
 
 /**
  * Makes a `definePipeline` function.
  *
- * @param locate Says which instance a pipeline that starts now belongs to.
  * @param stage The plain `stage` that goes with it.
- * @param whenReady Calls what it is given once there is an instance.
  */
 export function createDefineFunction(
-  locate: () => Instance,
+  source: InstanceSource,
   stage: StageMethods["stage"],
-  whenReady: (prepare: Prepare) => void,
 ): DefineMethods["definePipeline"] {
   return (name, declaration) => {
     const action = "declare a pipeline";
@@ -139,7 +129,7 @@ export function createDefineFunction(
       checkScopeOptions(stageAction, stageOptions);
       declaredStages.set(toText(stageName), stageOptions);
     }
-    whenReady(({ tree, lane, issues }) => {
+    source.onInstance(({ tree, lane, issues }) => {
       const ownLane = options.lane === undefined
         ? lane
         : toLane(options.lane, issues);
@@ -152,7 +142,7 @@ export function createDefineFunction(
         node.declareStage(toName(stageName, "stage", issues));
       }
     });
-    const start = () => startPipeline(locate(), name, options, declaredStages);
+    const start = () => startPipeline(source, name, options, declaredStages);
     return {
       name,
       stage,

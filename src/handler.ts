@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { setImmediate } from "node:timers";
-import type { Prepare } from "./define.ts";
+import type { InstanceSource } from "./context.ts";
 import { CONTENT_TYPES, type Format, render } from "./exposition.ts";
 import { createLocalGather } from "./gather.ts";
 import { describeError } from "./describe_error.ts";
@@ -14,7 +14,6 @@ import {
 import { pathOf } from "./path.ts";
 import { checkRegistry, type MetricsRegistry } from "./registry.ts";
 import type { GatheredFamily } from "./samples.ts";
-import type { Instance } from "./scope.ts";
 import { createWorkersGather } from "./share.ts";
 import { type Reading, UnfinishedBodies } from "./unfinished.ts";
 
@@ -96,23 +95,17 @@ export const DEFAULT_PATH = "/metrics";
 /** What the token may consist of: what a client can send in a header. */
 const TOKEN = /^[\x21-\x7e]+$/;
 
-/**
- * Makes a `metricsHandler` function.
- *
- * @param locate Says whose metrics are served, and who is told of troubles.
- * @param whenReady Calls what it is given once there is an instance.
- */
+/** Makes a `metricsHandler` function. */
 export function createHandlerFunction(
-  locate: () => Instance,
-  whenReady: (prepare: Prepare) => void,
+  source: InstanceSource,
 ): HandlerMethods["metricsHandler"] {
   return (options = {}) => {
     checkOptions("create a metrics handler", options, HANDLER_OPTION_CHECKS);
     const { registry, path = DEFAULT_PATH, next, token, workers } = options;
     const chosen = registry === undefined ? undefined : [registry].flat();
     const gatherAll = workers === undefined || workers === false
-      ? createLocalGather(locate, chosen)
-      : createWorkersGather(locate, whenReady, chosen, timeoutOf(workers));
+      ? createLocalGather(source.instance, chosen)
+      : createWorkersGather(source, chosen, timeoutOf(workers));
     const unfinished = new UnfinishedBodies();
     const isAuthorized = token === undefined ? () => true : bearerCheck(token);
     return async (request, ...rest) => {
@@ -131,7 +124,7 @@ export function createHandlerFunction(
         return await scrape(request, gatherAll, unfinished);
       } catch (error) {
         // What went wrong is for the owner to know, not for whoever scrapes.
-        locate().issues.report(
+        source.instance().issues.report(
           "collector_error",
           `The metrics could not be collected: ${describeError(error)}`,
         );

@@ -13,9 +13,12 @@ import { type IssueReport, IssueReporter } from "./issues.ts";
 import { environmentLane, toLane } from "./labels.ts";
 import {
   checkBoolean,
+  checkObject,
   checkOptionalFunction,
+  checkOptionNames,
   checkOptions,
   checkString,
+  copyOptions,
   type OptionChecks,
 } from "./options.ts";
 import {
@@ -203,7 +206,7 @@ function instanceOf(
  * @throws {RangeError} If an option is out of range.
  */
 export function checkStageMetricsOptions(options: StageMetricsOptions): void {
-  checkOptions("create stage metrics", options, OPTION_CHECKS);
+  checkOptions(ACTION, options, OPTION_CHECKS);
   const { prefix, pipelineBuckets, stageBuckets } = options;
   if (prefix !== undefined && prefix !== DEFAULT_PREFIX) return;
   if (pipelineBuckets !== undefined) {
@@ -213,6 +216,22 @@ export function checkStageMetricsOptions(options: StageMetricsOptions): void {
     checkExtends("stageBuckets", stageBuckets, STAGE_BUCKETS);
   }
 }
+
+/**
+ * Copies options that are to be merged with others. Those that are `undefined` are left
+ * out.
+ *
+ * @throws {TypeError} If it is not an object, or if an option is unknown.
+ */
+export function copyStageMetricsOptions(
+  options: StageMetricsOptions,
+): StageMetricsOptions {
+  checkObject(ACTION, options);
+  checkOptionNames(ACTION, options, OPTION_CHECKS);
+  return copyOptions(options, OPTION_CHECKS);
+}
+
+const ACTION = "create stage metrics";
 
 const OPTION_CHECKS: OptionChecks<StageMetricsOptions> = {
   registry: checkOptionalRegistry,

@@ -10,7 +10,9 @@ const REPORTS_PER_SECOND = 10;
  * `lukhas_orchestration_instrumentation_issues_total`:
  *
  * - `orphan_stage`: a stage ran with no pipeline around it;
- * - `late_stage`: a stage started after its pipeline had returned or thrown;
+ * - `late_stage`: a stage started after its pipeline had ended;
+ * - `late_pipeline`: a pipeline started in the context of one that had ended;
+ * - `unawaited_stage`: a pipeline returned while a stage of it was still running;
  * - `undeclared_stage`: a declared pipeline ran a stage that it does not declare;
  * - `invalid_name`: the name of a pipeline, stage or lane was invalid;
  * - `invalid_value`: a duration or an outcome was invalid;
@@ -26,6 +28,8 @@ const REPORTS_PER_SECOND = 10;
 export type Issue =
   | "orphan_stage"
   | "late_stage"
+  | "late_pipeline"
+  | "unawaited_stage"
   | "undeclared_stage"
   | "invalid_name"
   | "invalid_value"
@@ -60,6 +64,8 @@ export function zeroIssues(): IssueCounts {
   return {
     orphan_stage: 0,
     late_stage: 0,
+    late_pipeline: 0,
+    unawaited_stage: 0,
     undeclared_stage: 0,
     invalid_name: 0,
     invalid_value: 0,

@@ -1,10 +1,6 @@
-import { type Ambient, getAmbient } from "./context.ts";
+import { type Ambient, getAmbient, type InstanceSource } from "./context.ts";
 import type { Instance } from "./scope.ts";
-import {
-  createDefineFunction,
-  type DefineMethods,
-  type Prepare,
-} from "./define.ts";
+import { createDefineFunction, type DefineMethods } from "./define.ts";
 import { createHandlerFunction, type HandlerMethods } from "./handler.ts";
 import { createInstance, type StageMetricsOptions } from "./instance.ts";
 import { createOpenFunction, type OpenMethods } from "./open.ts";
@@ -79,44 +75,35 @@ export function createStageMetrics(
   return metricsOf(createInstance(options));
 }
 
-/** The public face of an instance. */
+/** Makes the public face of an instance. */
 export function metricsOf(instance: Instance): StageMetrics {
-  const root: Ambient = { instance, pipeline: undefined };
+  const root: Ambient = { instance, pipeline: undefined, captured: undefined };
   return {
     registry: instance.registration.registry,
     currentPipeline,
-    ...createMethods(
-      () => instance,
-      () => {
+    ...createMethods({
+      context() {
         const ambient = getAmbient();
         return ambient?.pipeline === undefined ? root : ambient;
       },
-      (prepare) => prepare(instance),
-    ),
+      instance: () => instance,
+      rootInstance: () => instance,
+      onInstance: (fn) => fn(instance),
+    }),
   };
 }
 
-/**
- * Makes the functions that record and serve.
- *
- * @param locateInstance Says which instance a pipeline belongs to.
- * @param locate Says what a stage belongs to.
- * @param whenReady Calls what it is given once there is an instance.
- */
-export function createMethods(
-  locateInstance: () => Instance,
-  locate: () => Ambient,
-  whenReady: (prepare: Prepare) => void,
-): Methods {
-  const stage = createStageFunction(locate);
+/** Makes the functions that record and serve. */
+export function createMethods(source: InstanceSource): Methods {
+  const stage = createStageFunction(source);
   return {
-    pipeline: createPipelineFunction(locateInstance),
-    openPipeline: createOpenFunction(locateInstance),
-    definePipeline: createDefineFunction(locateInstance, stage, whenReady),
+    pipeline: createPipelineFunction(source),
+    openPipeline: createOpenFunction(source),
+    definePipeline: createDefineFunction(source, stage),
     stage,
-    stageStream: createStreamFunction(locate),
-    ...createRecordMethods(locate, locateInstance),
-    metricsHandler: createHandlerFunction(locateInstance, whenReady),
-    shareMetrics: createShareFunction(whenReady),
+    stageStream: createStreamFunction(source.context),
+    ...createRecordMethods(source),
+    metricsHandler: createHandlerFunction(source),
+    shareMetrics: createShareFunction(source),
   };
 }

@@ -1,5 +1,7 @@
-import { checkScopeOptions } from "./calling.ts";
-import { runWith } from "./context.ts";
+import { checkPipelineOptions, checkScopeName } from "./calling.ts";
+import { type InstanceSource, runWith } from "./context.ts";
+import type { BindMethods } from "./bind.ts";
+import { checkFunction } from "./options.ts";
 import type { Outcome } from "./outcome.ts";
 import {
   type PipelineOptions,
@@ -7,7 +9,6 @@ import {
   type PipelineScope,
   startPipeline,
 } from "./pipeline.ts";
-import type { Instance } from "./scope.ts";
 import type { StageMethods } from "./stage.ts";
 import type { StreamMethods } from "./stream.ts";
 
@@ -30,7 +31,7 @@ export type DisposableIfKnown = SymbolConstructor extends {
  * @typeParam N The names of its stages, where it declares them.
  */
 export interface PipelineHandle<N extends string = string>
-  extends StageMethods<N>, StreamMethods<N>, DisposableIfKnown {
+  extends StageMethods<N>, StreamMethods<N>, BindMethods, DisposableIfKnown {
   /** The label `pipeline_name`. */
   readonly name: string;
   /** The label `lane`. */
@@ -76,36 +77,34 @@ export interface OpenMethods {
   openPipeline(name: string, options?: PipelineOptions): PipelineHandle;
 }
 
-/**
- * Makes an `openPipeline` function.
- *
- * @param locate Says which instance a pipeline that opens now belongs to.
- */
+/** Makes an `openPipeline` function. */
 export function createOpenFunction(
-  locate: () => Instance,
+  source: InstanceSource,
 ): OpenMethods["openPipeline"] {
   return (name, options) => {
-    checkScopeOptions("open a pipeline", options);
-    return openRun(startPipeline(locate(), name, options));
+    const action = "open a pipeline";
+    checkScopeName(action, name);
+    checkPipelineOptions(action, options);
+    return openRun(startPipeline(source, name, options));
   };
 }
 
 /** Makes the handle of a run. */
 export function openRun(run: PipelineRun): PipelineHandle {
   let isClosed = false;
-  if (run.isLimited && run.limits.start() === undefined) {
-    // No caller waits for a promise of it.
-    run.limits.race(() => {});
-  }
+  let wasCancelled = false;
+  run.start();
+  run.pend();
 
   function closeOnce(end: () => void): void {
-    // It is not the user's fault that the deadline came first.
-    if (run.abandoned) return;
     if (!isClosed) {
       isClosed = true;
+      wasCancelled = run.settled;
       end();
       return;
     }
+    // It is not the user's fault that a deadline came first.
+    if (wasCancelled) return;
     run.instance.issues.report(
       "already_closed",
       `Pipeline "${run.name}" was closed already: call close() or fail() once`,
@@ -120,7 +119,11 @@ export function openRun(run: PipelineRun): PipelineHandle {
     },
     stage: run.stage,
     stageStream: run.stageStream,
-    run: (fn) => runWith(run, () => run.enter(fn, run)),
+    bind: run.bind,
+    run(fn) {
+      checkFunction("run in a pipeline", fn);
+      return runWith(run, () => run.enter(fn, run));
+    },
     close(outcome) {
       closeOnce(() => {
         if (outcome !== undefined) run.setOutcome(outcome);

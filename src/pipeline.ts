@@ -1,18 +1,22 @@
 import { scopeFunction, type ScopeWrapper } from "./calling.ts";
+import { bindFunction, type BindMethods } from "./bind.ts";
 import {
-  type Ambient,
   type AmbientPipeline,
   type EndStream,
   getAmbient,
+  type InstanceSource,
   runWith,
 } from "./context.ts";
+import type { IssueReporter } from "./issues.ts";
 import { toLane, toName } from "./labels.ts";
 import type { Outcome, OutcomeLabel } from "./outcome.ts";
 import { placePipeline } from "./places.ts";
-import { type Instance, runScope, Scope, type ScopeOptions } from "./scope.ts";
+import { runScope } from "./run.ts";
+import { type Instance, Scope, type ScopeOptions } from "./scope.ts";
+import { subtree } from "./scope_tree.ts";
 import type { PipelineNode } from "./series.ts";
 import {
-  createStageFunction,
+  createPipelineStage,
   type StageMethods,
   type StageOptions,
 } from "./stage.ts";
@@ -24,22 +28,30 @@ export interface PipelineOptions extends ScopeOptions {
   /**
    * The label `lane`, trimmed and lower-cased.
    *
-   * @default {that of the enclosing pipeline, or else of the instance}
+   * @default {that of the enclosing pipeline while it is open, else the instance's}
    */
   lane?: string | undefined;
+  /**
+   * Starts the pipeline as a root: with no parent, and with nothing of the lane, the
+   * deadline, the signal and the span of the pipeline around it. For work that outlives
+   * the code that starts it, as the jobs of a worker that a request creates.
+   *
+   * @default {false}
+   */
+  detached?: boolean | undefined;
 }
 
 /**
  * A pipeline while it runs.
  *
- * Its `stage` and `stageStream` belong to this very pipeline, also where the async
- * context is lost, as in the listeners of an emitter that was made elsewhere. Its
- * methods work destructured.
+ * Its `stage`, `stageStream` and `bind` carry this pipeline's context into what they
+ * call, also where the async context is lost or another pipeline's, as in the listeners
+ * of an emitter that was made elsewhere. Its methods work destructured.
  *
  * @typeParam N The names of its stages, where it declares them.
  */
 export interface PipelineScope<N extends string = string>
-  extends StageMethods<N>, StreamMethods<N> {
+  extends StageMethods<N>, StreamMethods<N>, BindMethods {
   /** The label `pipeline_name`. */
   readonly name: string;
   /** The label `lane`. */
@@ -51,8 +63,9 @@ export interface PipelineScope<N extends string = string>
    */
   readonly signal: AbortSignal;
   /**
-   * Sets the outcome that is recorded if the pipeline returns; the last call
-   * before that counts. If it throws, the error is classified all the same.
+   * Sets the outcome that is recorded if the pipeline returns. The last call before it
+   * is recorded counts, also while a stream keeps it open. If it throws, or a stream of
+   * its fails later, that is classified all the same.
    */
   setOutcome(outcome: Outcome): void;
 }
@@ -127,14 +140,19 @@ export type DeclaredStages = ReadonlyMap<string, StageOptions>;
 
 /** One run of a pipeline; what its code finds in the context. */
 export class PipelineRun extends Scope
-  implements PipelineScope, AmbientPipeline, Ambient {
+  implements PipelineScope, AmbientPipeline {
   readonly node: PipelineNode;
   readonly declaredStages: DeclaredStages | undefined;
+  readonly captured: Instance | undefined;
+  lastChild: Scope | undefined = undefined;
+  abandonedBelow = 0;
   #openStreams = 0;
   /** How its code ended, while streams keep it open. */
   #finishedAs: OutcomeLabel | undefined;
-  /** Whether the consumer of one of those had given up. */
-  #isGivenUp = false;
+  /** The outcomes of those of these streams that were given up. */
+  #givenUpAs: Set<OutcomeLabel> | undefined;
+  /** Whether another one of them failed. */
+  #hasFailedStream = false;
 
   constructor(
     instance: Instance,
@@ -142,10 +160,12 @@ export class PipelineRun extends Scope
     options: PipelineOptions | undefined,
     declaredStages: DeclaredStages | undefined,
     parent: AmbientPipeline | undefined,
+    captured: Instance | undefined,
   ) {
     super(instance, placePipeline(instance, node), options, parent);
     this.node = node;
     this.declaredStages = declaredStages;
+    this.captured = captured;
   }
 
   get name(): string {
@@ -161,11 +181,15 @@ export class PipelineRun extends Scope
   }
 
   get stage(): StageMethods["stage"] {
-    return createStageFunction(() => this);
+    return createPipelineStage(this);
   }
 
   get stageStream(): StreamMethods["stageStream"] {
     return createStreamFunction(() => this);
+  }
+
+  get bind(): BindMethods["bind"] {
+    return (fn) => bindFunction(fn, this, this);
   }
 
   describe(): string {
@@ -183,50 +207,79 @@ export class PipelineRun extends Scope
     };
   }
 
-  /** Lets the stages that are open know, so that they can stop. */
+  /** Aborts its signal, so that what is open below can stop. */
   override fail(error: unknown): void {
+    const wasOpen = !this.settled;
     super.fail(error);
-    this.limits.abort(error);
+    if (!wasOpen) return;
+    for (const each of subtree<Scope>(this)) each.abort(error);
   }
 
   beginStream(): EndStream {
     this.#openStreams++;
-    // What begins later is read by the source of another one, which makes of it what
-    // it will. Of this one nobody else does, once the pipeline's code is done.
+    // A stream that begins after the code has returned is read by the source of
+    // another one, whose end says what became of it.
     const isOwn = this.#finishedAs === undefined;
-    return (outcome, isCancelled, error) => {
+    return (outcome, isGivenUp, error) => {
       this.#openStreams--;
-      if (this.#finishedAs === undefined) return;
-      if (isOwn && outcome !== "success") {
-        this.#finishedAs = outcome;
-        this.span?.fail(error);
-      }
-      if (isOwn && isCancelled) this.#isGivenUp = true;
-      if (this.#openStreams === 0) {
-        this.settle(this.#finishedAs, this.#isGivenUp);
-      }
+      if (this.#finishedAs === undefined || this.settled) return;
+      if (isOwn) this.#noteStream(outcome, isGivenUp, error);
+      if (this.#openStreams > 0) return;
+      const final = this.chosenOutcome ?? this.#finishedAs;
+      this.#reportUnawaited();
+      const isCancelled = !this.#hasFailedStream &&
+        this.#givenUpAs?.has(final) === true;
+      this.settle(final, isCancelled);
     };
   }
 
-  /** It stays open until the last stream that was begun in it has ended. */
+  /** Takes over how a stream ended, if not well. */
+  #noteStream(
+    outcome: OutcomeLabel,
+    isGivenUp: boolean,
+    error: unknown,
+  ): void {
+    if (outcome !== "success") {
+      this.chosenOutcome = outcome;
+      this.span?.fail(error);
+    }
+    // A failure must not be hidden by being subtracted.
+    if (isGivenUp) (this.#givenUpAs ??= new Set()).add(outcome);
+    else if (outcome !== "success") this.#hasFailedStream = true;
+  }
+
+  /** Records it, or has the last of the streams that were begun in it do so. */
   protected override end(outcome: OutcomeLabel): void {
-    if (this.#openStreams > 0) this.#finishedAs = outcome;
-    else super.end(outcome);
+    if (this.#openStreams > 0) {
+      // The stages that are still running may be those of a stream's source.
+      this.#finishedAs = outcome;
+      return;
+    }
+    this.#reportUnawaited();
+    super.end(outcome);
+  }
+
+  #reportUnawaited(): void {
+    // Code that a deadline abandoned may be what waits for it.
+    if (this.abandonedBelow > 0) return;
+    let child = this.lastChild;
+    while (child !== undefined && !child.isUnawaited) child = child.previous;
+    if (child === undefined) return;
+    this.instance.issues.report(
+      "unawaited_stage",
+      `${this.describe()} returned while its ${child.describe()} was still running: await it, or start it in a pipeline of its own with detached: true`,
+    );
   }
 }
 
-/**
- * Makes a `pipeline` function.
- *
- * @param locate Says which instance a pipeline that starts now belongs to.
- */
+/** Makes a `pipeline` function. */
 export function createPipelineFunction(
-  locate: () => Instance,
+  source: InstanceSource,
 ): PipelineMethods["pipeline"] {
   return scopeFunction<PipelineScope, PipelineOptions>(
     "pipeline",
     (name, options, fn) => {
-      const run = startPipeline(locate(), name, options);
+      const run = startPipeline(source, name, options);
       return runWith(run, runScope, run, fn);
     },
   ) as PipelineMethods["pipeline"];
@@ -254,27 +307,60 @@ export function currentPipeline(): PipelineScope | undefined {
   return getAmbient()?.pipeline as PipelineRun | undefined;
 }
 
-/** Starts a pipeline inside of what runs now. */
+/** Starts a pipeline inside the one that runs now, or as a root. */
 export function startPipeline(
-  instance: Instance,
+  source: InstanceSource,
   name: string,
   options: PipelineOptions | undefined,
   declaredStages?: DeclaredStages,
 ): PipelineRun {
+  const ambient = getAmbient();
+  const around = ambient?.pipeline;
+  const isDetached = options?.detached === true;
+  const isLate = around !== undefined && around.hasEnded;
+  const parent = isDetached || isLate ? undefined : around;
+  const instance = isDetached ? source.rootInstance() : source.instance();
   const { registration, tree, issues } = instance;
   registration.ensure(issues);
-  const parent = getAmbient()?.pipeline;
+  if (isLate && !isDetached) reportLate(name, around, issues);
   const lane = options?.lane === undefined
     ? parent?.node.lane ?? instance.lane
     : toLane(options.lane, issues);
   const node = tree.findPipeline(lane, name) ??
     tree.pipeline(lane, toName(name, "pipeline", issues));
-  const run = new PipelineRun(instance, node, options, declaredStages, parent);
-  if (instance.tracing.isOn()) run.trace();
+  const run = new PipelineRun(
+    instance,
+    node,
+    options,
+    declaredStages,
+    parent,
+    ambient?.captured,
+  );
+  if (instance.tracing.isOn()) {
+    run.trace({
+      parent: parent?.span,
+      isDetached,
+      left: isLate ? around.span : undefined,
+    });
+  }
   return run;
 }
 
-/** The lane of the enclosing pipeline, or else the instance's. */
+function reportLate(
+  name: string,
+  ended: AmbientPipeline,
+  issues: IssueReporter,
+): void {
+  issues.reportMisuse(
+    "late_pipeline",
+    `Pipeline "${name}" started in the context of pipeline "${ended.node.name}", which has ended: it runs as a root. Await what starts it, or, if a timer, server, pool or worker that was made there starts it, pass detached: true`,
+  );
+}
+
+/** Returns the lane of the enclosing pipeline while it is open, else the instance's. */
 export function ambientLane(instance: Instance): string {
-  return getAmbient()?.pipeline?.node.lane ?? instance.lane;
+  const pipeline = getAmbient()?.pipeline;
+  return pipeline === undefined || pipeline.hasEnded
+    ? instance.lane
+    : pipeline.node.lane;
 }

@@ -1,4 +1,4 @@
-import { type Ambient, getAmbient } from "./context.ts";
+import { getAmbient, type InstanceSource } from "./context.ts";
 import type { Instance } from "./scope.ts";
 import type { IssueReporter } from "./issues.ts";
 import { toDuration, toLane, toName, toOutcome, UNKNOWN } from "./labels.ts";
@@ -60,19 +60,13 @@ export interface RecordMethods {
   recordStageMetrics(record: StageRecord): void;
 }
 
-/**
- * Makes the two recorders.
- *
- * @param locate Says what a record that names no pipeline belongs to.
- * @param locateInstance Says which instance one that names its pipeline belongs to.
- */
+/** Makes the two recorders. */
 export function createRecordMethods(
-  locate: () => Ambient,
-  locateInstance: () => Instance,
+  source: InstanceSource,
 ): RecordMethods {
   return {
     recordPipelineMetrics(record) {
-      const instance = locateInstance();
+      const instance = source.instance();
       const { registration, tree, issues, now, tracing } = instance;
       registration.ensure(issues);
       if (!isRecord(record, issues)) return;
@@ -87,7 +81,7 @@ export function createRecordMethods(
     },
     recordStageMetrics(record) {
       const named = record?.pipelineName !== undefined;
-      const instance = named ? locateInstance() : locate().instance;
+      const instance = named ? source.instance() : source.context().instance;
       const { registration, tree, issues, now, tracing } = instance;
       registration.ensure(issues);
       if (!isRecord(record, issues)) return;
@@ -95,7 +89,10 @@ export function createRecordMethods(
       const pipelineName = named
         ? toName(record.pipelineName, "pipeline", issues)
         : ambientName(stageName, issues);
-      const node = tree.pipeline(toRecordLane(record, instance), pipelineName);
+      const lane = named
+        ? toRecordLane(record, instance)
+        : toStageLane(record, instance);
+      const node = tree.pipeline(lane, pipelineName);
       placeStage(instance, node, stageName).record(
         toOutcome(record.outcome, issues),
         toDuration(record.durationSec, issues),
@@ -122,6 +119,16 @@ function toRecordLane(
   return lane === undefined
     ? ambientLane(instance)
     : toLane(lane, instance.issues);
+}
+
+/** Returns the lane of the ambient pipeline, also if that has ended, as of its stages. */
+function toStageLane(
+  { lane }: StageRecord,
+  { lane: ownLane, issues }: Instance,
+): string {
+  return lane === undefined
+    ? getAmbient()?.pipeline?.node.lane ?? ownLane
+    : toLane(lane, issues);
 }
 
 function ambientName(stageName: string, issues: IssueReporter): string {

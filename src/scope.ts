@@ -1,11 +1,10 @@
-import type { IssueReporter } from "./issues.ts";
-import { toDuration, toOutcome } from "./labels.ts";
 import {
   type Cancellation,
-  isLimiting,
-  type LimitedScope,
-  Limits,
-} from "./limits.ts";
+  type CancelListener,
+  CancelScope,
+} from "./cancel_scope.ts";
+import type { IssueReporter } from "./issues.ts";
+import { toDuration, toOutcome } from "./labels.ts";
 import {
   classifyError,
   type ErrorClassifier,
@@ -14,9 +13,16 @@ import {
   type ResultClassifier,
 } from "./outcome.ts";
 import type { Registration } from "./registry.ts";
+import {
+  link,
+  type ParentNode,
+  subtree,
+  type TreeNode,
+  unlink,
+} from "./scope_tree.ts";
 import type { Series, SeriesTree } from "./series.ts";
 import type { ScopeSpan } from "./span.ts";
-import type { SpanDescription, Tracing } from "./tracing.ts";
+import type { Placement, SpanDescription, Tracing } from "./tracing.ts";
 
 /** What scopes and recorders need of the instance that they record to. */
 export interface Instance {
@@ -36,22 +42,23 @@ export interface Instance {
 export interface ScopeOptions {
   /**
    * How long the scope may take, in milliseconds. When that has passed, the caller
-   * gets a `DOMException` named `TimeoutError`, whatever the code does, and
-   * `timeout` is recorded. It cannot interrupt synchronous code.
+   * gets a `DOMException` named `TimeoutError`, even if the code is still running, and
+   * `timeout` is recorded. 0 and below mean the next turn of the event loop. It cannot
+   * interrupt synchronous code.
    *
    * @default {no limit}
    */
   timeout?: number | undefined;
   /**
-   * Ends the scope when it aborts: the caller gets its `reason`. If it is aborted
+   * Cancels the scope when it aborts: the caller gets its `reason`. If it is aborted
    * beforehand, the function is not called, and the caller gets a rejected promise.
    *
    * @default {none}
    */
   signal?: AbortSignal | undefined;
   /**
-   * Reads what the scope threw as an outcome. What it leaves open by `undefined`
-   * is read by the instance's.
+   * Reads what the scope threw, or the reason of an aborted `signal`, as an outcome.
+   * `undefined` leaves it to the instance's.
    *
    * @default {the instance's, which is the exported `classifyError`}
    */
@@ -65,130 +72,247 @@ export interface ScopeOptions {
   classifyResult?: ResultClassifier | undefined;
 }
 
-/** One run of a pipeline or a stage: timed, and recorded once, when it settles. */
-export abstract class Scope implements LimitedScope {
+/**
+ * Where the code of a scope is: on the stack, waited for, or at its end.
+ *
+ * A stream and a handle are waited for until they end or are closed.
+ */
+type CodeState = "on stack" | "pending" | "ended";
+
+/** A scope that others start inside. */
+export interface EnclosingScope extends Scope, ParentNode<Scope> {
+  lastChild: Scope | undefined;
+  /** How many scopes below it were cancelled while their code goes on. */
+  abandonedBelow: number;
+}
+
+/**
+ * One run of a pipeline or a stage: timed, and recorded once, when it settles.
+ *
+ * Async contexts can keep it alive for good, as those of pools, sockets and timers do:
+ * once it has settled, it holds nothing of its caller's, nor any other scope but those
+ * below it that are still open.
+ */
+export abstract class Scope implements TreeNode<Scope> {
   readonly instance: Instance;
   readonly series: Series;
-  /** The pipeline around it, if there is one. */
-  readonly parent: Scope | undefined;
-  /** How it was recorded, once it has ended. */
-  settledAs: OutcomeLabel | undefined;
-  /** What it is in a trace, where somebody traces. */
-  span: ScopeSpan | undefined;
-  protected readonly options: ScopeOptions | undefined;
+  /** The pipeline around it, while it or anything below it is open. */
+  parent: EnclosingScope | undefined;
+  previous: Scope | undefined;
+  next: Scope | undefined = undefined;
+  abstract readonly lastChild: Scope | undefined;
+  /** How it was recorded, once it has settled. */
+  settledAs: OutcomeLabel | undefined = undefined;
+  /** What can cancel it, once it is needed. */
+  cancelScope: CancelScope | undefined = undefined;
+  /** Its span, where somebody traces. */
+  span: ScopeSpan | undefined = undefined;
+  /** The outcome that was set, if any. */
+  protected chosenOutcome: OutcomeLabel | undefined = undefined;
+  #code: CodeState = "on stack";
+  #options: ScopeOptions | undefined;
   readonly #start: number;
-  #limits: Limits | undefined;
-  #outcome: OutcomeLabel | undefined;
 
   constructor(
     instance: Instance,
     series: Series,
     options: ScopeOptions | undefined,
-    parent: Scope | undefined,
+    parent: EnclosingScope | undefined,
   ) {
     this.instance = instance;
     this.series = series;
-    this.options = options;
     this.parent = parent;
-    if (isLimiting(parent) || options !== undefined && this.hasOwnLimits) {
-      this.#limits = new Limits(this, true);
-    }
+    this.previous = parent?.lastChild;
+    this.#options = options;
+    if (parent !== undefined) link<Scope>(this, parent);
     const now = instance.now();
     this.#start = now;
     series.start(now);
   }
 
-  /** Whether it has ended, and was recorded. */
+  /** Whether it was recorded. */
   get settled(): boolean {
     return this.settledAs !== undefined;
   }
 
-  /** Most scopes never need them. */
-  get limits(): Limits {
-    return this.#limits ??= new Limits(this, false);
+  /** Whether it was recorded, and its code has ended, too. */
+  get hasEnded(): boolean {
+    return this.settledAs !== undefined && this.#code === "ended";
   }
 
-  /** Whether anything else than its code can end it. */
-  get isLimited(): boolean {
-    return this.#limits !== undefined && this.#limits.canEnd;
+  /** Whether it was cancelled, and its code goes on. */
+  get isAbandoned(): boolean {
+    return this.settledAs !== undefined && this.#code !== "ended";
   }
 
-  /** Whether it was ended while its code goes on. */
-  get abandoned(): boolean {
-    return this.#limits !== undefined && this.#limits.hasEnded;
+  /** Whether it has ended, and so has all below it. */
+  get isOver(): boolean {
+    return this.hasEnded && this.lastChild === undefined;
   }
 
-  get hasOwnLimits(): boolean {
-    return this.timeout !== undefined || this.callerSignal !== undefined;
+  /** Whether the code of its pipeline should not have returned without it. */
+  get isUnawaited(): boolean {
+    return false;
   }
 
-  get timeout(): number | undefined {
-    return this.options?.timeout;
+  /** Whether it has a deadline or a caller's signal of its own. */
+  get isEnforced(): boolean {
+    return this.cancelScope !== undefined && this.cancelScope.isEnforced;
   }
 
-  get callerSignal(): AbortSignal | undefined {
-    return this.options?.signal;
+  /**
+   * Whether its code may fail because of an abort of this library's: of its own signal,
+   * or of one of a pipeline around it.
+   */
+  get hasSeenAbort(): boolean {
+    if (this.isAbandoned) return true;
+    let { cancelScope, parent } = this as Scope;
+    while (!cancelScope?.hasAbortedSignal) {
+      if (parent === undefined) return false;
+      ({ cancelScope, parent } = parent);
+    }
+    return true;
   }
 
   get signal(): AbortSignal {
-    return this.limits.signal;
+    return this.#ensureCancelScope().signal;
   }
 
   /** A getter, so that it works destructured and costs nothing unless used. */
   get setOutcome(): (outcome: Outcome) => void {
     return (outcome) => {
       if (this.settled) return;
-      this.#outcome = toOutcome(outcome, this.instance.issues);
+      this.chosenOutcome = toOutcome(outcome, this.instance.issues);
     };
   }
 
   abstract describe(): string;
 
-  /** What a trace is to tell of it. */
+  /** Describes it to those who read traces. */
   protected abstract describeSpan(): SpanDescription;
 
   /** Starts its span. */
-  trace(): void {
+  trace(placement: Placement): void {
     const { tracing } = this.instance;
-    this.span = tracing.start(this.describeSpan(), this.parent?.span);
+    this.span = tracing.start(this.describeSpan(), placement);
   }
 
-  /** Calls a function inside of its span, if there is one. */
+  /** Calls a function in the context of its span, if it has one. */
   enter<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R {
     const { span } = this;
     return span === undefined ? fn(...args) : span.enter(fn, ...args);
   }
 
-  /** Its code returned. */
+  /**
+   * Starts its deadline, and follows its caller's signal.
+   *
+   * @returns What has cancelled it already, if that signal was aborted beforehand.
+   */
+  start(): Cancellation | undefined {
+    const options = this.#options;
+    if (options === undefined) return undefined;
+    const { timeout, signal } = options;
+    if (timeout === undefined && signal === undefined) return undefined;
+    if (!signal?.aborted) {
+      this.cancelScope = new CancelScope(this, timeout, signal);
+      return undefined;
+    }
+    const cancellation = this.cancellationBy(signal.reason);
+    this.#settleCancelled(cancellation);
+    this.abort(signal.reason);
+    return cancellation;
+  }
+
+  /**
+   * Lets it be cancelled from now on, as its code has left the stack.
+   *
+   * @param onCancel Gives its caller the error when its own deadline passes, or its
+   * caller's signal aborts.
+   */
+  pend(onCancel?: CancelListener): void {
+    this.#code = "pending";
+    if (this.cancelScope === undefined) return;
+    const { cancelledBy } = this.cancelScope;
+    if (cancelledBy !== undefined) this.#settleCancelled(cancelledBy);
+    if (onCancel !== undefined) this.cancelScope.onCancel(onCancel);
+  }
+
+  /** Ends it, as its code returned. */
   succeed(value: unknown): void {
-    this.end(this.#outcome ?? this.#readResult(value) ?? "success");
+    if (this.settledAs === undefined) {
+      this.#code = "ended";
+      this.end(this.chosenOutcome ?? this.#readResult(value) ?? "success");
+    } else this.endCode();
   }
 
-  /** What it was for is done, and has no value. */
+  /** Ends it, as its code ended well, with no value to be read. */
   complete(): void {
-    this.end(this.#outcome ?? "success");
+    if (this.settledAs === undefined) {
+      this.#code = "ended";
+      this.end(this.chosenOutcome ?? "success");
+    } else this.endCode();
   }
 
-  /** Its code threw. */
+  /** Ends it, as its code threw. */
   fail(error: unknown): void {
-    this.span?.fail(error);
-    this.settle(this.#readError(error) ?? classifyError(error));
+    if (this.settledAs === undefined) {
+      this.#code = "ended";
+      this.span?.fail(error);
+      this.settle(this.#readError(error));
+    } else this.endCode();
   }
 
-  /** It is ended while its code goes on. */
-  cancel({ error, outcome, isCancelled }: Cancellation): void {
-    if (outcome !== "success") this.span?.fail(error);
-    this.settle(outcome, isCancelled);
+  /** Ends it, as its consumer wants no more. */
+  giveUp(): void {
+    if (this.settledAs !== undefined) return;
+    const outcome = this.chosenOutcome ?? "success";
+    // A failure that was set must not be hidden by being subtracted.
+    this.settle(outcome, outcome === "success");
   }
 
-  /** Its code ended, and well. */
+  /** Notes that the code of a scope that was settled before has ended, too. */
+  endCode(): void {
+    this.#code = "ended";
+    const { cancelScope } = this;
+    if (cancelScope?.abandonedIn === undefined) return;
+    cancelScope.abandonedIn.abandonedBelow--;
+    cancelScope.abandonedIn = undefined;
+  }
+
+  /** Cancels it while its code goes on. */
+  cancel(cancellation: Cancellation): void {
+    if (this.settledAs !== undefined) return;
+    if (this.#code === "on stack") {
+      this.#ensureCancelScope().cancelledBy ??= cancellation;
+    } else {
+      this.#settleCancelled(cancellation);
+    }
+  }
+
+  cancelTree(cancellation: Cancellation): Scope[] {
+    const scopes = subtree<Scope>(this);
+    for (const each of scopes) each.cancel(cancellation);
+    return scopes;
+  }
+
+  /** Is called when it was cancelled, and so was recorded, as was all of its tree. */
+  afterCancel(_cancellation: Cancellation): void {}
+
+  abort(reason: unknown): void {
+    this.#ensureCancelScope().abort(reason);
+  }
+
+  cancellationBy(reason: unknown): Cancellation {
+    const outcome = this.#readError(reason);
+    return { error: reason, outcome, byCaller: outcome !== "timeout" };
+  }
+
+  /** Records an end that its code chose. */
   protected end(outcome: OutcomeLabel): void {
     this.settle(outcome);
   }
 
-  /** Records it, the first time that it is called. */
-  protected settle(outcome: OutcomeLabel, isCancelled = false): void {
-    if (this.settledAs !== undefined) return;
+  protected settle(outcome: OutcomeLabel, isGivenUp = false): void {
     this.settledAs = outcome;
     const { instance, series, span } = this;
     const now = instance.now();
@@ -200,23 +324,45 @@ export abstract class Scope implements LimitedScope {
       now,
       span?.labels,
     );
-    if (isCancelled) ending.cancelled++;
-    this.#limits?.stop();
+    if (isGivenUp) ending.cancelled++;
+    this.#options = undefined;
+    this.cancelScope?.stop();
     span?.end(outcome);
+    if (this.#code !== "ended") this.#countAbandoned();
+    if (this.lastChild === undefined) leaveTree(this);
+  }
+
+  #settleCancelled(cancellation: Cancellation): void {
+    const { error, outcome, byCaller } = cancellation;
+    if (outcome !== "success") this.span?.fail(error);
+    this.settle(outcome, byCaller);
+  }
+
+  #ensureCancelScope(): CancelScope {
+    return this.cancelScope ??= new CancelScope(this);
+  }
+
+  /** Has the pipeline around it know of its code, if that is open itself. */
+  #countAbandoned(): void {
+    const { parent } = this;
+    if (parent === undefined || parent.settled) return;
+    parent.abandonedBelow++;
+    this.#ensureCancelScope().abandonedIn = parent;
   }
 
   #readResult(value: unknown): OutcomeLabel | undefined {
     const { classifyResult } = this.instance;
-    const own = this.options?.classifyResult;
+    const own = this.#options?.classifyResult;
     if (own === undefined && classifyResult === undefined) return undefined;
     return this.#read("classifyResult", own, value) ??
       this.#read("classifyResult", classifyResult, value);
   }
 
-  #readError(error: unknown): OutcomeLabel | undefined {
-    const { classifyError } = this.instance;
-    return this.#read("classifyError", this.options?.classifyError, error) ??
-      this.#read("classifyError", classifyError, error);
+  #readError(error: unknown): OutcomeLabel {
+    const own = this.#options?.classifyError;
+    return this.#read("classifyError", own, error) ??
+      this.#read("classifyError", this.instance.classifyError, error) ??
+      classifyError(error);
   }
 
   #read(
@@ -231,90 +377,14 @@ export abstract class Scope implements LimitedScope {
   }
 }
 
-/**
- * Calls `fn` inside a scope and settles the scope by how that ends.
- *
- * @returns What `fn` returns. Of whatever has a `then` it is a native promise for
- * its value, subscribed to once: a lazy query would run twice otherwise, and a
- * promise observed and handed on would hide its unhandled rejection.
- */
-export function runScope<S extends Scope, T>(
-  scope: S,
-  fn: (scope: S) => T,
-): T {
-  // Not by `enter`, whose arguments would be allocated.
-  return scope.span === undefined
-    ? runCode(scope, fn)
-    : scope.span.enter(runCode<S, T>, scope, fn);
-}
-
-function runCode<S extends Scope, T>(scope: S, fn: (scope: S) => T): T {
-  const ended = scope.isLimited ? scope.limits.start() : undefined;
-  if (ended !== undefined) return Promise.reject(ended.error) as T;
-  let value: T;
-  try {
-    value = fn(scope);
-  } catch (error) {
-    scope.fail(error);
-    throw error;
+/** Has a scope leave the tree, and those around it that were only waiting for that. */
+function leaveTree(scope: Scope): void {
+  for (;;) {
+    const { parent } = scope;
+    if (parent === undefined) return;
+    scope.parent = undefined;
+    unlink(scope, parent);
+    if (!parent.settled || parent.lastChild !== undefined) return;
+    scope = parent;
   }
-  const promise = toPromise(value);
-  if (promise === undefined) {
-    scope.succeed(value);
-    return value;
-  }
-  if (scope.isLimited) return raceLimits(scope, promise) as T;
-  // Two callbacks cost half of what an async function around `fn` would.
-  return promise.then((value) => {
-    scope.succeed(value);
-    return value;
-  }, (error) => {
-    scope.fail(error);
-    throw error;
-  }) as T;
-}
-
-/** The first to settle wins: the code, or what limits it. */
-function raceLimits<T>(scope: Scope, promise: Promise<T>): Promise<T> {
-  let abandon: (error: unknown) => void;
-  const result = new Promise<T>((resolve, reject) => {
-    abandon = reject;
-    promise.then((value) => {
-      if (scope.settled) return;
-      scope.succeed(value);
-      resolve(value);
-    }, (error) => {
-      if (scope.settled) return;
-      scope.fail(error);
-      reject(error);
-    });
-  });
-  scope.limits.race(abandon!, result);
-  return result;
-}
-
-/** Subscribes to a thenable at once, so that what it starts has this context. */
-function toPromise(value: unknown): Promise<unknown> | undefined {
-  if (typeof value !== "object" && typeof value !== "function") return;
-  if (value === null) return;
-  let then: unknown;
-  try {
-    then = (value as { then?: unknown }).then;
-  } catch {
-    // A property that cannot be read makes no promise: the caller gets the value.
-    return;
-  }
-  if (typeof then !== "function") return;
-  // Not `Object.getPrototypeOf`, which costs as much as all the rest of a scope.
-  if (then === Promise.prototype.then && value.constructor === Promise) {
-    return value as Promise<unknown>;
-  }
-  return adopt(value, then);
-}
-
-// On its own, as what a closure captures is allocated even where none is made.
-function adopt(value: object, then: CallableFunction): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    Reflect.apply(then, value, [resolve, reject]);
-  });
 }

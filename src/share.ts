@@ -1,8 +1,7 @@
 import { coalesce } from "./coalesce.ts";
-import type { Prepare } from "./define.ts";
+import type { InstanceSource } from "./context.ts";
 import type { MetricsRegistry } from "./registry.ts";
 import type { GatheredFamily } from "./samples.ts";
-import type { Instance } from "./scope.ts";
 import { joinWorkers } from "./workers.ts";
 
 /** The way to be counted without serving. */
@@ -14,17 +13,13 @@ export interface ShareMethods {
   shareMetrics(): void;
 }
 
-/**
- * Makes a `shareMetrics` function.
- *
- * @param whenReady Calls what it is given once there is an instance.
- */
+/** Makes a `shareMetrics` function. */
 export function createShareFunction(
-  whenReady: (prepare: Prepare) => void,
+  { onInstance }: InstanceSource,
 ): ShareMethods["shareMetrics"] {
   return () => {
     const workers = joinWorkers();
-    whenReady(({ registration, issues }) => {
+    onInstance(({ registration, issues }) => {
       workers.teller.share(registration.registry, () => issues);
     });
   };
@@ -37,20 +32,19 @@ export function createShareFunction(
  * @param timeout How long a worker is waited for, in milliseconds.
  */
 export function createWorkersGather(
-  locate: () => Instance,
-  whenReady: (prepare: Prepare) => void,
+  { instance, onInstance }: InstanceSource,
   chosen: readonly MetricsRegistry[] | undefined,
   timeout: number,
 ): () => Promise<GatheredFamily[]> {
   const workers = joinWorkers();
   const share = (registry: MetricsRegistry) =>
-    workers.teller.share(registry, () => locate().issues);
+    workers.teller.share(registry, () => instance().issues);
   // Now, not at the first scrape: the others may be scraped before.
   if (chosen !== undefined) chosen.forEach(share);
-  else whenReady(({ registration }) => share(registration.registry));
+  else onInstance(({ registration }) => share(registration.registry));
   const refresh = coalesce(() => workers.refresh(timeout));
   return async () => {
-    const numbers = (chosen ?? [locate().registration.registry]).map(share);
+    const numbers = (chosen ?? [instance().registration.registry]).map(share);
     await refresh();
     return workers.families(numbers);
   };

@@ -19,6 +19,7 @@ export type TraceLabels = Readonly<Record<"trace_id" | "span_id", string>>;
 
 /** The span of one scope. */
 export interface ScopeSpan {
+  readonly traceId: string;
   /** By what it is found, if its trace is sampled. */
   readonly labels: TraceLabels | undefined;
   /** The context of what starts now inside of it, if it is a pipeline's. */
@@ -39,6 +40,7 @@ const RECORDED = createContextKey("@lukhas/stage-metrics recorded errors");
 
 /** A span that was started. */
 export class RunningSpan implements ScopeSpan {
+  readonly traceId: string;
   readonly labels: TraceLabels | undefined;
   readonly #span: Span;
   readonly #context: Context;
@@ -57,7 +59,9 @@ export class RunningSpan implements ScopeSpan {
     this.#span = span;
     this.#recorded = recordedIn(outside) ?? new RecordedErrors();
     this.#issues = issues;
-    this.labels = labelsOf(span.spanContext());
+    const spanContext = span.spanContext();
+    this.traceId = spanContext.traceId;
+    this.labels = labelsOf(spanContext);
     const inside = trace.setSpan(outside, span)
       .setValue(RECORDED, this.#recorded);
     this.#context = isPipeline ? inside.setValue(PIPELINE, this) : inside;
@@ -100,6 +104,13 @@ export class RunningSpan implements ScopeSpan {
   #guard(fn: () => unknown): void {
     this.#issues.guard("tracing", fn);
   }
+}
+
+/** Returns the active context for the root of a trace: without spans and their errors. */
+export function rootContext(): Context {
+  return trace.deleteSpan(context.active())
+    .deleteValue(PIPELINE)
+    .deleteValue(RECORDED);
 }
 
 /** By what a span is found, if its trace is sampled. */

@@ -1,10 +1,18 @@
 import { scopeFunction, type ScopeWrapper } from "./calling.ts";
-import type { Ambient, AmbientPipeline } from "./context.ts";
+import { bindFunction, type BindMethods } from "./bind.ts";
+import {
+  type Ambient,
+  type AmbientPipeline,
+  getAmbient,
+  type InstanceSource,
+  runWith,
+} from "./context.ts";
 import type { IssueReporter } from "./issues.ts";
 import { toName, UNKNOWN } from "./labels.ts";
 import type { Outcome } from "./outcome.ts";
 import { placeStage } from "./places.ts";
-import { type Instance, runScope, Scope, type ScopeOptions } from "./scope.ts";
+import { runScope } from "./run.ts";
+import { type Instance, Scope, type ScopeOptions } from "./scope.ts";
 import type { Series } from "./series.ts";
 import type { SpanDescription } from "./tracing.ts";
 
@@ -12,7 +20,7 @@ import type { SpanDescription } from "./tracing.ts";
 export interface StageOptions extends ScopeOptions {}
 
 /** A stage while it runs. */
-export interface StageScope {
+export interface StageScope extends BindMethods {
   /** The label `stage_name`. */
   readonly name: string;
   /** The label `pipeline_name`. */
@@ -26,9 +34,8 @@ export interface StageScope {
    */
   readonly signal: AbortSignal;
   /**
-   * Sets the outcome that is recorded if the stage returns; the last call before
-   * that counts. If it throws, the error is classified all the same. Works
-   * destructured.
+   * Sets the outcome that is recorded if the stage returns. The last call before that
+   * counts. If it throws, the error is classified all the same. Works destructured.
    */
   setOutcome(outcome: Outcome): void;
 }
@@ -103,25 +110,33 @@ export interface StageMethods<N extends string = string> {
 /** One run of a stage. */
 export class StageRun extends Scope implements StageScope {
   readonly name: string;
-  declare readonly parent: AmbientPipeline | undefined;
+  readonly #ambient: Ambient;
 
   constructor(
-    instance: Instance,
+    ambient: Ambient,
     series: Series,
     options: StageOptions | undefined,
-    parent: AmbientPipeline | undefined,
     name: string,
   ) {
-    super(instance, series, options, parent);
+    const { instance, pipeline } = ambient;
+    // A pipeline that is over has nothing left to cancel: its signal would only stop
+    // what a pool that was made in it does for somebody else.
+    super(instance, series, options, pipeline?.isOver ? undefined : pipeline);
     this.name = name;
+    this.#ambient = ambient;
+  }
+
+  /** What starts inside a stage is a child of its pipeline. */
+  get lastChild(): undefined {
+    return undefined;
   }
 
   get pipelineName(): string {
-    return this.parent?.node.name ?? UNKNOWN;
+    return this.#ambient.pipeline?.node.name ?? UNKNOWN;
   }
 
   get lane(): string {
-    return this.parent?.node.lane ?? this.instance.lane;
+    return this.#ambient.pipeline?.node.lane ?? this.instance.lane;
   }
 
   /**
@@ -129,9 +144,18 @@ export class StageRun extends Scope implements StageScope {
    * and a body that is read after the stage has returned still stops with it.
    */
   override get signal(): AbortSignal {
-    return this.hasOwnLimits || this.parent === undefined
+    return this.isEnforced || this.parent === undefined
       ? super.signal
       : this.parent.signal;
+  }
+
+  override get isUnawaited(): boolean {
+    return !this.settled;
+  }
+
+  get bind(): BindMethods["bind"] {
+    return (fn) =>
+      bindFunction(fn, this.#ambient.pipeline ?? getAmbient(), this);
   }
 
   describe(): string {
@@ -151,58 +175,85 @@ export class StageRun extends Scope implements StageScope {
   }
 }
 
-/**
- * Makes a `stage` function.
- *
- * @param locate Says what a stage that starts now belongs to.
- */
+/** Makes a `stage` function for stages of the pipeline around them. */
 export function createStageFunction(
-  locate: () => Ambient,
+  { context }: Pick<InstanceSource, "context">,
 ): StageMethods["stage"] {
   return scopeFunction<StageScope, StageOptions>(
     "stage",
-    (name, options, fn) => runScope(startStage(locate(), name, options), fn),
+    (name, options, fn) =>
+      runScope(startStage(context(), name, options, StageRun), fn),
   ) as StageMethods["stage"];
 }
 
-/** Starts a stage of what is located. */
-export function startStage(
+/** Makes a `stage` function for stages of one pipeline, wherever they start. */
+export function createPipelineStage(
+  pipeline: AmbientPipeline,
+): StageMethods["stage"] {
+  return scopeFunction<StageScope, StageOptions>(
+    "stage",
+    (name, options, fn) => {
+      const run = startStage(pipeline, name, options, StageRun);
+      return getAmbient() === pipeline
+        ? runScope(run, fn)
+        : runWith(pipeline, runScope, run, fn);
+    },
+  ) as StageMethods["stage"];
+}
+
+/**
+ * Starts a stage.
+ *
+ * @param Run The class of what is started.
+ */
+export function startStage<R extends StageRun = StageRun>(
   ambient: Ambient,
   name: string,
   options: StageOptions | undefined,
-): StageRun {
+  Run: new (...args: ConstructorParameters<typeof StageRun>) => R,
+): R {
   const { instance, pipeline } = ambient;
   const { issues } = instance;
   const node = pipeline?.node ?? orphanNode(instance);
   const series = node.findStage(name);
   if (series === undefined) name = toName(name, "stage", issues);
-  if (pipeline === undefined) {
-    issues.reportMisuse(
-      "orphan_stage",
-      `Stage "${name}" ran with no pipeline around it: run it inside of pipeline(), or call the stage() of the pipeline's scope`,
-    );
-  } else if (pipeline.settled && !pipeline.abandoned) {
-    issues.reportMisuse(
-      "late_stage",
-      `Stage "${name}" started after its pipeline "${node.name}" had ended: await what starts it inside of the pipeline`,
-    );
+  if (pipeline === undefined || pipeline.hasEnded) {
+    reportMisplaced(name, pipeline, issues);
   }
   if (pipeline?.declaredStages !== undefined) {
     options = withDeclared(pipeline, name, options, issues);
   }
-  const run = new StageRun(
-    instance,
+  const run = new Run(
+    ambient,
     series ?? placeStage(instance, node, name),
     options,
-    pipeline,
     name,
   );
   // A pipeline is traced as a whole, or not at all: its stages need not look again.
   const isTraced = pipeline === undefined
     ? instance.tracing.isOn()
     : pipeline.span !== undefined;
-  if (isTraced) run.trace();
+  if (isTraced) run.trace({ parent: pipeline?.span });
   return run;
+}
+
+/** Reports a stage that starts where no pipeline is open. */
+function reportMisplaced(
+  name: string,
+  pipeline: AmbientPipeline | undefined,
+  issues: IssueReporter,
+): void {
+  if (pipeline === undefined) {
+    issues.reportMisuse(
+      "orphan_stage",
+      `Stage "${name}" ran with no pipeline around it: run it inside of pipeline(), or call the stage() of the pipeline's scope`,
+    );
+  } else if (pipeline.abandonedBelow === 0) {
+    issues.reportMisuse(
+      "late_stage",
+      `Stage "${name}" started after its pipeline "${pipeline.node.name}" had ended: await what starts it inside the pipeline, or, if a pool, socket or timer that was made there calls back in its context, pass it the callback by the bind() of the scope that it belongs to`,
+    );
+  }
 }
 
 /** Adds what the pipeline declares of a stage to what the call says, which wins. */

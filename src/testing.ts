@@ -27,7 +27,11 @@
 import { Registry } from "prom-client";
 import { runWith } from "./context.ts";
 import { gather } from "./gather.ts";
-import { createInstance, type StageMetricsOptions } from "./instance.ts";
+import {
+  copyStageMetricsOptions,
+  createInstance,
+  type StageMetricsOptions,
+} from "./instance.ts";
 import { metricsOf, type StageMetrics } from "./metrics.ts";
 import { IssueReporter, zeroIssues } from "./issues.ts";
 import type { MetricsRegistry } from "./registry.ts";
@@ -83,8 +87,15 @@ export function captureMetrics<T>(
     | [options: StageMetricsOptions, fn: (metrics: StageMetrics) => T]
 ): T {
   const [options, fn] = args.length === 1 ? [{}, args[0]] : args;
-  const instance = createInstance({ registry: new Registry(), ...options });
-  return runWith({ instance, pipeline: undefined }, fn, metricsOf(instance));
+  const instance = createInstance({
+    registry: new Registry(),
+    ...copyStageMetricsOptions(options),
+  });
+  return runWith(
+    { instance, pipeline: undefined, captured: instance },
+    fn,
+    metricsOf(instance),
+  );
 }
 
 /**

@@ -1,7 +1,14 @@
-import { context, trace, type Tracer } from "@opentelemetry/api";
+import {
+  type Context,
+  context,
+  type Link,
+  trace,
+  type Tracer,
+} from "@opentelemetry/api";
 import type { IssueReporter } from "./issues.ts";
 import {
   labelsOf,
+  rootContext,
   RunningSpan,
   type ScopeSpan,
   type TraceLabels,
@@ -25,6 +32,22 @@ export interface SpanDescription {
   readonly name: string;
   readonly attributes: Readonly<Record<string, string>>;
   readonly isPipeline: boolean;
+}
+
+/** Where the span of a scope belongs. */
+export interface Placement {
+  /** The span of the pipeline around it, if there is one. */
+  readonly parent: ScopeSpan | undefined;
+  /** Whether it is the root of a trace by its caller's wish. */
+  readonly isDetached?: boolean;
+  /** The span of the pipeline in whose context it starts, if that has ended. */
+  readonly left?: ScopeSpan | undefined;
+}
+
+/** What a span starts with: the context around it, and the spans that it links to. */
+interface Start {
+  readonly outside: Context;
+  readonly links?: Link[];
 }
 
 /** Whose spans these are, for those who read traces. */
@@ -58,22 +81,17 @@ export class Tracing {
     return this.#tracer !== undefined;
   }
 
-  /**
-   * Starts the span of a scope, if there is a provider.
-   *
-   * @param around That of the pipeline around, if there is one.
-   */
+  /** Starts the span of a scope, if there is a provider. */
   start(
     { name, attributes, isPipeline }: SpanDescription,
-    around: ScopeSpan | undefined,
+    placement: Placement,
   ): ScopeSpan | undefined {
     return this.#issues.guard("tracing", () => {
-      // A request that is served inside of a pipeline brings a span of its own, and
-      // what it runs belongs to that; a stage belongs to its pipeline.
-      const isBelowActive = around === undefined ||
-        isPipeline && trace.getActiveSpan() !== undefined;
-      const outside = isBelowActive ? context.active() : around.contextWithin();
-      const span = this.#tracer?.startSpan(name, { attributes }, outside);
+      const { outside, links } = place(placement, isPipeline);
+      const options = links === undefined
+        ? { attributes }
+        : { attributes, root: true, links };
+      const span = this.#tracer?.startSpan(name, options, outside);
       return span && new RunningSpan(span, outside, isPipeline, this.#issues);
     });
   }
@@ -94,6 +112,27 @@ export class Tracing {
       () => provider.getTracer(TRACER_NAME) as Tracer,
     );
   }
+}
+
+function place(
+  { parent, isDetached, left }: Placement,
+  isPipeline: boolean,
+): Start {
+  const active = trace.getActiveSpan();
+  // A request that is served inside a pipeline brings a span of its own, and what it
+  // runs belongs to that, unless the pipeline's trace goes on in it.
+  const isRoot = isDetached ||
+    left !== undefined && active?.spanContext().traceId === left.traceId;
+  if (isRoot) {
+    const linked = active?.spanContext();
+    const links = linked === undefined ? [] : [{ context: linked }];
+    return { outside: rootContext(), links };
+  }
+  const isBelowActive = parent === undefined ||
+    isPipeline && active !== undefined;
+  return {
+    outside: isBelowActive ? context.active() : parent.contextWithin(),
+  };
 }
 
 function registeredProvider(): TracerProvider | undefined {

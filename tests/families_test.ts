@@ -108,6 +108,8 @@ lukhas_orchestration_pipeline_last_end_timestamp_seconds{lane="test",pipeline_na
 # TYPE lukhas_orchestration_instrumentation_issues_total counter
 lukhas_orchestration_instrumentation_issues_total{issue="orphan_stage"} 0
 lukhas_orchestration_instrumentation_issues_total{issue="late_stage"} 0
+lukhas_orchestration_instrumentation_issues_total{issue="late_pipeline"} 0
+lukhas_orchestration_instrumentation_issues_total{issue="unawaited_stage"} 0
 lukhas_orchestration_instrumentation_issues_total{issue="undeclared_stage"} 0
 lukhas_orchestration_instrumentation_issues_total{issue="invalid_name"} 0
 lukhas_orchestration_instrumentation_issues_total{issue="invalid_value"} 0

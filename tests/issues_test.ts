@@ -347,7 +347,7 @@ Deno.test("strict: a stage that starts after its pipeline has ended throws, and 
     assertThrows(
       late,
       Error,
-      `Stage "late" started after its pipeline "p" had ended: await what starts it inside of the pipeline`,
+      `Stage "late" started after its pipeline "p" had ended: await what starts it inside the pipeline`,
     );
     assertEquals(await samplesOf(metrics), {
       [pipelineTotal("p", "success")]: 1,
@@ -393,6 +393,27 @@ Deno.test("strict: a stream that may not start is left as it was, and nothing st
   });
 });
 
+Deno.test("strict: a stage that is still running when its pipeline returns is an issue that does not throw", async () => {
+  await captureMetrics(STRICT, async (metrics) => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    // A race may mean it.
+    const winner = await pipeline("p", () =>
+      Promise.race([
+        stage("fast", () => Promise.resolve("fast")),
+        stage("slow", () => promise),
+      ]));
+    assertEquals(winner, "fast");
+    resolve();
+    await promise;
+    assertEquals(await samplesOf(metrics, /_total$/), {
+      [pipelineTotal("p", "success")]: 1,
+      [stageTotal("p", "fast", "success")]: 1,
+      [stageTotal("p", "slow", "success")]: 1,
+      [issuesTotal("unawaited_stage")]: 1,
+    });
+  });
+});
+
 Deno.test("createStageMetrics() throws for a `strict` that is none", () => {
   const options = { strict: "yes" } as unknown as StageMetricsOptions;
   assertThrows(
@@ -406,7 +427,7 @@ Deno.test("strict: correct code never throws, and counts no issue", async () => 
   const sleep = (ms: number) =>
     new Promise<string>((resolve) => setTimeout(resolve, ms, "slept"));
   await captureMetrics(STRICT, async (metrics) => {
-    // Those that are still open when the first has failed, or has won, just end.
+    // Those that are still open when the first has failed just end.
     await pipeline("all", async () => {
       const [a, b] = await Promise.all([
         stage("a", () => sleep(1)),
@@ -420,11 +441,6 @@ Deno.test("strict: correct code never throws, and counts no issue", async () => 
         stage("slow", () => sleep(5)),
       ]));
     await assertRejects(() => failing, Error, "No");
-    await pipeline("race", () =>
-      Promise.race([
-        stage("fast", () => Promise.resolve()),
-        stage("slow", () => sleep(5)),
-      ]));
     // The one that was given up goes on, and cleans up, in a pipeline that is open.
     await pipeline("fallback", async () => {
       const { promise: cleanedUp, resolve } = Promise.withResolvers<void>();

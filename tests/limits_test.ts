@@ -237,33 +237,37 @@ Deno.test("timeout and signal of a senseless kind throw", () => {
   }
 });
 
-Deno.test("a pipeline's deadline passes: all that is open below is settled first, innermost first, then the signals abort", async () => {
+Deno.test("a pipeline's deadline passes: all that is open below is recorded first, then the signals abort, and promises settle as their code does", async () => {
   const order: string[] = [];
   await captureMetrics(OPTIONS, async (metrics) => {
+    const { promise: work, resolve } = Promise.withResolvers<string>();
     const note = (name: string, promise: Promise<unknown>) =>
-      promise.catch((error) => {
-        order.push(`${name}: ${error.message}`);
-        throw error;
+      promise.then((value) => {
+        order.push(`${name}: ${value}`);
+        return value;
       });
     let recorded: Promise<Record<string, number>> | undefined;
+    let outer: Promise<unknown> | undefined;
     const result = pipeline("p", { timeout: 5 }, (scope) => {
       scope.signal.addEventListener("abort", () => {
         order.push("signal");
         recorded = samplesOf(metrics, TOTALS);
       });
-      return note(
+      return outer = note(
         "outer",
-        stage("outer", () =>
-          Promise.all([
-            note("inner stage", stage("inner", never)),
+        stage("outer", async () => {
+          await Promise.all([
+            note("inner stage", stage("inner", () => work)),
             note(
               "pipeline",
-              pipeline("q", () => note("own", stage("own", never))),
+              pipeline("q", () => note("own", stage("own", () => work))),
             ),
-          ])),
+          ]);
+          return "done";
+        }),
       );
     });
-    const error = await assertRejects(
+    await assertRejects(
       () => result,
       DOMException,
       "Pipeline 'p' timed out after 5 ms",
@@ -277,13 +281,15 @@ Deno.test("a pipeline's deadline passes: all that is open below is settled first
     };
     assertEquals(await recorded, expected);
     assertEquals(await samplesOf(metrics, TOTALS), expected);
-    await sleep(0);
-    assertEquals(
-      order,
-      ["signal", "own", "pipeline", "inner stage", "outer"].map((name) =>
-        name === "signal" ? name : `${name}: ${error.message}`
-      ),
-    );
+    resolve("late");
+    await outer;
+    assertEquals(order, [
+      "signal",
+      "inner stage: late",
+      "own: late",
+      "pipeline: late",
+      "outer: done",
+    ]);
     assertEquals(await samplesOf(metrics, /_in_progress$/), {});
   });
 });
@@ -325,6 +331,7 @@ Deno.test("a pipeline's deadline passes: it reaches what a pipeline that returne
       [stageTotal("inner", "left", "timeout")]: 1,
       [stageTotal("inner", "late", "success")]: 1,
       [issuesTotal("late_stage")]: 1,
+      [issuesTotal("unawaited_stage")]: 1,
     });
   });
 });
@@ -688,7 +695,7 @@ Deno.test("a stage that starts after its pipeline's deadline runs, its signal al
     const { promise: done, resolve } = Promise.withResolvers<void>();
     await assertRejects(() =>
       pipeline("p", { timeout: 5 }, async (scope) => {
-        await stage("work", never).catch(() => {});
+        await stage("work", until).catch(() => {});
         assertEquals(scope.signal.aborted, true);
         await stage("clean up", async ({ signal }) => {
           assert(signal.aborted);
@@ -791,7 +798,7 @@ Deno.test("a wrapper's timeout is that of each call", async () => {
 Deno.test("an openPipeline's deadline passes: a timeout, and a later close is ignored without an issue", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const handle = openPipeline("p", { timeout: 5 });
-    const open = handle.stage("s", never);
+    const open = handle.stage("s", () => until(handle));
     await assertRejects(
       () => open,
       DOMException,
@@ -805,5 +812,69 @@ Deno.test("an openPipeline's deadline passes: a timeout, and a later close is ig
       [pipelineTotal("p", "timeout")]: 1,
       [stageTotal("p", "s", "timeout")]: 1,
     });
+  });
+});
+
+Deno.test("the caller's signal aborts: the classifiers of the call and of the instance read its reason", async () => {
+  const metricsOptions = {
+    ...OPTIONS,
+    classifyError: (error: unknown) =>
+      error === "shutdown" ? "timeout" as const : undefined,
+  };
+  await captureMetrics(metricsOptions, async (metrics) => {
+    const runs = [
+      // The call's comes first, then the instance's, then the library's.
+      ["budget", () => "timeout" as const],
+      ["shutdown", () => undefined],
+      ["shutdown", () => "failure" as const],
+      ["tab closed", undefined],
+    ] as const;
+    for (const [reason, classifyError] of runs) {
+      for (const isBeforehand of [true, false]) {
+        const caller = new AbortController();
+        if (isBeforehand) caller.abort(reason);
+        const result = pipeline(
+          "p",
+          { signal: caller.signal, classifyError },
+          () => stage("s", never),
+        );
+        caller.abort(reason);
+        assertEquals(await result.catch((error) => error), reason);
+      }
+    }
+    assertEquals(await samplesOf(metrics, TOTALS), {
+      [pipelineTotal("p", "timeout")]: 4,
+      [pipelineTotal("p", "failure")]: 4,
+      [cancelledTotal(pipelineTotal("p", "failure"))]: 4,
+      [stageTotal("p", "s", "timeout")]: 2,
+      [stageTotal("p", "s", "failure")]: 2,
+      [cancelledTotal(stageTotal("p", "s", "failure"))]: 2,
+    });
+  });
+});
+
+Deno.test("with limits, an error's stack leads to the caller as without", async () => {
+  const fail = async () => {
+    await sleep(1);
+    throw new Error("Deep inside");
+  };
+  async function stackOf(run: () => Promise<unknown>): Promise<string> {
+    async function caller() {
+      await run();
+    }
+    return await caller().catch((error) => error.stack);
+  }
+  // Bun's stacks lead through no `then`, with limits or without.
+  const isFollowed = /\bcaller\b/.test(
+    await stackOf(() => Promise.resolve().then(fail).then((value) => value)),
+  );
+  await captureMetrics(OPTIONS, async () => {
+    const { signal } = new AbortController();
+    for (const options of [{}, { timeout: 60_000 }, { signal }]) {
+      const stack = await stackOf(() =>
+        pipeline("p", options, () => stage("s", options, fail))
+      );
+      assertEquals(/\bcaller\b/.test(stack), isFollowed, stack);
+    }
   });
 });

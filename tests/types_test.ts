@@ -346,7 +346,7 @@ function _types(): void {
     yield await Promise.resolve(1);
   }
   const iterable = stageStream("s", generate());
-  same<typeof iterable, AsyncIterable<number>>(true);
+  same<typeof iterable, AsyncGenerator<number, void, unknown>>(true);
   const readable = stageStream("s", anything as ReadableStream<string>);
   same<typeof readable, ReadableStream<string>>(true);
   const empty = stageStream("s", { firstChunk: "first" }, null);

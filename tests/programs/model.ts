@@ -1,50 +1,111 @@
 /**
- * What must be recorded when a program runs, worked out one step after the other.
+ * Predicts what a program records, by following it one step after the other.
  *
  * @module
  */
 import type { Issue, Outcome } from "../../mod.ts";
 import { issuesTotal, pipelineTotal, stageTotal } from "../samples.ts";
 import type {
+  CancelledBy,
+  CancelledStep,
   End,
-  EndedStep,
   Hanging,
   PipelineStep,
   Program,
   StageStep,
   Step,
   StreamStep,
+  Via,
 } from "./language.ts";
+import { Queue } from "./queue.ts";
 
 /** The lanes of the two instances. */
 export const LANES = ["zero", "one"] as const;
 
-/** The stages that the declared pipelines declare, and their name. */
+/** The name of the declared pipelines, and their stages. */
 export const DECLARED = { name: "declared", stages: { s: {}, t: {} } } as const;
 
 /** The pipeline in which listeners are called, of instance 0. */
 export const ELSEWHERE = "elsewhere";
 
-/** The samples that are not 0, of each instance. */
+/** The samples of each instance that are not 0. */
 export type Samples = [Record<string, number>, Record<string, number>];
 
-interface Pipeline {
+/** What must be seen of a program. */
+export interface Prediction {
+  readonly samples: Samples;
+  /** How many of the signals that are looked at are aborted. */
+  readonly abortedSignals: number;
+  /** How many spans have no parent, where spans are made. */
+  readonly rootSpans: number;
+}
+
+/** Predicts what must be seen of a program. */
+export function predict(program: Program): Prediction {
+  const model = new Model();
+  model.runProgram(program);
+  return model;
+}
+
+/** A scope that has started. */
+interface Scope {
+  readonly kind: "pipeline" | "stage" | "stream";
   readonly instance: 0 | 1;
+  /** Returns its series. */
+  readonly total: (outcome: Outcome) => string;
+  /** The pipeline that it is cancelled with. */
+  parent: Pipeline | undefined;
+  isRecorded: boolean;
+  /** Whether its signal was aborted, rather than that of a pipeline around it. */
+  isAborted: boolean;
+  /** The pipeline that knows its code to go on after it was cancelled. */
+  abandonedIn: Pipeline | undefined;
+}
+
+interface Pipeline extends Scope {
   readonly name: string;
   readonly lane: string;
   readonly declares: readonly string[] | undefined;
-  state: "open" | "ended" | "abandoned";
+  /** Whether its own code has returned or thrown. */
+  isCodeEnded: boolean;
+  /** How many scopes in it were cancelled while their code goes on. */
+  abandoned: number;
 }
+
+/** Work for later. */
+type Work = () => void;
 
 interface Context {
   readonly pipeline: Pipeline | undefined;
-  /** Reads the streams that are read when the code around has ended. */
-  readonly later: (() => StreamEnd)[];
-  /** Goes on when all has ended. */
-  readonly detached: (() => void)[];
+  /** Whether the code can bind a function to a scope. */
+  readonly canBind: boolean;
+  /** Whether a span is active, where spans are made. */
+  readonly isInSpan: boolean;
+  /** The context in which the pipeline started, if that has one. */
+  readonly outer: Context | undefined;
+  /** Reads the streams that are read after the code of the pipeline. */
+  readonly later: Queue<() => StreamEnd | undefined>;
+  /** Runs at the end of the part of the program. */
+  readonly atEnd: Queue<Work>;
+  /** Releases the stages that are open until all of that has run. */
+  readonly held: Work[];
 }
 
-/** What a step throws, as an outcome. */
+/** How a scope ended. */
+interface ScopeEnd {
+  readonly outcome: Outcome;
+  readonly isCancelled: boolean;
+}
+
+/** How a stream ended. */
+interface StreamEnd extends ScopeEnd {
+  /** Whether it was begun before the code of its pipeline returned. */
+  readonly isOwn: boolean;
+  /** Whether its source was still to stop. */
+  readonly isStopping: boolean;
+}
+
+/** The outcome of a step's error, if it throws one. */
 type Thrown = "failure" | "timeout" | undefined;
 
 const ENDS: Readonly<Record<End, Thrown>> = {
@@ -54,30 +115,45 @@ const ENDS: Readonly<Record<End, Thrown>> = {
   "throw a timeout": "timeout",
 };
 
-/** What must be recorded. */
-export function expectedSamples(program: Program): Samples {
-  const samples: Samples = [{}, {}];
-  new Model(samples).runProgram(program);
-  return samples;
-}
+const CANCELLATIONS: Readonly<
+  Record<CancelledBy, { outcome: Outcome; isCancelled: boolean }>
+> = {
+  "deadline": { outcome: "timeout", isCancelled: false },
+  "signal": { outcome: "failure", isCancelled: true },
+  "signal of a timeout": { outcome: "timeout", isCancelled: false },
+};
 
-class Model {
-  readonly #samples: Samples;
-
-  constructor(samples: Samples) {
-    this.#samples = samples;
-  }
+class Model implements Prediction {
+  readonly samples: Samples = [{}, {}];
+  abortedSignals = 0;
+  rootSpans = 0;
+  /** The scopes that are open, or have an open one below them, in their order. */
+  readonly #tree: Set<Scope> = new Set();
 
   runProgram(program: Program): void {
-    // The pipeline in which listeners are called is there from the start.
+    // The pipeline in which listeners are called is open all the time.
     this.#count(0, pipelineTotal(ELSEWHERE, "success", LANES[0]), false);
-    const detached: (() => void)[] = [];
+    this.rootSpans++;
     for (const steps of program) {
-      const context: Context = { pipeline: undefined, later: [], detached };
-      this.#run(steps, context);
-      readAll(context.later);
+      const context: Context = {
+        pipeline: undefined,
+        canBind: false,
+        isInSpan: false,
+        outer: undefined,
+        later: new Queue(),
+        atEnd: new Queue(),
+        held: [],
+      };
+      this.#runAlone(steps, context);
+      runAll(context.atEnd);
+      for (const release of context.held) release();
     }
-    for (let each; (each = detached.shift()) !== undefined;) each();
+  }
+
+  /** Runs steps whose error nobody catches, and reads their streams. */
+  #runAlone(steps: readonly Step[], context: Context): void {
+    this.#run(steps, context);
+    runAll(context.later);
   }
 
   /** Runs one step after the other, until one throws. */
@@ -99,40 +175,42 @@ class Model {
         return this.#runPipeline(step, context);
       case "stream":
         return this.#startStream(step, context);
-      case "ended":
-        return this.#runEnded(step, context);
+      case "cancelled":
+        return this.#runCancelled(step, context);
       case "branches": {
-        const thrown = step.branches.map((each) => this.#run(each, context));
+        const thrown = step.branches.map((each) =>
+          this.#run(each, fork(context))
+        );
         return thrown.find((each) => each !== undefined);
       }
       case "side by side":
-        for (const { name, fails } of step.stages) {
-          this.#stage(name, fails ? "failure" : "success", context);
-        }
-        return;
+        return this.#runSideBySide(step, context);
       case "record":
         return this.#record(step, context);
       case "listener":
         return this.#listen(step, context);
+      case "shared":
+        return this.#share(step, context);
       case "detached":
-        context.detached.push(() => {
-          const later: Context["later"] = [];
-          this.#run(step.body, { ...context, later });
-          readAll(later);
-        });
+        context.atEnd.push(() => this.#runAlone(step.body, alone(context)));
         return;
     }
   }
 
   #runStage(step: StageStep, context: Context): Thrown {
-    const record = this.#startStage(step.name, context, step.via);
+    const around = step.how === "outer scope"
+      ? context.outer ?? context
+      : context;
+    const stage = this.#startStage(step.name, around, step.via);
+    const canBind = around.canBind || step.how !== "wrapper";
     const thrown = step.gives === "promise"
-      ? this.#run(step.body, context)
+      ? this.#run(step.body, { ...around, canBind, isInSpan: true })
       : undefined;
     const ending = thrown ?? ENDS[step.end];
     // A wrapped function has no scope to set the outcome of.
     const outcome = step.how === "wrapper" ? undefined : step.outcome;
-    record(
+    this.#end(
+      stage,
       ending === undefined
         ? outcome ?? step.classified ?? "success"
         : step.classified ?? ending,
@@ -141,198 +219,364 @@ class Model {
   }
 
   #runPipeline(step: PipelineStep, context: Context): Thrown {
-    const instance = step.via === "imported"
-      ? context.pipeline?.instance ?? 0
-      : step.via;
     const isDeclared = step.how.startsWith("declared");
-    const lane = isDeclared ? undefined : step.lane;
-    const pipeline: Pipeline = {
-      instance,
-      name: isDeclared ? DECLARED.name : step.name,
-      lane: lane ?? context.pipeline?.lane ?? LANES[instance],
-      declares: isDeclared ? Object.keys(DECLARED.stages) : undefined,
-      state: "open",
-    };
-    const inside: Context = { ...context, pipeline, later: [] };
+    const pipeline = isDeclared
+      ? this.#startPipeline(DECLARED.name, context, {
+        via: step.via,
+        declares: Object.keys(DECLARED.stages),
+      })
+      : this.#startPipeline(step.name, context, step);
+    if (step.readsSignal && isAborted(pipeline)) this.abortedSignals++;
+    const inside = contextIn(pipeline, context);
     const ending = this.#run(step.body, inside) ?? ENDS[step.end];
-    if (ending !== undefined) pipeline.state = "ended";
-    let outcome: Outcome = ending === undefined
-      ? step.outcome ?? (isHandle(step) ? undefined : classifiedOf(step)) ??
-        "success"
-      : classifiedOf(step) ?? ending;
-    let isGivenUp = false;
-    const own = inside.later.length;
-    // Those that begin when its code has ended are not its own.
-    const ends = readAll(inside.later).slice(0, own);
-    if (ending === undefined) {
-      for (const end of ends) {
-        if (end.outcome !== "success") outcome = end.outcome;
-        isGivenUp ||= end.isGivenUp;
-      }
+    pipeline.isCodeEnded = true;
+    if (ending !== undefined) {
+      for (const each of this.#below(pipeline)) each.isAborted = true;
+      this.#end(pipeline, classifiedOf(step) ?? ending);
+      runAll(inside.later);
+      return step.isCaught ? undefined : ending;
     }
-    pipeline.state = "ended";
-    this.#count(
-      pipeline.instance,
-      pipelineTotal(pipeline.name, outcome, pipeline.lane),
-      isGivenUp,
+    let outcome: Outcome = step.outcome ??
+      (isHandle(step) ? undefined : classifiedOf(step)) ?? "success";
+    // Otherwise it is recorded already.
+    if (!inside.later.isEmpty) outcome = step.lateOutcome ?? outcome;
+    const ends = runAll(inside.later).filter((each) => each !== undefined);
+    const own = ends.filter((each) => each.isOwn);
+    for (const each of own) {
+      if (each.outcome !== "success") outcome = each.outcome;
+    }
+    const hasFailed = own.some((each) =>
+      !each.isCancelled && each.outcome !== "success"
     );
-    return step.isCaught ? undefined : ending;
+    const isCancelled = !hasFailed &&
+      own.some((each) => each.isCancelled && each.outcome === outcome);
+    // What a stage was awaited by may be a source that was stopped.
+    if (!ends.at(-1)?.isStopping) this.#reportUnawaited(pipeline);
+    this.#end(pipeline, outcome, isCancelled);
+    return undefined;
   }
 
-  #startStream(step: StreamStep, context: Context): Thrown {
-    const { name, firstChunk } = step;
-    const record = this.#startStage(name, context);
-    const recordFirst = firstChunk === undefined
+  #startStream(step: StreamStep, context: Context): undefined {
+    const { name, firstChunk, via } = step;
+    const stream = this.#startStage(name, context, via, "stream");
+    const first = firstChunk === undefined
       ? undefined
-      : this.#startStage(firstChunk, context);
-    const read = (): StreamEnd => {
-      const { chunks, fails, reads, body } = step;
-      const thrown = this.#run(body, context);
-      const hasChunk = thrown === undefined && chunks > 0;
-      const isGivenUp = hasChunk && reads === "one chunk";
-      const outcome = thrown ?? (fails && !isGivenUp ? "failure" : "success");
-      recordFirst?.(hasChunk ? "success" : outcome);
-      record(outcome, isGivenUp);
-      return { outcome, isGivenUp };
+      : this.#startStage(firstChunk, context, via, "stream");
+    const isOwn = context.pipeline?.isCodeEnded === false;
+    const read = () => {
+      // It was cancelled with its pipeline: its source has never run.
+      if (stream.isRecorded) return undefined;
+      const end = this.#read(step, { ...context, isInSpan: true });
+      if (first !== undefined) {
+        const { outcome, isCancelled } = end.hasChunk ? SUCCESS : end.unset;
+        this.#end(first, outcome, isCancelled);
+      }
+      this.#end(stream, end.outcome, end.isCancelled);
+      return { ...end, isOwn };
     };
     if (step.isRead === "at once") read();
     else context.later.push(read);
-    return undefined;
   }
 
-  #runEnded(step: EndedStep, context: Context): Thrown {
-    const { outcome, isCancelled } = ENDINGS[step.by];
-    if (step.scope === "stage") {
-      const record = this.#startStage(step.name, context);
-      // What is inside is not ended with it, and ends as its code does.
-      for (const each of step.inside) {
-        this.#hang(each, context, "success", false);
-      }
-      record(outcome, isCancelled);
-      this.#run(step.afterwards, context);
-      return undefined;
+  /** Runs the source of a stream as far as its consumer reads it. */
+  #read(step: StreamStep, context: Context): ReadEnd {
+    const { reads, source, chunks, fails, isOpened, isSetLate } = step;
+    if (reads === "aborted" || reads === "aborted by a timeout") {
+      const by = reads === "aborted" ? "signal" : "signal of a timeout";
+      const end = CANCELLATIONS[by];
+      return { ...end, hasChunk: false, unset: end, isStopping: true };
     }
-    const instance = context.pipeline?.instance ?? 0;
-    const pipeline: Pipeline = {
-      instance,
-      name: step.name,
-      lane: context.pipeline?.lane ?? LANES[instance],
-      declares: undefined,
-      state: "open",
+    const isSourceRun = reads === "to the end" || reads === "one chunk" ||
+      reads === "throws after a chunk";
+    const thrown = isSourceRun ? this.#run(step.body, context) : undefined;
+    const hasChunk = isSourceRun && thrown === undefined && chunks > 0;
+    const isGivenUp = !isSourceRun || hasChunk && reads !== "to the end";
+    const failure = thrown ?? (fails && !isGivenUp ? "failure" : undefined);
+    if (failure !== undefined) {
+      const end = { outcome: failure, isCancelled: false };
+      return { ...end, hasChunk, unset: end, isStopping: false };
+    }
+    const isSet = isOpened && !(isSetLate && isGivenUp);
+    const outcome = isSet ? step.outcome ?? "success" : "success";
+    return {
+      outcome,
+      // A failure that was set must not be hidden by being subtracted.
+      isCancelled: isGivenUp && outcome === "success",
+      hasChunk,
+      unset: { outcome: "success", isCancelled: isGivenUp },
+      // A generator that is not running has stopped when its consumer goes on.
+      isStopping: isGivenUp &&
+        !(source === "iterable" && !reads.endsWith("while reading")),
     };
-    const inside: Context = { ...context, pipeline, later: [] };
-    for (const each of step.inside) {
-      this.#hang(each, inside, outcome, isCancelled);
-    }
-    this.#count(
-      instance,
-      pipelineTotal(step.name, outcome, pipeline.lane),
-      isCancelled,
-    );
-    pipeline.state = "abandoned";
-    this.#run(step.afterwards, inside);
-    readAll(inside.later);
-    return undefined;
   }
 
-  #hang(
-    { kind, name, inside }: Hanging,
+  #runCancelled(step: CancelledStep, context: Context): undefined {
+    const { outcome, isCancelled } = CANCELLATIONS[step.by];
+    const [scope, inside] = step.scope === "pipeline"
+      ? this.#openPipeline(step.name, context)
+      : this.#openStage(step.name, context);
+    this.#run(step.before, inside);
+    const hanging = step.inside.map((each) => this.#hang(each, inside));
+    this.#cancel(scope, outcome, isCancelled);
+    const own = step.isLeft ? alone(inside) : inside;
+    const later = step.scope === "pipeline" ? inside.later : own.later;
+    const finish = () => {
+      for (const release of hanging) release();
+      this.#run(step.afterwards, { ...own, later });
+      this.#endCode(scope);
+      if (step.isLeft || step.scope === "pipeline") runAll(later);
+    };
+    if (step.isLeft) context.atEnd.push(finish);
+    else finish();
+  }
+
+  /** Starts a scope that hangs, and returns what releases it. */
+  #hang({ kind, name, inside }: Hanging, context: Context): Work {
+    const [scope, own] = kind === "pipeline"
+      ? this.#openPipeline(name, context)
+      : this.#openStage(name, context, kind);
+    const hanging = inside.map((each) => this.#hang(each, own));
+    return () => {
+      for (const release of hanging) release();
+      if (kind !== "stream" && isAborted(scope)) this.abortedSignals++;
+      this.#end(scope, "success");
+      this.#endCode(scope);
+    };
+  }
+
+  #runSideBySide(
+    { combinator, stages }: Step & { kind: "side by side" },
     context: Context,
-    outcome: Outcome,
-    isCancelled: boolean,
-  ): void {
-    if (kind !== "pipeline") {
-      const record = this.#startStage(name, context);
-      for (const each of inside) {
-        this.#hang(each, context, outcome, isCancelled);
+  ): undefined {
+    const isHeld = combinator !== "all" &&
+      !(combinator === "any" && stages[0]!.fails);
+    const ends = stages.map(({ name, fails }) => {
+      const stage = this.#startStage(name, context);
+      const end = () => {
+        this.#end(stage, fails ? "failure" : "success");
+        this.#endCode(stage);
+      };
+      return { stage, end };
+    });
+    for (const [index, { stage, end }] of ends.entries()) {
+      if (isHeld && index > 0) {
+        context.held.push(() => {
+          if (isAborted(stage)) this.abortedSignals++;
+          end();
+        });
+      } else {
+        end();
       }
-      record(outcome, isCancelled);
-      return;
     }
-    const instance = context.pipeline?.instance ?? 0;
-    const lane = context.pipeline?.lane ?? LANES[instance];
-    const pipeline: Pipeline = {
-      instance,
-      name,
-      lane,
-      declares: undefined,
-      state: "open",
-    };
-    for (const each of inside) {
-      this.#hang(each, { ...context, pipeline }, outcome, isCancelled);
-    }
-    this.#count(instance, pipelineTotal(name, outcome, lane), isCancelled);
   }
 
   #record(
-    { of, name, outcome, lane }: Step & { kind: "record" },
+    step: Step & { kind: "record" },
     { pipeline }: Context,
   ): undefined {
-    const instance = pipeline?.instance ?? 0;
-    const ownLane = lane ?? pipeline?.lane ?? LANES[instance];
-    if (of === "pipeline") {
-      this.#count(instance, pipelineTotal(name, outcome, ownLane), false);
-      return;
+    const { of, name, pipelineName, via, outcome } = step;
+    const isAmbient = of === "stage" && pipelineName === undefined;
+    // Of an ended pipeline only its own stages can be recorded.
+    const around = isAmbient || pipeline && !hasEnded(pipeline)
+      ? pipeline
+      : undefined;
+    const instance = isAmbient || via === "imported"
+      ? around?.instance ?? (via === "imported" ? 0 : via)
+      : via;
+    const lane = step.lane ?? around?.lane ?? LANES[instance];
+    if (isAmbient && around === undefined) {
+      this.#issue(instance, "orphan_stage");
     }
-    if (pipeline === undefined) this.#issue(instance, "orphan_stage");
-    const total = stageTotal(
-      pipeline?.name ?? "unknown",
-      name,
-      outcome,
-      ownLane,
-    );
+    const stagePipeline = pipelineName ?? around?.name ?? "unknown";
+    const total = of === "pipeline"
+      ? pipelineTotal(name, outcome, lane)
+      : stageTotal(stagePipeline, name, outcome, lane);
     this.#count(instance, total, false);
   }
 
   #listen(
-    { name, how }: Step & { kind: "listener" },
-    { pipeline }: Context,
+    { name, how, nested }: Step & { kind: "listener" },
+    context: Context,
   ): undefined {
-    if (how === "scope" && pipeline !== undefined) {
-      this.#stage(name, "success", { pipeline });
-      return;
+    const isBound = how === "bind" && context.canBind ||
+      how === "scope" && context.pipeline !== undefined;
+    for (const each of nested === undefined ? [name] : [name, nested]) {
+      if (isBound) {
+        const around = { ...context, isInSpan: true };
+        this.#end(this.#startStage(each, around), "success");
+      } else {
+        const total = stageTotal(ELSEWHERE, each, "success", LANES[0]);
+        this.#count(0, total, false);
+      }
     }
-    const total = stageTotal(ELSEWHERE, name, "success", LANES[0]);
-    this.#count(0, total, false);
   }
 
-  #stage(
+  #share(
+    { names, stage: name, by }: Step & { kind: "shared" },
+    context: Context,
+  ): undefined {
+    const { outcome, isCancelled } = CANCELLATIONS[by];
+    const [first, inside] = this.#openPipeline(names[0], context);
+    const stage = this.#startStage(name, inside);
+    const [second] = this.#openPipeline(names[1], context);
+    this.#cancel(first, outcome, isCancelled);
+    for (const each of [stage, first, second]) {
+      this.#end(each, "success");
+      this.#endCode(each);
+    }
+  }
+
+  #openPipeline(name: string, context: Context): [Pipeline, Context] {
+    const pipeline = this.#startPipeline(name, context);
+    return [pipeline, contextIn(pipeline, context)];
+  }
+
+  #openStage(
     name: string,
-    outcome: Outcome,
-    context: Pick<Context, "pipeline">,
-  ): void {
-    this.#startStage(name, context)(outcome);
+    context: Context,
+    kind?: "stage" | "stream",
+  ): [Scope, Context] {
+    const stage = this.#startStage(name, context, "imported", kind);
+    return [stage, { ...context, canBind: true, isInSpan: true }];
   }
 
-  /** Counts the issues of a start, and gives what counts the end. */
+  /** Starts a pipeline, and counts the issue of a late one. */
+  #startPipeline(
+    name: string,
+    { pipeline: around, isInSpan }: Context,
+    { via = "imported", lane, detached = false, declares }: {
+      readonly via?: Via;
+      readonly lane?: string | undefined;
+      readonly detached?: boolean;
+      readonly declares?: readonly string[];
+    } = {},
+  ): Pipeline {
+    const isLate = around !== undefined && hasEnded(around);
+    const parent = detached || isLate ? undefined : around;
+    const instance = via === "imported" ? parent?.instance ?? 0 : via;
+    if (isLate && !detached) this.#issue(instance, "late_pipeline");
+    if (detached || isLate || !isInSpan) this.rootSpans++;
+    const ownLane = lane ?? parent?.lane ?? LANES[instance];
+    const pipeline: Pipeline = {
+      kind: "pipeline",
+      instance,
+      name,
+      lane: ownLane,
+      total: (outcome) => pipelineTotal(name, outcome, ownLane),
+      parent,
+      declares,
+      isRecorded: false,
+      isCodeEnded: false,
+      isAborted: false,
+      abandoned: 0,
+      abandonedIn: undefined,
+    };
+    this.#tree.add(pipeline);
+    return pipeline;
+  }
+
+  /** Starts a stage or a stream, and counts the issues of its start. */
   #startStage(
     name: string,
-    { pipeline }: Pick<Context, "pipeline">,
-    via: 0 | 1 | "imported" = "imported",
-  ): (outcome: Outcome, isCancelled?: boolean) => void {
+    { pipeline, isInSpan }: Context,
+    via: Via = "imported",
+    kind: "stage" | "stream" = "stage",
+  ): Scope {
     const instance = pipeline?.instance ?? (via === "imported" ? 0 : via);
-    if (pipeline === undefined) this.#issue(instance, "orphan_stage");
-    else if (pipeline.state === "ended") this.#issue(instance, "late_stage");
+    if (pipeline === undefined) {
+      this.#issue(instance, "orphan_stage");
+      if (!isInSpan) this.rootSpans++;
+    } else if (hasEnded(pipeline) && pipeline.abandoned === 0) {
+      this.#issue(instance, "late_stage");
+    }
     if (pipeline?.declares?.includes(name) === false) {
       this.#issue(instance, "undeclared_stage");
     }
-    return (outcome, isCancelled = false) => {
-      const lane = pipeline?.lane ?? LANES[instance];
-      const total = stageTotal(
-        pipeline?.name ?? "unknown",
-        name,
-        outcome,
-        lane,
-      );
-      this.#count(instance, total, isCancelled);
+    const lane = pipeline?.lane ?? LANES[instance];
+    const pipelineName = pipeline?.name ?? "unknown";
+    const stage: Scope = {
+      kind,
+      instance,
+      total: (outcome) => stageTotal(pipelineName, name, outcome, lane),
+      // Nothing can cancel what starts in a pipeline that is over.
+      parent: pipeline && (!hasEnded(pipeline) || this.#hasChild(pipeline))
+        ? pipeline
+        : undefined,
+      isRecorded: false,
+      isAborted: false,
+      abandonedIn: undefined,
     };
+    this.#tree.add(stage);
+    return stage;
+  }
+
+  /** Records a scope, unless it is recorded already. */
+  #end(scope: Scope, outcome: Outcome, isCancelled = false): void {
+    if (scope.isRecorded) return;
+    scope.isRecorded = true;
+    this.#count(scope.instance, scope.total(outcome), isCancelled);
+    this.#leaveTree(scope);
+  }
+
+  /** Records a scope and everything open below it. Their code goes on. */
+  #cancel(root: Scope, outcome: Outcome, isCancelled: boolean): void {
+    const below = this.#below(root);
+    for (const each of below) each.isAborted = true;
+    const scopes = below.filter((each) => !each.isRecorded);
+    for (const each of scopes) {
+      const { parent } = each;
+      // A stream's source stops at once.
+      if (each.kind === "stream" || !parent || parent.isRecorded) continue;
+      parent.abandoned++;
+      each.abandonedIn = parent;
+    }
+    // The inner ones first, as they leave the tree.
+    for (const each of scopes.reverse()) this.#end(each, outcome, isCancelled);
+  }
+
+  /** Notes that the code of a scope has ended. */
+  #endCode(scope: Scope): void {
+    if (isPipeline(scope)) scope.isCodeEnded = true;
+    if (scope.abandonedIn !== undefined) scope.abandonedIn.abandoned--;
+    scope.abandonedIn = undefined;
+  }
+
+  /** Reports a stage that the pipeline's code should have awaited. */
+  #reportUnawaited(pipeline: Pipeline): void {
+    // Abandoned code may be what awaits it.
+    if (pipeline.abandoned > 0) return;
+    const isUnawaited = [...this.#tree].some((each) =>
+      each.kind === "stage" && each.parent === pipeline && !each.isRecorded
+    );
+    if (isUnawaited) this.#issue(pipeline.instance, "unawaited_stage");
+  }
+
+  /** Returns a scope and those below it that are in the tree, the outer ones first. */
+  #below(root: Scope): Scope[] {
+    return [...this.#tree].filter((each) => isBelow(each, root));
+  }
+
+  #hasChild(scope: Scope): boolean {
+    return [...this.#tree].some((each) => each.parent === scope);
+  }
+
+  /**
+   * Has a recorded scope leave the tree when nothing below it is open, and those
+   * around it that waited for that. What its code starts later is below nothing else.
+   */
+  #leaveTree(scope: Scope): void {
+    if (!scope.isRecorded || this.#hasChild(scope)) return;
+    const { parent } = scope;
+    this.#tree.delete(scope);
+    scope.parent = undefined;
+    if (parent !== undefined) this.#leaveTree(parent);
   }
 
   #issue(instance: 0 | 1, issue: Issue): void {
     this.#add(instance, issuesTotal(issue));
   }
 
-  /** The total, the histogram's count, and what was given up. */
+  /** Counts the total, the histogram's count, and the total of those given up. */
   #count(instance: 0 | 1, total: string, isCancelled: boolean): void {
     this.#add(instance, total);
     this.#add(instance, total.replace("_total", "_duration_seconds_count"));
@@ -342,36 +586,78 @@ class Model {
   }
 
   #add(instance: 0 | 1, series: string): void {
-    const samples = this.#samples[instance];
+    const samples = this.samples[instance];
     samples[series] = (samples[series] ?? 0) + 1;
   }
 }
 
-interface StreamEnd {
-  readonly outcome: Outcome;
-  readonly isGivenUp: boolean;
+/** How the reading of a stream ended. */
+interface ReadEnd extends Omit<StreamEnd, "isOwn"> {
+  readonly hasChunk: boolean;
+  /** How it would have ended without the outcome that was set. */
+  readonly unset: ScopeEnd;
 }
 
-/** Reads streams one after the other; reading one may begin another. */
-function readAll(later: (() => StreamEnd)[]): StreamEnd[] {
-  const ends: StreamEnd[] = [];
-  for (let read; (read = later.shift()) !== undefined;) ends.push(read());
-  return ends;
+const SUCCESS: ScopeEnd = { outcome: "success", isCancelled: false };
+
+/** Returns the context of the code of a pipeline. */
+function contextIn(pipeline: Pipeline, around: Context): Context {
+  return {
+    pipeline,
+    canBind: true,
+    isInSpan: true,
+    outer: around.pipeline && around,
+    later: new Queue(),
+    atEnd: around.atEnd,
+    held: around.held,
+  };
 }
 
-const ENDINGS: Readonly<
-  Record<EndedStep["by"], { outcome: Outcome; isCancelled: boolean }>
-> = {
-  "deadline": { outcome: "timeout", isCancelled: false },
-  "signal": { outcome: "failure", isCancelled: true },
-  "signal of a timeout": { outcome: "timeout", isCancelled: false },
-};
+/** Returns the context of code whose surroundings have ended. */
+function alone(context: Context): Context {
+  return { ...context, outer: undefined, later: new Queue() };
+}
+
+/** Returns the context of one of several branches. */
+function fork(context: Context): Context {
+  return {
+    ...context,
+    outer: context.outer && fork(context.outer),
+    later: context.later.fork(),
+    atEnd: context.atEnd.fork(),
+  };
+}
+
+/** Runs work in its order; what runs may add more. */
+function runAll<T>(queue: Queue<() => T>): T[] {
+  const results: T[] = [];
+  for (let each; (each = queue.shift()) !== undefined;) results.push(each());
+  return results;
+}
+
+function isPipeline(scope: Scope): scope is Pipeline {
+  return scope.kind === "pipeline";
+}
+
+function hasEnded({ isRecorded, isCodeEnded }: Pipeline): boolean {
+  return isRecorded && isCodeEnded;
+}
+
+function isAborted(scope: Scope | undefined): boolean {
+  return scope !== undefined && (scope.isAborted || isAborted(scope.parent));
+}
+
+/** Whether a scope is a scope or below it. */
+function isBelow(scope: Scope | undefined, root: Scope): boolean {
+  return scope !== undefined &&
+    (scope === root || isBelow(scope.parent, root));
+}
 
 function isHandle({ how }: PipelineStep): boolean {
   return how.endsWith("handle");
 }
 
-/** A declared pipeline declares no classifiers. */
+/** Returns the outcome of its classifiers; a declared pipeline has none. */
 function classifiedOf({ how, classified }: PipelineStep): Outcome | undefined {
   return how.startsWith("declared") ? undefined : classified;
 }

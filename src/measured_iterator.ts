@@ -1,0 +1,162 @@
+import { ignoreRejection } from "./run.ts";
+import type { StreamStage } from "./stream_stage.ts";
+import { type Reader, stopWhenCollected } from "./unread.ts";
+
+type Method = "next" | "return" | "throw";
+
+/** Whether something can be iterated by `for await`. */
+export function isAsyncIterable(
+  source: unknown,
+): source is AsyncIterable<unknown> {
+  const { [Symbol.asyncIterator]: iterator } = Object(source);
+  return typeof iterator === "function";
+}
+
+/**
+ * An async iterable as its stage reads it: each call goes to the iterator at once, and
+ * in the context of the pipeline. A generator queues calls by itself.
+ */
+class IteratorReader implements Reader {
+  readonly stage: StreamStage;
+  readonly #source: AsyncIterable<unknown>;
+  #iterator: AsyncIterator<unknown> | undefined;
+
+  constructor(source: AsyncIterable<unknown>, stage: StreamStage) {
+    this.#source = source;
+    this.stage = stage;
+  }
+
+  async step(
+    method: Method,
+    args: unknown[],
+  ): Promise<IteratorResult<unknown>> {
+    return await this.stage.enter(async () => {
+      const iterator = this.#iterator ??= this.#source[Symbol.asyncIterator]();
+      const step = iterator[method] as
+        | ((...args: unknown[]) => Promise<IteratorResult<unknown>>)
+        | undefined;
+      if (step !== undefined) return await Reflect.apply(step, iterator, args);
+      // As `yield*` does with an iterator that lacks the method.
+      if (method === "throw") {
+        await iterator.return?.();
+        throw args[0];
+      }
+      return { done: true, value: args[0] };
+    });
+  }
+
+  stop(): void {
+    this.stage.giveUp();
+    this.close();
+  }
+
+  /** Has the source clean up, which nobody waits for. */
+  close(): void {
+    const end = () => this.stage.endCode();
+    this.step("return", []).then(end, end);
+  }
+}
+
+/** The async iterator that a consumer of a measured async iterable has. */
+export class MeasuredIterator
+  implements AsyncGenerator<unknown, unknown, unknown> {
+  readonly #reader: IteratorReader;
+  /** Has each call that is pending reject. */
+  readonly #pending: Set<(error: unknown) => void> = new Set();
+  /** Whether the consumer has got the error of the cancellation. */
+  #hasThrown = false;
+
+  constructor(source: AsyncIterable<unknown>, stage: StreamStage) {
+    const reader = new IteratorReader(source, stage);
+    this.#reader = reader;
+    const ref = new WeakRef(this);
+    stage.onCancel((error) => {
+      const iterator = ref.deref();
+      if (iterator !== undefined) iterator.#rejectPending(error);
+      reader.close();
+    });
+    stopWhenCollected(this, reader, stage);
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return();
+  }
+
+  next(...args: [] | [unknown]): Promise<IteratorResult<unknown>> {
+    return this.#call("next", args);
+  }
+
+  return(...args: [] | [unknown]): Promise<IteratorResult<unknown>> {
+    // A source that waits for something may never answer.
+    if (this.#pending.size > 0) this.#reader.stage.giveUp();
+    return this.#call("return", args);
+  }
+
+  throw(error?: unknown): Promise<IteratorResult<unknown>> {
+    if (this.#pending.size > 0) this.#reader.stage.giveUp();
+    return this.#call("throw", [error]);
+  }
+
+  #call(method: Method, args: unknown[]): Promise<IteratorResult<unknown>> {
+    const { stage } = this.#reader;
+    if (stage.cancelledBy !== undefined) {
+      return this.#callCancelled(stage.cancelledBy.error, method, args);
+    }
+    const result = new Promise<IteratorResult<unknown>>((resolve, reject) => {
+      const cancel = (error: unknown) => {
+        this.#hasThrown = true;
+        ignoreRejection(result);
+        reject(error);
+      };
+      this.#pending.add(cancel);
+      this.#reader.step(method, args).then((result) => {
+        // Unless it was rejected: what the consumer gets and what is recorded agree.
+        if (!this.#pending.delete(cancel)) return;
+        if (!result.done) {
+          stage.chunk();
+        } else {
+          // Before it is given up: it is not abandoned then.
+          stage.endCode();
+          if (method === "next") stage.complete();
+          else stage.giveUp();
+        }
+        resolve(result);
+      }, (error) => {
+        if (!this.#pending.delete(cancel)) return;
+        if (stage.hasSeenAbort) ignoreRejection(result);
+        const isConsumers = method === "throw" && Object.is(error, args[0]);
+        stage.endCode();
+        if (isConsumers) stage.giveUp();
+        else stage.fail(error);
+        reject(error);
+      });
+    });
+    return result;
+  }
+
+  /** Rejects with the error of the cancellation once, as a generator would. */
+  #callCancelled(
+    error: unknown,
+    method: Method,
+    args: unknown[],
+  ): Promise<IteratorResult<unknown>> {
+    if (method === "throw") return Promise.reject(args[0]);
+    if (method === "return") {
+      return Promise.resolve({ done: true, value: args[0] });
+    }
+    if (this.#hasThrown) {
+      return Promise.resolve({ done: true, value: undefined });
+    }
+    this.#hasThrown = true;
+    return Promise.reject(error);
+  }
+
+  #rejectPending(error: unknown): void {
+    for (const reject of this.#pending) reject(error);
+    this.#pending.clear();
+  }
+}

@@ -1,0 +1,115 @@
+import type { Scope } from "./scope.ts";
+
+/**
+ * Calls `fn` in a scope, and settles the scope by how that ends.
+ *
+ * @returns What `fn` returns. For everything that has a `then`, this is a native
+ * promise for its value, and the `then` is called once: a lazy query would run twice
+ * otherwise.
+ */
+export function runScope<S extends Scope, T>(
+  scope: S,
+  fn: (scope: S) => T,
+): T {
+  // Not by `enter`, whose arguments would be allocated.
+  return scope.span === undefined
+    ? runCode(scope, fn)
+    : scope.span.enter(runCode<S, T>, scope, fn);
+}
+
+function runCode<S extends Scope, T>(scope: S, fn: (scope: S) => T): T {
+  const cancellation = scope.start();
+  if (cancellation !== undefined) {
+    scope.endCode();
+    return Promise.reject(cancellation.error) as T;
+  }
+  let value: T;
+  try {
+    value = fn(scope);
+  } catch (error) {
+    scope.fail(error);
+    throw error;
+  }
+  const promise = toPromise(value);
+  if (promise === undefined) {
+    scope.succeed(value);
+    return value;
+  }
+  return (scope.isEnforced
+    ? raceCancellation(scope, promise)
+    : settleWith(scope, promise)) as T;
+}
+
+// In functions of their own, as a closure's variables are allocated on entry, even
+// where no closure is made.
+
+/** Returns a promise that settles with the code, and settles the scope first. */
+function settleWith<T>(scope: Scope, promise: Promise<T>): Promise<T> {
+  // Two callbacks cost half of an async function.
+  const result = promise.then((value) => {
+    scope.succeed(value);
+    return value;
+  }, (error) => {
+    if (scope.hasSeenAbort) ignoreRejection(result);
+    scope.fail(error);
+    throw error;
+  });
+  scope.pend();
+  return result;
+}
+
+/** Returns a promise that settles with the code, or before it by a cancellation. */
+function raceCancellation<T>(scope: Scope, promise: Promise<T>): Promise<T> {
+  let cancel: (error: unknown) => void;
+  const result = new Promise<T>((resolve, reject) => {
+    cancel = reject;
+    promise.then((value) => {
+      scope.succeed(value);
+      return value;
+    }, (error) => {
+      if (scope.hasSeenAbort) ignoreRejection(result);
+      scope.fail(error);
+      throw error;
+      // By a second `then`, so that an error's stack leads to the caller: V8 follows
+      // the resolving functions of a promise, but no closure.
+    }).then(resolve, reject);
+  });
+  scope.pend((error, isAborted) => {
+    if (isAborted) ignoreRejection(result);
+    cancel(error);
+  });
+  return result;
+}
+
+/**
+ * Keeps a rejection that follows from an abort of this library's from being reported
+ * as unhandled: the code that would have awaited it may have failed before.
+ */
+export function ignoreRejection(promise: Promise<unknown>): void {
+  promise.catch(() => {});
+}
+
+/** Subscribes to a thenable at once, so that what it starts has this context. */
+function toPromise(value: unknown): Promise<unknown> | undefined {
+  if (typeof value !== "object" && typeof value !== "function") return;
+  if (value === null) return;
+  let then: unknown;
+  try {
+    then = (value as { then?: unknown }).then;
+  } catch {
+    // A property that cannot be read makes no promise: the caller gets the value.
+    return;
+  }
+  if (typeof then !== "function") return;
+  // Not `Object.getPrototypeOf`, which costs as much as all the rest of a scope.
+  if (then === Promise.prototype.then && value.constructor === Promise) {
+    return value as Promise<unknown>;
+  }
+  return adopt(value, then);
+}
+
+function adopt(value: object, then: CallableFunction): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    Reflect.apply(then, value, [resolve, reject]);
+  });
+}
