@@ -1,0 +1,356 @@
+/** The npm package in programs that use real libraries, in Node and Bun. */
+import { fetched, installOnce, specifiersOf } from "./install.ts";
+import { installPackage, pack } from "./package.ts";
+import { findRedis, startRedis } from "./redis.ts";
+import { installBun, installNode, type Runtime } from "./runtimes.ts";
+import { assertEquals } from "@std/assert";
+
+const SCRIPTS = new URL("libraries/", import.meta.url);
+
+/** Not imports of the project, as everyone who works on it would fetch them. */
+const LIBRARIES = [
+  "@hono/node-server@^2.1.9",
+  "ai@^7.0.173",
+  "bullmq@^6.7.0",
+  "dataloader@^2.2.3",
+  "ioredis@^6.0.0",
+  "lru-cache@^11.5.3",
+  "p-memoize@^9.0.0",
+  "p-queue@^10.0.0",
+  "redis@^6.3.1",
+  "zod@^4.6.7",
+  ...specifiersOf(["express", "fastify", "hono", "undici"]),
+];
+
+/** What the scenarios of a script return, by their names. */
+type Results = Readonly<Record<string, unknown>>;
+
+const JOBS = ["a", "b", "c", "d", "e"];
+
+/** Of five jobs, the first attempt at one of which fails while it writes. */
+const JOB_COUNTS = {
+  "request/request failure": 1,
+  "request/request/make success": 1,
+  "test/a success": 1,
+  "test/a/commit success": 1,
+  "test/a/read success": 1,
+  "test/a/write success": 1,
+  "test/b success": 1,
+  "test/b/commit success": 1,
+  "test/b/read success": 1,
+  "test/b/write success": 1,
+  "test/c failure": 1,
+  "test/c success": 1,
+  "test/c/commit success": 1,
+  "test/c/read success": 2,
+  "test/c/write failure": 1,
+  "test/c/write success": 1,
+  "test/d success": 1,
+  "test/d/commit success": 1,
+  "test/d/read success": 1,
+  "test/d/write success": 1,
+  "test/e success": 1,
+  "test/e/commit success": 1,
+  "test/e/read success": 1,
+  "test/e/write success": 1,
+};
+
+/** Each message is handled by a root pipeline, whose signal is not aborted. */
+const MESSAGES = {
+  seen: { '["test",false]': 3 },
+  isLateWhereKept: true,
+  counts: {
+    "request/request failure": 1,
+    "request/request/make success": 1,
+    "test/message success": 3,
+    "test/message/handle success": 3,
+  },
+};
+
+const REDIS_RESULTS: Results = {
+  "BullMQ: a worker made in a request": {
+    seen: { '["test",false,"request"]': 6 },
+    counts: { ...JOB_COUNTS, late_pipeline: 6 },
+  },
+  "BullMQ: a worker made in a request, detached": {
+    seen: { '["test",false,"request"]': 6 },
+    counts: JOB_COUNTS,
+  },
+  "BullMQ: five jobs at once": {
+    own: { true: 25 },
+    counts: {
+      late_pipeline: 5,
+      "request/request failure": 1,
+      "request/request/make success": 1,
+      ...Object.fromEntries(JOBS.flatMap((job) => [
+        [`test/${job} success`, 1],
+        [`test/${job}/wait success`, 1],
+        ...JOBS.map((stage) => [`test/${job}/${stage} success`, 1]),
+      ])),
+    },
+  },
+  "ioredis: a subscriber made in a request": MESSAGES,
+  "redis: a subscriber made in a request": MESSAGES,
+};
+
+/** The load of the first is recorded as that ended; the others have its value. */
+const MEMO_RESULT = {
+  results: ["TimeoutError", "value of x", "value of y", "value of x"],
+  counts: {
+    "test/a timeout": 1,
+    "test/a/load timeout": 1,
+    "test/b success": 1,
+    "test/c success": 1,
+    "test/c/load success": 1,
+    "test/later success": 1,
+  },
+};
+
+const SHARED_WORK_RESULTS: Results = {
+  "DataLoader: a deadline of the first": {
+    results: ["TimeoutError", "value of x", "value of y", "value of x"],
+    counts: {
+      "test/a timeout": 1,
+      "test/a/load timeout": 1,
+      "test/b success": 1,
+      "test/c success": 1,
+      "test/later success": 1,
+    },
+  },
+  "DataLoader: the first is given up": {
+    results: ["AbortError", "value of x", "value of y", "value of x"],
+    counts: {
+      "cancelled test/a failure": 1,
+      "cancelled test/a/load failure": 1,
+      "test/a failure": 1,
+      "test/a/load failure": 1,
+      "test/b success": 1,
+      "test/c success": 1,
+      "test/later success": 1,
+    },
+  },
+  "p-memoize: a deadline of the first": MEMO_RESULT,
+  "lru-cache: a deadline of the first": MEMO_RESULT,
+  "p-queue: a deadline of the first": {
+    results: ["TimeoutError", "b", "c"],
+    most: 1,
+    first: 1,
+  },
+  "p-queue: bind()": {
+    results: ["TimeoutError", "b", "c"],
+    counts: {
+      "test/a timeout": 1,
+      "test/a/prepare success": 1,
+      "test/a/work timeout": 1,
+      "test/b success": 1,
+      "test/b/prepare success": 1,
+      "test/b/work success": 1,
+      "test/c success": 1,
+      "test/c/prepare success": 1,
+      "test/c/work success": 1,
+    },
+  },
+};
+
+/** What happens on the connection of a failed pipeline is none of its own. */
+const CONNECTION = {
+  seen: [["test", false]],
+  isLateWhereKept: true,
+};
+
+/** A page whose body the consumer did not want to the end. */
+const CANCELLED_PAGE = {
+  "cancelled test/page success": 1,
+  "cancelled test/page/body success": 1,
+  "test/page success": 1,
+  "test/page/body success": 1,
+};
+
+const HTTP_RESULTS: Results = {
+  "node:http: a socket of an earlier pipeline": {
+    ...CONNECTION,
+    counts: {
+      "first/first failure": 1,
+      "first/first/fetch success": 1,
+      "first/first/response success": 1,
+      "test/event success": 1,
+      "test/event/handle success": 1,
+      "test/second success": 1,
+      "test/second/after success": 1,
+      "test/second/fetch success": 1,
+      "test/second/response success": 1,
+    },
+    sockets: 1,
+  },
+  "stream.pipeline(): the client leaves": {
+    code: "ERR_STREAM_PREMATURE_CLOSE",
+    counts: CANCELLED_PAGE,
+  },
+  "Hono: a HEAD request": {
+    status: 200,
+    type: "text/plain",
+    counts: CANCELLED_PAGE,
+  },
+  "Express: a HEAD request": {
+    status: 200,
+    type: "text/plain; charset=utf-8",
+    counts: CANCELLED_PAGE,
+  },
+  "Fastify: a HEAD request": {
+    status: 200,
+    type: "text/plain",
+    counts: CANCELLED_PAGE,
+  },
+};
+
+/** Bun has an undici of its own, which has no pools. */
+const NODE_HTTP_RESULTS: Results = {
+  ...HTTP_RESULTS,
+  "undici: a connection of an earlier pipeline": {
+    ...CONNECTION,
+    counts: {
+      "first/first failure": 1,
+      "first/first/fetch success": 1,
+      "test/event success": 1,
+      "test/event/handle success": 1,
+      "test/second success": 1,
+      "test/second/after success": 1,
+      "test/second/fetch success": 1,
+      "test/second/read success": 1,
+    },
+    connections: 1,
+  },
+};
+
+const AI_RESULTS: Results = {
+  "generateText(): a model and a tool": {
+    answers: ["It is 42", "It is 42"],
+    counts: {
+      "test/answer success": 2,
+      "test/answer/look_up success": 2,
+      "test/answer/model success": 2,
+    },
+  },
+  "generateText(): a model that fails": {
+    result: true,
+    counts: { "test/answer failure": 1, "test/answer/model failure": 1 },
+  },
+  "streamText(): the time to the first chunk": {
+    words: ["All ", "is ", "well"],
+    isFirstTimed: true,
+    counts: {
+      "test/answer success": 1,
+      "test/answer/first_token success": 1,
+      "test/answer/model success": 1,
+    },
+  },
+  "streamText(): goes on after an error": {
+    words: ["All ", "is well"],
+    counts: { "test/answer failure": 1, "test/answer/model failure": 1 },
+  },
+  "streamText(): the consumer stops": {
+    words: ["All "],
+    counts: {
+      "cancelled test/answer success": 1,
+      "cancelled test/answer/model success": 1,
+      "test/answer success": 1,
+      "test/answer/model success": 1,
+      "test/answer/moderate success": 1,
+    },
+  },
+  "streamText(): the caller gives up": {
+    words: ["All "],
+    result: "AbortError",
+    isModelAborted: true,
+    counts: {
+      "cancelled test/answer failure": 1,
+      "cancelled test/answer/model failure": 1,
+      "test/answer failure": 1,
+      "test/answer/model failure": 1,
+    },
+  },
+};
+
+/** Runs a script of `libraries/`, and returns the results that it prints. */
+async function resultsOf(
+  { binary }: Runtime,
+  script: string,
+  env: Record<string, string> = {},
+): Promise<Results> {
+  const { success, stdout, stderr } = await new Deno.Command(binary, {
+    args: ["--expose-gc", script],
+    env: { NO_COLOR: "1", ...env },
+  }).output();
+  const decoder = new TextDecoder();
+  if (!success) throw new Error(decoder.decode(stderr));
+  return JSON.parse(decoder.decode(stdout));
+}
+
+async function installLibraries(): Promise<string> {
+  const folder = await installOnce("libraries", LIBRARIES);
+  await installPackage(folder, await pack());
+  for (const { name } of Deno.readDirSync(SCRIPTS)) {
+    await Deno.copyFile(new URL(name, SCRIPTS), `${folder}/${name}`);
+  }
+  return folder;
+}
+
+const folder = await fetched("real libraries", installLibraries());
+const redis = await fetched("the libraries of Redis", findRedis());
+
+const RUNTIMES = [
+  {
+    name: "Node",
+    install: () => installNode(26),
+    httpResults: NODE_HTTP_RESULTS,
+  },
+  { name: "Bun", install: installBun, httpResults: HTTP_RESULTS },
+];
+
+for (const { name, install, httpResults } of RUNTIMES) {
+  const runtime = await fetched(`real libraries in ${name}`, install());
+  const ignore = folder === undefined || runtime === undefined;
+
+  Deno.test({
+    name: `pipeline() does no harm to what shares a real Redis in ${name}`,
+    ignore: ignore || redis === undefined,
+    async fn() {
+      await using server = await startRedis(redis!);
+      const env = { REDIS_PORT: String(server.port) };
+      assertEquals(
+        await resultsOf(runtime!, `${folder}/redis.js`, env),
+        REDIS_RESULTS,
+      );
+    },
+  });
+
+  Deno.test({
+    name: `pipeline() does no harm to queues, loaders and memos in ${name}`,
+    ignore,
+    async fn() {
+      assertEquals(
+        await resultsOf(runtime!, `${folder}/shared_work.js`),
+        SHARED_WORK_RESULTS,
+      );
+    },
+  });
+
+  Deno.test({
+    name: `stageStream() does no harm to servers and connections in ${name}`,
+    ignore,
+    async fn() {
+      assertEquals(
+        await resultsOf(runtime!, `${folder}/http.js`),
+        httpResults,
+      );
+    },
+  });
+
+  Deno.test({
+    name: `stageStream() measures models of the AI SDK in ${name}`,
+    ignore,
+    async fn() {
+      assertEquals(await resultsOf(runtime!, `${folder}/ai.js`), AI_RESULTS);
+    },
+  });
+}
