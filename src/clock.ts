@@ -42,8 +42,8 @@ let fakeClock: FakeClock | undefined;
 /** How often the clock changed from real to fake time, or back. */
 let changes = 0;
 
-/** The latest reading of a fake clock, in seconds. */
-let latestFake = 0;
+/** The latest reading, in seconds: in an array, where a number is not allocated. */
+const latest = new Float64Array(1);
 
 /**
  * Returns the time of the default clock: seconds, monotonic.
@@ -53,11 +53,12 @@ let latestFake = 0;
  * removed, so that a scope that is open meanwhile has a plausible duration.
  */
 export function monotonicSeconds(): number {
-  return mayBeFake() || realOffset !== 0 || performance.now !== performanceNow
-    // The plus tells V8 that this is a number: each reading would be allocated else.
-    ? +specialSeconds()
-    // As a method, as V8 does not inline what `call()` calls.
-    : performance.now() / 1000;
+  return latest[0] =
+    mayBeFake() || realOffset !== 0 || performance.now !== performanceNow
+      // The plus tells V8 that this is a number: each reading would be allocated else.
+      ? +specialSeconds()
+      // As a method, as V8 does not inline what `call()` calls.
+      : performance.now() / 1000;
 }
 
 /** Returns the time while something is fake, or after it was. */
@@ -98,19 +99,22 @@ function followTimers(): number {
   const timers: Timers | undefined = globalThis.setTimeout;
   if (!fakeClock?.isOf(timers)) changeClock(timers);
   if (fakeClock === undefined) return realSeconds();
-  return latestFake = fakeClock.seconds();
+  return fakeClock.seconds();
 }
 
 function changeClock(timers: Timers | undefined): void {
   const source = findFakeSource(timers);
   if (source !== undefined) {
-    if (fakeClock === undefined) latestFake = realSeconds();
+    // Bun's fake timers change what the real clock shows, too.
+    if (fakeClock === undefined) {
+      latest[0] = Math.max(latest[0]!, realSeconds());
+    }
     fakeClock = new FakeClock(timers, source);
     changes++;
     return;
   }
   if (fakeClock !== undefined) {
-    realOffset += roundUp(latestFake - realSeconds());
+    realOffset += roundUp(latest[0]! - realSeconds());
     fakeClock = undefined;
     changes++;
   }
@@ -164,7 +168,7 @@ class FakeClock {
     this.#mark = timers?.clock;
     this.#source = source;
     this.#origin = readMilliseconds(source);
-    this.#base = roundUp(latestFake);
+    this.#base = roundUp(latest[0]!);
   }
 
   /** Whether the timers are still the ones that it follows. */
@@ -175,13 +179,13 @@ class FakeClock {
   seconds(): number {
     const now = readMilliseconds(this.#source);
     const seconds = (now - this.#origin) / 1000 + this.#base;
-    if (seconds >= latestFake) return seconds;
+    if (seconds >= latest[0]!) return seconds;
     // Fake timers can be reset, or be installed anew by the same function.
     if (Number.isFinite(now)) {
       this.#origin = now;
-      this.#base = roundUp(latestFake);
+      this.#base = roundUp(latest[0]!);
     }
-    return latestFake;
+    return latest[0]!;
   }
 }
 
