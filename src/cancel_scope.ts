@@ -13,12 +13,14 @@ export interface Cancellation {
 /**
  * Gives the caller the error of a cancellation.
  *
- * @param isAborted Whether the scope was aborted before, as a pipeline around it threw.
+ * @param isAborted Whether the error follows from an abort of this library's.
  */
 export type CancelListener = (error: unknown, isAborted: boolean) => void;
 
 /** What a {@linkcode CancelScope} needs of the scope that it belongs to. */
 export interface CancellableScope {
+  /** Whether it was recorded. */
+  readonly settled: boolean;
   /** The pipeline around it, while it is open. */
   readonly parent: CancellableScope | undefined;
   /** What can cancel it, once it is needed. */
@@ -31,8 +33,8 @@ export interface CancellableScope {
   cancelTree(cancellation: Cancellation): readonly CancellableScope[];
   /** Is called when all of the tree is recorded. */
   afterCancel(cancellation: Cancellation): void;
-  /** Aborts its signal. */
-  abort(reason: unknown): void;
+  /** Marks it and its signal as aborted. */
+  markAborted(reason: unknown): void;
 }
 
 /** The longest delay of a platform's timer: a longer one would wrap around to 1 ms. */
@@ -61,9 +63,11 @@ export class CancelScope implements Follower {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #followed: AbortSignal | undefined;
   #controller: AbortController | undefined;
-  #abortedSignal: WeakRef<AbortSignal> | undefined;
+  #heldSignal: WeakRef<AbortSignal> | undefined;
   #reason: unknown;
   #onCancel: CancelListener | undefined;
+  /** Those of pipelines that have handed the scope over, whose signals it may use. */
+  #inherited: CancelScope[] | undefined;
   /** Calls the listener that is set once the scope's code has left the stack. */
   #early: ((listener: CancelListener) => void) | undefined;
 
@@ -86,15 +90,13 @@ export class CancelScope implements Follower {
   /** Aborts when the scope is cancelled, or when a pipeline around it throws. */
   get signal(): AbortSignal {
     if (this.#controller !== undefined) return this.#controller.signal;
-    const known = this.#abortedSignal?.deref();
+    const known = this.#heldSignal?.deref();
     if (known !== undefined) return known;
     this.#controller = new AbortController();
     const { signal } = this.#controller;
-    if (this.isAborted) this.#abortSignal();
-    else {
-      const around = abortedAround(this.#scope);
-      if (around !== undefined) this.abort(around.reason);
-    }
+    const around = abortedAround(this.#scope);
+    if (around !== undefined) this.markAborted(around.reason);
+    this.abortSignal();
     return signal;
   }
 
@@ -110,18 +112,35 @@ export class CancelScope implements Follower {
    * set, the scope's code is on the stack, and how it returns is what the caller gets.
    */
   onCancel(listener: CancelListener): void {
-    this.#onCancel = listener;
-    this.#early?.(listener);
+    const early = this.#early;
+    this.#early = undefined;
+    if (early !== undefined) early(listener);
+    else if (!this.#scope.settled) this.#onCancel = listener;
   }
 
-  /** Aborts the signal. */
-  abort(reason: unknown): void {
+  /** Whether somebody has asked for the signal, and it can abort. */
+  get hasSignal(): boolean {
+    return this.#controller !== undefined;
+  }
+
+  /** Marks the signal as aborted, which {@linkcode abortSignal} makes come true. */
+  markAborted(reason: unknown): void {
     if (this.isAborted) return;
+    for (const each of this.#inherited ?? []) each.markAborted(reason);
     this.isAborted = true;
-    this.#reason = Object(reason) === reason
-      ? new WeakRef(reason as object)
-      : reason;
-    if (this.#controller !== undefined) this.#abortSignal();
+    this.#reason = isObject(reason) ? new WeakRef(reason) : reason;
+  }
+
+  /** Aborts the signal, if it is marked so and somebody has asked for it. */
+  abortSignal(): void {
+    if (this.isAborted) this.#abortInherited();
+    const controller = this.#controller;
+    if (!this.isAborted || controller === undefined) return;
+    const { reason } = this;
+    this.hasAbortedSignal = true;
+    if (isObject(reason)) abortReasons.add(reason);
+    this.#holdWeakly();
+    controller.abort(reason);
   }
 
   /** Leaves no timer and no listener behind. */
@@ -132,29 +151,46 @@ export class CancelScope implements Follower {
     this.cancelledBy = undefined;
   }
 
+  /** Holds the signal weakly from now on, as it will never be aborted. */
+  release(): void {
+    this.#early = this.#inherited = undefined;
+    if (!this.isAborted) this.#holdWeakly();
+  }
+
+  /** Has a signal of a pipeline that has ended abort with this one. */
+  inherit(cancelScope: CancelScope): void {
+    (this.#inherited ??= []).push(cancelScope);
+  }
+
+  #abortInherited(): void {
+    for (const each of this.#inherited ?? []) each.abortSignal();
+    this.#inherited = undefined;
+  }
+
+  #holdWeakly(): void {
+    if (this.#controller === undefined) return;
+    this.#heldSignal = new WeakRef(this.#controller.signal);
+    this.#controller = undefined;
+  }
+
   onAbort({ reason }: AbortSignal): void {
     this.#cancel(this.#scope.cancellationBy(reason));
   }
 
   #cancel(cancellation: Cancellation): void {
+    if (this.#scope.settled) return;
     const { error } = cancellation;
     const onCancel = this.#onCancel;
     // Both before the scope lets go of what is around it.
-    const isAborted = this.isAborted ||
+    const isAborted = this.isAborted || isAbortReason(error) ||
       abortedAround(this.#scope) !== undefined;
     const scopes = this.#scope.cancelTree(cancellation);
     if (onCancel !== undefined) onCancel(error, isAborted);
-    else this.#early ??= (listener) => listener(error, isAborted);
+    else if (!this.#scope.settled) {
+      this.#early ??= (listener) => listener(error, isAborted);
+    }
     for (const each of scopes) each.afterCancel(cancellation);
-    for (const each of scopes) each.abort(error);
-  }
-
-  #abortSignal(): void {
-    const controller = this.#controller!;
-    this.hasAbortedSignal = true;
-    this.#controller = undefined;
-    this.#abortedSignal = new WeakRef(controller.signal);
-    controller.abort(this.reason);
+    abortAll(scopes, error);
   }
 
   #wait(ms: number): void {
@@ -176,9 +212,39 @@ export class CancelScope implements Follower {
   }
 }
 
+/** Aborts the signals of scopes, once all of them are marked as aborted. */
+export function abortAll(
+  scopes: readonly CancellableScope[],
+  reason: unknown,
+): void {
+  // A listener may start another scope, which must find those around it aborted.
+  for (const each of scopes) each.markAborted(reason);
+  for (const each of scopes) each.cancelScope?.abortSignal();
+}
+
+/** The reasons by which the library has aborted signals. */
+const abortReasons = new WeakSet<object>();
+
+/** Whether an error is the reason of an abort of this library's, or has it as a cause. */
+export function isAbortReason(error: unknown): boolean {
+  if (!isObject(error)) return false;
+  if (abortReasons.has(error)) return true;
+  try {
+    const { cause } = error as { readonly cause?: unknown };
+    return isObject(cause) && abortReasons.has(cause);
+  } catch {
+    // An error that cannot be read is none of this library's.
+    return false;
+  }
+}
+
 /** Returns what is aborted of the innermost aborted pipeline around a scope. */
 function abortedAround({ parent }: CancellableScope): CancelScope | undefined {
   for (; parent !== undefined; parent = parent.parent) {
     if (parent.cancelScope?.isAborted) return parent.cancelScope;
   }
+}
+
+function isObject(value: unknown): value is object {
+  return Object(value) === value;
 }

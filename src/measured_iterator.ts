@@ -12,21 +12,42 @@ export function isAsyncIterable(
   return typeof iterator === "function";
 }
 
+function isGenerator(source: unknown): boolean {
+  return Object.prototype.toString.call(source) === "[object AsyncGenerator]";
+}
+
 /**
  * An async iterable as its stage reads it: each call goes to the iterator at once, and
- * in the context of the pipeline. A generator queues calls by itself.
+ * in the context of the pipeline.
  */
 class IteratorReader implements Reader {
   readonly stage: StreamStage;
   readonly #source: AsyncIterable<unknown>;
   #iterator: AsyncIterator<unknown> | undefined;
+  /** The latest call of a generator, while it is pending. */
+  #pendingCall: Promise<unknown> | undefined;
 
   constructor(source: AsyncIterable<unknown>, stage: StreamStage) {
     this.#source = source;
     this.stage = stage;
   }
 
-  async step(
+  step(method: Method, args: unknown[]): Promise<IteratorResult<unknown>> {
+    if (!isGenerator(this.#source)) return this.#call(method, args);
+    // A generator would queue it as well, but Deno runs in no context at all what is
+    // queued there.
+    const call = this.#pendingCall === undefined
+      ? this.#call(method, args)
+      : this.#pendingCall.then(() => this.#call(method, args));
+    const end = () => {
+      if (this.#pendingCall === pending) this.#pendingCall = undefined;
+    };
+    const pending = call.then(end, end);
+    this.#pendingCall = pending;
+    return call;
+  }
+
+  async #call(
     method: Method,
     args: unknown[],
   ): Promise<IteratorResult<unknown>> {
@@ -53,6 +74,11 @@ class IteratorReader implements Reader {
   /** Has the source clean up, which nobody waits for. */
   close(): void {
     const end = () => this.stage.endCode();
+    // Nothing has begun that would have to be closed.
+    if (this.#iterator === undefined && !("return" in this.#source)) {
+      end();
+      return;
+    }
     this.step("return", []).then(end, end);
   }
 }
@@ -116,18 +142,11 @@ export class MeasuredIterator
       this.#reader.step(method, args).then((result) => {
         // Unless it was rejected: what the consumer gets and what is recorded agree.
         if (!this.#pending.delete(cancel)) return;
-        if (!result.done) {
-          stage.chunk();
-        } else {
-          // Before it is given up: it is not abandoned then.
-          stage.endCode();
-          if (method === "next") stage.complete();
-          else stage.giveUp();
-        }
+        this.#record(method, result);
         resolve(result);
       }, (error) => {
         if (!this.#pending.delete(cancel)) return;
-        if (stage.hasSeenAbort) ignoreRejection(result);
+        if (stage.mayComeFromAbort(error)) ignoreRejection(result);
         const isConsumers = method === "throw" && Object.is(error, args[0]);
         stage.endCode();
         if (isConsumers) stage.giveUp();
@@ -136,6 +155,27 @@ export class MeasuredIterator
       });
     });
     return result;
+  }
+
+  #record(method: Method, result: IteratorResult<unknown>): void {
+    const { stage } = this.#reader;
+    let isDone;
+    try {
+      isDone = result.done;
+    } catch (error) {
+      // It is for the consumer to find that this is not a result.
+      stage.endCode();
+      stage.fail(error);
+      return;
+    }
+    if (!isDone) {
+      stage.chunk();
+      return;
+    }
+    // Before it is given up: it is not abandoned then.
+    stage.endCode();
+    if (method === "next") stage.complete();
+    else stage.giveUp();
   }
 
   /** Rejects with the error of the cancellation once, as a generator would. */

@@ -1,3 +1,4 @@
+import { AsyncResource } from "node:async_hooks";
 import { Readable } from "node:stream";
 import type { StreamStage } from "./stream_stage.ts";
 import { type Reader, stopWhenCollected } from "./unread.ts";
@@ -10,73 +11,111 @@ export function isNodeReadable(source: unknown): source is Readable {
 
 /** A stream of Node's as its stage reads it. */
 class NodeReader implements Reader {
-  readonly source: Readable;
+  readonly #source: Readable;
   readonly #stage: StreamStage;
-  /** Held weakly until somebody reads it, so that it can be collected unread. */
+  /** Held weakly while it waits for nothing, so that it can be collected. */
   #consumer: WeakRef<Readable> | Readable | undefined;
+  /** The async context in which the consumer asked for a chunk. */
+  #request: AsyncResource | undefined;
+  #isOpen = false;
+  #hasEnded = false;
 
   constructor(source: Readable, stage: StreamStage) {
-    this.source = source;
+    this.#source = source;
     this.#stage = stage;
     source.on("error", (error) => this.#fail(error));
+    source.on("end", () => this.#end());
     source.on("close", () => this.#close());
-    stage.onCancel((error) => {
-      this.destroy(error as Error);
-      const consumer = this.#getConsumer();
-      // An error that nobody listens for, as nobody reads yet, would end the process.
-      consumer?.on("error", () => {});
-      consumer?.destroy(error as Error);
-    });
   }
 
   setConsumer(consumer: Readable): void {
     this.#consumer = new WeakRef(consumer);
-  }
-
-  /** Hands chunks on from now on, as the consumer reads. */
-  open(consumer: Readable): void {
-    const { source } = this;
-    this.#consumer = consumer;
-    this.#stage.enter(() => {
-      source.on("data", (chunk) => {
-        this.#stage.chunk();
-        if (!consumer.push(chunk, source.readableEncoding ?? undefined)) {
-          source.pause();
-        }
-      });
-      source.on("end", () => {
-        this.#stage.complete();
-        consumer.push(null);
-      });
+    this.#stage.onCancel((error) => {
+      this.#destroySource(error as Error);
+      this.#destroyConsumer(error as Error, true);
     });
   }
 
-  resume(): void {
-    this.#stage.enter(() => this.source.resume());
+  /** Has the next chunk handed on to the consumer. */
+  read(consumer: Readable): void {
+    const source = this.#source;
+    this.#consumer = consumer;
+    this.#request = new AsyncResource("StageMetricsRead");
+    const isFirst = !this.#isOpen;
+    this.#isOpen = true;
+    if (isFirst && this.#isOver()) return;
+    this.#stage.enter(() => {
+      if (isFirst) source.on("data", (chunk) => this.#push(chunk));
+      source.resume();
+    });
   }
 
-  /** Stops the source. */
-  destroy(error: Error | undefined): void {
-    if (this.source.readableEnded) return;
-    this.#stage.enter(() => this.source.destroy(error));
-  }
-
+  /** Stops the source, as the consumer wants no more. */
   stop(error?: Error): void {
     this.#stage.giveUp();
-    this.destroy(error);
+    this.#destroySource(error);
+  }
+
+  /** Settles a stream that was over before anybody read it, and says no more. */
+  #isOver(): boolean {
+    const { errored, readableEnded, destroyed } = this.#source;
+    if (errored) this.#fail(errored);
+    else if (readableEnded) this.#end();
+    else if (destroyed) this.#close();
+    return errored != null || readableEnded || destroyed;
+  }
+
+  #push(chunk: unknown): void {
+    const consumer = this.#getConsumer();
+    if (consumer === undefined) return;
+    this.#consumer = new WeakRef(consumer);
+    this.#stage.chunk();
+    const encoding = this.#source.readableEncoding ?? undefined;
+    // Where it asked, as it would have been without a measure.
+    const hasRoom = this.#request!.runInAsyncScope(() =>
+      consumer.push(chunk, encoding)
+    );
+    if (!hasRoom && this.#consumer instanceof WeakRef) this.#source.pause();
+  }
+
+  #end(): void {
+    this.#hasEnded = true;
+    this.#stage.complete();
+    this.#stage.endCode();
+    const consumer = this.#getConsumer();
+    if (consumer === undefined) return;
+    if (this.#request === undefined) consumer.push(null);
+    else this.#request.runInAsyncScope(() => consumer.push(null));
   }
 
   #fail(error: Error): void {
+    const isByAbort = this.#stage.mayComeFromAbort(error);
     this.#stage.fail(error);
-    this.#getConsumer()?.destroy(error);
+    this.#destroyConsumer(error, isByAbort);
   }
 
   #close(): void {
-    if (!this.source.readableEnded) {
-      this.#stage.giveUp();
-      this.#getConsumer()?.destroy();
-    }
-    this.#stage.endCode();
+    // Old streams may close within the event of their end, before its last listener.
+    queueMicrotask(() => {
+      if (!this.#hasEnded) {
+        this.#stage.fail(new Error("The stream was closed before its end"));
+        this.#destroyConsumer(undefined, false);
+      }
+      this.#stage.endCode();
+    });
+  }
+
+  #destroySource(error: Error | undefined): void {
+    if (this.#hasEnded) return;
+    this.#stage.enter(() => this.#source.destroy(error));
+  }
+
+  /** @param isByAbort Whether nobody need listen for the error. */
+  #destroyConsumer(error: Error | undefined, isByAbort: boolean): void {
+    const consumer = this.#getConsumer();
+    // An error without a listener would end the process.
+    if (isByAbort) consumer?.on("error", () => {});
+    consumer?.destroy(error);
   }
 
   #getConsumer(): Readable | undefined {
@@ -89,7 +128,6 @@ class NodeReader implements Reader {
 /** The stream that a consumer of a measured stream of Node's has. */
 export class MeasuredNodeStream extends Readable {
   readonly #reader: NodeReader;
-  #isOpen = false;
 
   constructor(source: Readable, stage: StreamStage) {
     super({
@@ -104,11 +142,7 @@ export class MeasuredNodeStream extends Readable {
   }
 
   override _read(): void {
-    if (!this.#isOpen) {
-      this.#isOpen = true;
-      this.#reader.open(this);
-    }
-    this.#reader.resume();
+    this.#reader.read(this);
   }
 
   override _destroy(

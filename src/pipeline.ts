@@ -1,5 +1,6 @@
 import { scopeFunction, type ScopeWrapper } from "./calling.ts";
 import { bindFunction, type BindMethods } from "./bind.ts";
+import { abortAll } from "./cancel_scope.ts";
 import {
   type AmbientPipeline,
   type EndStream,
@@ -209,10 +210,15 @@ export class PipelineRun extends Scope
 
   /** Aborts its signal, so that what is open below can stop. */
   override fail(error: unknown): void {
-    const wasOpen = !this.settled;
+    if (this.settled) {
+      this.endCode();
+      return;
+    }
+    // Both before it hands over what is open.
+    const scopes = subtree<Scope>(this);
+    for (const each of scopes) each.markAborted(error);
     super.fail(error);
-    if (!wasOpen) return;
-    for (const each of subtree<Scope>(this)) each.abort(error);
+    abortAll(scopes, error);
   }
 
   beginStream(): EndStream {
@@ -226,10 +232,11 @@ export class PipelineRun extends Scope
       if (isOwn) this.#noteStream(outcome, isGivenUp, error);
       if (this.#openStreams > 0) return;
       const final = this.chosenOutcome ?? this.#finishedAs;
-      this.#reportUnawaited();
       const isCancelled = !this.#hasFailedStream &&
         this.#givenUpAs?.has(final) === true;
+      const unawaited = this.#findUnawaited();
       this.settle(final, isCancelled);
+      this.#reportUnawaited(unawaited);
     };
   }
 
@@ -255,19 +262,25 @@ export class PipelineRun extends Scope
       this.#finishedAs = outcome;
       return;
     }
-    this.#reportUnawaited();
+    const unawaited = this.#findUnawaited();
     super.end(outcome);
+    this.#reportUnawaited(unawaited);
   }
 
-  #reportUnawaited(): void {
+  /** Returns a stage that is still running, and that its code should have awaited. */
+  #findUnawaited(): Scope | undefined {
     // Code that a deadline abandoned may be what waits for it.
-    if (this.abandonedBelow > 0) return;
+    if (this.abandonedBelow > 0) return undefined;
     let child = this.lastChild;
     while (child !== undefined && !child.isUnawaited) child = child.previous;
-    if (child === undefined) return;
+    return child;
+  }
+
+  #reportUnawaited(stage: Scope | undefined): void {
+    if (stage === undefined) return;
     this.instance.issues.report(
       "unawaited_stage",
-      `${this.describe()} returned while its ${child.describe()} was still running: await it, or start it in a pipeline of its own with detached: true`,
+      `${this.describe()} returned while its ${stage.describe()} was still running: await it, or start it in a pipeline of its own with detached: true`,
     );
   }
 }

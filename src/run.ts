@@ -1,3 +1,4 @@
+import { isAbortReason } from "./cancel_scope.ts";
 import type { Scope } from "./scope.ts";
 
 /**
@@ -21,7 +22,10 @@ function runCode<S extends Scope, T>(scope: S, fn: (scope: S) => T): T {
   const cancellation = scope.start();
   if (cancellation !== undefined) {
     scope.endCode();
-    return Promise.reject(cancellation.error) as T;
+    const { error } = cancellation;
+    const result = Promise.reject(error);
+    if (isAbortReason(error)) ignoreRejection(result);
+    return result as T;
   }
   let value: T;
   try {
@@ -50,7 +54,7 @@ function settleWith<T>(scope: Scope, promise: Promise<T>): Promise<T> {
     scope.succeed(value);
     return value;
   }, (error) => {
-    if (scope.hasSeenAbort) ignoreRejection(result);
+    if (scope.mayComeFromAbort(error)) ignoreRejection(result);
     scope.fail(error);
     throw error;
   });
@@ -67,7 +71,7 @@ function raceCancellation<T>(scope: Scope, promise: Promise<T>): Promise<T> {
       scope.succeed(value);
       return value;
     }, (error) => {
-      if (scope.hasSeenAbort) ignoreRejection(result);
+      if (scope.mayComeFromAbort(error)) ignoreRejection(result);
       scope.fail(error);
       throw error;
       // By a second `then`, so that an error's stack leads to the caller: V8 follows

@@ -1,7 +1,9 @@
 import {
+  abortAll,
   type Cancellation,
   type CancelListener,
   CancelScope,
+  isAbortReason,
 } from "./cancel_scope.ts";
 import type { IssueReporter } from "./issues.ts";
 import { toDuration, toOutcome } from "./labels.ts";
@@ -14,6 +16,7 @@ import {
 } from "./outcome.ts";
 import type { Registration } from "./registry.ts";
 import {
+  handOver,
   link,
   type ParentNode,
   subtree,
@@ -90,13 +93,13 @@ export interface EnclosingScope extends Scope, ParentNode<Scope> {
  * One run of a pipeline or a stage: timed, and recorded once, when it settles.
  *
  * Async contexts can keep it alive for good, as those of pools, sockets and timers do:
- * once it has settled, it holds nothing of its caller's, nor any other scope but those
- * below it that are still open.
+ * once it has settled, it holds nothing of its caller's. It leaves the tree then, and
+ * hands what is still open below it over to its parent.
  */
 export abstract class Scope implements TreeNode<Scope> {
   readonly instance: Instance;
   readonly series: Series;
-  /** The pipeline around it, while it or anything below it is open. */
+  /** The open pipeline around it, until it settles. */
   parent: EnclosingScope | undefined;
   previous: Scope | undefined;
   next: Scope | undefined = undefined;
@@ -145,11 +148,6 @@ export abstract class Scope implements TreeNode<Scope> {
     return this.settledAs !== undefined && this.#code !== "ended";
   }
 
-  /** Whether it has ended, and so has all below it. */
-  get isOver(): boolean {
-    return this.hasEnded && this.lastChild === undefined;
-  }
-
   /** Whether the code of its pipeline should not have returned without it. */
   get isUnawaited(): boolean {
     return false;
@@ -160,12 +158,17 @@ export abstract class Scope implements TreeNode<Scope> {
     return this.cancelScope !== undefined && this.cancelScope.isEnforced;
   }
 
+  /** The pipeline that its code belongs to, if that may wait for it. */
+  protected get home(): EnclosingScope | undefined {
+    return this.parent?.settled ? undefined : this.parent;
+  }
+
   /**
-   * Whether its code may fail because of an abort of this library's: of its own signal,
-   * or of one of a pipeline around it.
+   * Whether an error may come from an abort of this library's: of the scope's own
+   * signal, of one of a pipeline around it, or of another one that its code has.
    */
-  get hasSeenAbort(): boolean {
-    if (this.isAbandoned) return true;
+  mayComeFromAbort(error: unknown): boolean {
+    if (this.isAbandoned || isAbortReason(error)) return true;
     let { cancelScope, parent } = this as Scope;
     while (!cancelScope?.hasAbortedSignal) {
       if (parent === undefined) return false;
@@ -219,7 +222,7 @@ export abstract class Scope implements TreeNode<Scope> {
     }
     const cancellation = this.cancellationBy(signal.reason);
     this.#settleCancelled(cancellation);
-    this.abort(signal.reason);
+    abortAll([this], signal.reason);
     return cancellation;
   }
 
@@ -242,7 +245,9 @@ export abstract class Scope implements TreeNode<Scope> {
     if (this.settledAs === undefined) {
       this.#code = "ended";
       this.end(this.chosenOutcome ?? this.#readResult(value) ?? "success");
-    } else this.endCode();
+    } else {
+      this.endCode();
+    }
   }
 
   /** Ends it, as its code ended well, with no value to be read. */
@@ -250,7 +255,9 @@ export abstract class Scope implements TreeNode<Scope> {
     if (this.settledAs === undefined) {
       this.#code = "ended";
       this.end(this.chosenOutcome ?? "success");
-    } else this.endCode();
+    } else {
+      this.endCode();
+    }
   }
 
   /** Ends it, as its code threw. */
@@ -259,7 +266,9 @@ export abstract class Scope implements TreeNode<Scope> {
       this.#code = "ended";
       this.span?.fail(error);
       this.settle(this.#readError(error));
-    } else this.endCode();
+    } else {
+      this.endCode();
+    }
   }
 
   /** Ends it, as its consumer wants no more. */
@@ -298,8 +307,8 @@ export abstract class Scope implements TreeNode<Scope> {
   /** Is called when it was cancelled, and so was recorded, as was all of its tree. */
   afterCancel(_cancellation: Cancellation): void {}
 
-  abort(reason: unknown): void {
-    this.#ensureCancelScope().abort(reason);
+  markAborted(reason: unknown): void {
+    this.#ensureCancelScope().markAborted(reason);
   }
 
   cancellationBy(reason: unknown): Cancellation {
@@ -313,6 +322,8 @@ export abstract class Scope implements TreeNode<Scope> {
   }
 
   protected settle(outcome: OutcomeLabel, isGivenUp = false): void {
+    // A hook that was called to find the outcome may have cancelled it.
+    if (this.settledAs !== undefined) return;
     this.settledAs = outcome;
     const { instance, series, span } = this;
     const now = instance.now();
@@ -329,7 +340,13 @@ export abstract class Scope implements TreeNode<Scope> {
     this.cancelScope?.stop();
     span?.end(outcome);
     if (this.#code !== "ended") this.#countAbandoned();
-    if (this.lastChild === undefined) leaveTree(this);
+    const { parent } = this;
+    if (parent !== undefined) {
+      this.parent = undefined;
+      unlink<Scope>(this, parent);
+    }
+    if (this.lastChild !== undefined) this.#handOver(parent);
+    else if (this.#code === "ended") this.cancelScope?.release();
   }
 
   #settleCancelled(cancellation: Cancellation): void {
@@ -342,12 +359,23 @@ export abstract class Scope implements TreeNode<Scope> {
     return this.cancelScope ??= new CancelScope(this);
   }
 
-  /** Has the pipeline around it know of its code, if that is open itself. */
+  /** Has the pipeline that its code belongs to know that the code goes on. */
   #countAbandoned(): void {
-    const { parent } = this;
-    if (parent === undefined || parent.settled) return;
-    parent.abandonedBelow++;
-    this.#ensureCancelScope().abandonedIn = parent;
+    const { home } = this;
+    if (home === undefined) return;
+    home.abandonedBelow++;
+    this.#ensureCancelScope().abandonedIn = home;
+  }
+
+  #handOver(parent: EnclosingScope | undefined): void {
+    const node = this as unknown as EnclosingScope;
+    handOver<Scope>(node, parent, (child) => {
+      child.parent = parent;
+      if (parent === undefined || !this.cancelScope?.hasSignal) return;
+      // It may use this signal, which is to abort with what is around.
+      const cancelScope = child.#ensureCancelScope();
+      if (!cancelScope.isAborted) cancelScope.inherit(this.cancelScope);
+    });
   }
 
   #readResult(value: unknown): OutcomeLabel | undefined {
@@ -374,17 +402,5 @@ export abstract class Scope implements TreeNode<Scope> {
     const { issues } = this.instance;
     const outcome = issues.guard(name, () => classify(value));
     return outcome === undefined ? undefined : toOutcome(outcome, issues);
-  }
-}
-
-/** Has a scope leave the tree, and those around it that were only waiting for that. */
-function leaveTree(scope: Scope): void {
-  for (;;) {
-    const { parent } = scope;
-    if (parent === undefined) return;
-    scope.parent = undefined;
-    unlink(scope, parent);
-    if (!parent.settled || parent.lastChild !== undefined) return;
-    scope = parent;
   }
 }

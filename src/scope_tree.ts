@@ -47,6 +47,24 @@ export function unlink<T extends TreeNode<T>>(
   node.previous = undefined;
 }
 
+/** Hands the children of a node that leaves the tree over to its parent. */
+export function handOver<T extends TreeNode<T>>(
+  node: ParentNode<T>,
+  parent: (T & ParentNode<T>) | undefined,
+  adopt: (child: T) => void,
+): void {
+  const children: T[] = [];
+  let child = node.lastChild;
+  for (; child !== undefined; child = child.previous) children.push(child);
+  node.lastChild = undefined;
+  for (const each of children.reverse()) {
+    each.previous = parent?.lastChild;
+    each.next = undefined;
+    adopt(each);
+    if (parent !== undefined) link(each, parent);
+  }
+}
+
 /**
  * Returns a node and all nodes below it, the innermost first, and of siblings the
  * latest first.

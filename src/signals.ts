@@ -21,7 +21,10 @@ export function follow(signal: AbortSignal, follower: Follower): void {
     const followers = new Set<Follower>();
     const listener = () => {
       // The last ones to follow are the innermost: they come first.
-      for (const each of [...followers].reverse()) each.onAbort(signal);
+      for (const each of [...followers].reverse()) {
+        // One that was called before may have ended others.
+        if (followers.has(each)) each.onAbort(signal);
+      }
     };
     entry = { followers, listener };
     followed.set(signal, entry);

@@ -111,6 +111,8 @@ export interface StageMethods<N extends string = string> {
 export class StageRun extends Scope implements StageScope {
   readonly name: string;
   readonly #ambient: Ambient;
+  /** Whether its pipeline had ended when it started. */
+  readonly #isLate: boolean;
 
   constructor(
     ambient: Ambient,
@@ -119,11 +121,13 @@ export class StageRun extends Scope implements StageScope {
     name: string,
   ) {
     const { instance, pipeline } = ambient;
-    // A pipeline that is over has nothing left to cancel: its signal would only stop
+    // A pipeline that has ended has nothing left to cancel: its signal would only stop
     // what a pool that was made in it does for somebody else.
-    super(instance, series, options, pipeline?.isOver ? undefined : pipeline);
+    const parent = pipeline?.hasEnded ? undefined : pipeline;
+    super(instance, series, options, parent);
     this.name = name;
     this.#ambient = ambient;
+    this.#isLate = parent !== pipeline;
   }
 
   /** What starts inside a stage is a child of its pipeline. */
@@ -144,9 +148,14 @@ export class StageRun extends Scope implements StageScope {
    * and a body that is read after the stage has returned still stops with it.
    */
   override get signal(): AbortSignal {
-    return this.isEnforced || this.parent === undefined
-      ? super.signal
-      : this.parent.signal;
+    const { pipeline } = this.#ambient;
+    const isOwn = this.cancelScope !== undefined || pipeline === undefined ||
+      pipeline.hasEnded;
+    return isOwn ? super.signal : pipeline.signal;
+  }
+
+  protected override get home(): AmbientPipeline | undefined {
+    return this.#isLate ? undefined : this.#ambient.pipeline;
   }
 
   override get isUnawaited(): boolean {

@@ -49,6 +49,7 @@ export type MeasuredStream<S> = S extends ReadableStream<infer T>
     ? AsyncGenerator<T, R, N>
   // Node's own type, which is not imported, as not every program has it.
   : S extends NodeReadable & { take(limit: number): infer R } ? R
+  : S extends AsyncIterableIterator<infer T> ? AsyncIterableIterator<T>
   : S extends AsyncIterable<infer T> ? AsyncIterable<T>
   : S;
 

@@ -62,6 +62,8 @@ export class StreamStage {
   #startFirst(name: string): StreamRun {
     try {
       const first = startStage(this.#ambient, name, undefined, StreamRun);
+      // It may have a deadline of its own, where the pipeline declares it.
+      first.start();
       first.pend();
       return first;
     } catch (error) {
@@ -76,9 +78,9 @@ export class StreamStage {
     return this.#run;
   }
 
-  /** Whether the source may fail because of an abort of this library's. */
-  get hasSeenAbort(): boolean {
-    return this.#run.hasSeenAbort;
+  /** Whether an error of the source's may come from an abort of this library's. */
+  mayComeFromAbort(error: unknown): boolean {
+    return this.#run.mayComeFromAbort(error);
   }
 
   /** Opens the source, whose failure to open is one of the stage. */
@@ -90,10 +92,14 @@ export class StreamStage {
     }
     try {
       const opened = this.enter(fn);
-      if (opened === null) this.complete();
+      if (opened === null) {
+        this.complete();
+        this.endCode();
+      }
       return opened;
     } catch (error) {
       this.fail(error);
+      this.endCode();
       throw error;
     }
   }

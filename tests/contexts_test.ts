@@ -670,6 +670,11 @@ Deno.test("An abort by the library is never the cause of an unhandled rejection"
       "a caller",
       "a stage's own deadline, after the pipeline has thrown",
       "an inner pipeline's own deadline, after the outer one has thrown",
+      "code that a deadline abandoned, by an outer signal",
+      "a signal option that is aborted beforehand",
+      "a detached pipeline with the signal as an option",
+      "a Readable that nobody reads, by a deadline",
+      "a Readable whose source is aborted",
       "a pending chunk of a stream",
       "a pending chunk of a stream, by a deadline",
     ],
@@ -750,4 +755,43 @@ Deno.test("unawaited_stage does not count a stage that abandoned code awaits", a
     [stageTotal("p", "slow", "timeout")]: 1,
     [stageTotal("p", "inner", "success")]: 1,
   });
+});
+
+Deno.test("stage() that is late in a pipeline that failed does not start aborted", async () => {
+  const metrics = create();
+  const { pipeline, stage } = metrics;
+  const done = Promise.withResolvers<boolean>();
+  const result = pipeline("boot", async () => {
+    // A subscriber that stays open.
+    stage("subscribe", () => new Promise(() => {}));
+    setTimeout(() => {
+      stage("message", ({ signal }) => done.resolve(signal.aborted));
+    }, 5);
+    await delay(1);
+    throw new Error("No");
+  });
+  await assertRejects(() => result, Error, "No");
+  assertEquals(await done.promise, false);
+  assertEquals(await samplesOf(metrics, /_issues_total$/), {
+    [issuesTotal("late_stage")]: 1,
+  });
+});
+
+Deno.test("stage() is not late when its stage's deadline passes after the pipeline threw", async () => {
+  const metrics = create();
+  const { pipeline, stage } = metrics;
+  const done = Promise.withResolvers<void>();
+  const result = pipeline("p", async () => {
+    const slow = stage("slow", { timeout: 10 }, async () => {
+      await delay(20);
+      stage("inner", () => {});
+      done.resolve();
+    });
+    slow.catch(() => {});
+    await delay(1);
+    throw new Error("No");
+  });
+  await assertRejects(() => result, Error, "No");
+  await done.promise;
+  assertEquals(await samplesOf(metrics, /_issues_total$/), {});
 });

@@ -323,14 +323,13 @@ Deno.test("a pipeline's deadline passes: it reaches what a pipeline that returne
         await never();
       })
     );
-    // Its own end came first, so what starts now is late still.
+    // Code of its own that the deadline abandoned may start this.
     inner?.stage("late", () => {});
     assertEquals(await samplesOf(metrics, TOTALS), {
       [pipelineTotal("outer", "timeout")]: 1,
       [pipelineTotal("inner", "success")]: 1,
       [stageTotal("inner", "left", "timeout")]: 1,
       [stageTotal("inner", "late", "success")]: 1,
-      [issuesTotal("late_stage")]: 1,
       [issuesTotal("unawaited_stage")]: 1,
     });
   });
@@ -876,5 +875,121 @@ Deno.test("with limits, an error's stack leads to the caller as without", async 
       );
       assertEquals(/\bcaller\b/.test(stack), isFollowed, stack);
     }
+  });
+});
+
+Deno.test("a scope that a hook cancels is recorded once", async () => {
+  const caller = new AbortController();
+  const gone = new Error("Gone");
+  // The hooks are called when the code has ended, and before that is recorded.
+  const hook = () => {
+    caller.abort(gone);
+    return undefined;
+  };
+  for (
+    const run of [
+      () =>
+        pipeline(
+          "p",
+          { signal: caller.signal, classifyResult: hook },
+          () => Promise.resolve(),
+        ),
+      () =>
+        pipeline(
+          "p",
+          { signal: caller.signal, classifyError: hook },
+          () => Promise.reject(new Error("No")),
+        ),
+      () =>
+        pipeline("p", { signal: caller.signal }, async ({ setOutcome }) => {
+          await Promise.resolve();
+          setOutcome("nonsense" as "failure");
+        }),
+    ]
+  ) {
+    await captureMetrics({ ...OPTIONS, onIssue: hook }, async (metrics) => {
+      await run().catch(() => {});
+      const samples = await samplesOf(metrics, /pipeline_(total|in_progress)$/);
+      assertEquals(Object.values(samples), [1]);
+    });
+  }
+});
+
+Deno.test("a stage that an abort's listener starts finds what is around aborted", async () => {
+  await captureMetrics(OPTIONS, async () => {
+    const reasons: unknown[] = [];
+    const limits = { timeout: 60_000 };
+    const result = pipeline(
+      "p",
+      { timeout: 5 },
+      () =>
+        stage("a", limits, ({ signal }) => {
+          signal.addEventListener("abort", () => {
+            stage("b", limits, ({ signal }) => reasons.push(signal.reason));
+          });
+          return never();
+        }),
+    );
+    const error = await result.catch((error) => error);
+    assertEquals(error.name, "TimeoutError");
+    assertStrictEquals(reasons[0], error);
+  });
+});
+
+Deno.test("a handle that a listener of the same signal closes is cancelled no more", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const caller = new AbortController();
+    const { signal } = caller;
+    const handle = openPipeline("p", { signal });
+    const first = handle.stage("first", { signal }, ({ signal }) => {
+      signal.addEventListener("abort", () => handle.close());
+      return never();
+    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const second = handle.stage("second", () => promise);
+    caller.abort(new Error("Gone"));
+    await assertRejects(() => first, Error, "Gone");
+    resolve();
+    await second;
+    assertEquals(await samplesOf(metrics, /(pipeline|stage)_total$/), {
+      [pipelineTotal("p", "success")]: 1,
+      [stageTotal("p", "first", "failure")]: 1,
+      [stageTotal("p", "second", "success")]: 1,
+    });
+  });
+});
+
+Deno.test("scope.signal first read after its stage returned is still the pipeline's", async () => {
+  await captureMetrics(OPTIONS, async () => {
+    let late: AbortSignal | undefined;
+    const result = pipeline("p", { timeout: 5 }, async () => {
+      const scope = await stage("s", (scope) => Promise.resolve(scope));
+      late = scope.signal;
+      await never();
+    });
+    await assertRejects(() => result, DOMException, "timed out");
+    assertEquals(late?.aborted, true);
+  });
+});
+
+Deno.test("what a pipeline that has ended left open is aborted with what is around", async () => {
+  await captureMetrics(OPTIONS, async () => {
+    const signals: AbortSignal[] = [];
+    const error = new Error("No");
+    const outer = pipeline("outer", async () => {
+      pipeline("middle", ({ signal }) => {
+        signals.push(signal);
+        pipeline("inner", () => {
+          stage("left", ({ signal }) => {
+            signals.push(signal);
+            return never();
+          });
+        });
+      });
+      await Promise.resolve();
+      throw error;
+    });
+    await assertRejects(() => outer, Error, "No");
+    assertEquals(signals.map(({ reason }) => reason), [error, error]);
   });
 });

@@ -1,5 +1,6 @@
 /** How streams end: who stops them, what their source says, and what nobody reads. */
 import {
+  definePipeline,
   openPipeline,
   pipeline,
   type PipelineScope,
@@ -363,15 +364,20 @@ Deno.test("A stream that nobody reads is given up when it is collected", async (
   assertEquals(
     others,
     [
-      "a generator",
       "a generator that was begun",
       "an async iterable",
+      "an async iterable that was begun",
       "a ReadableStream",
       "a ReadableStream that was begun",
       "a byte stream",
       "the body of a Response",
       "a Readable",
-    ].map((kind) => `${kind}: 0 in progress, 20 given up, 20 stopped`),
+      "a Readable that was begun",
+    ].map((kind) =>
+      `${kind}: 0 in progress, 20 given up, ${
+        kind === "an async iterable" ? 0 : 20
+      } stopped`
+    ),
   );
 });
 
@@ -640,6 +646,175 @@ Deno.test("A stage of a stream's source is not forgotten when the callback retur
     await forgotten;
     assertEquals(await samplesOf(metrics, /_issues_total$/), {
       [issuesTotal("unawaited_stage")]: 1,
+    });
+  });
+});
+
+Deno.test("stageStream() of a Readable that is over already ends as that does", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const ended = Readable.from(["a"]);
+    await Array.fromAsync(ended);
+    const destroyed = new Readable({ read() {} });
+    destroyed.destroy();
+    const error = new Error("Disk on fire");
+    const errored = new Readable({ read() {} }).on("error", () => {});
+    errored.destroy(error);
+    await turn();
+    const read = (source: Readable) =>
+      Array.fromAsync(pipeline("p", () => stageStream("s", source)))
+        .catch((error) => error.code ?? error.message);
+    assertEquals(await read(ended), []);
+    assertEquals(await read(destroyed), "ERR_STREAM_PREMATURE_CLOSE");
+    assertEquals(await read(errored), "Disk on fire");
+    assertEquals(await samplesOf(metrics, ENDS), {
+      [pipelineTotal("p", "success")]: 1,
+      [stageTotal("p", "s", "success")]: 1,
+      [pipelineTotal("p", "failure")]: 2,
+      [stageTotal("p", "s", "failure")]: 2,
+    });
+  });
+});
+
+Deno.test("stageStream() of a Readable that closes before its end is a failure", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const source = new Readable({ read() {} });
+    source.push("a");
+    setTimeout(() => source.destroy(), 2);
+    await assertRejects(() =>
+      Array.fromAsync(pipeline("p", () => stageStream("s", source)))
+    );
+    assertEquals(await samplesOf(metrics, ENDS), {
+      [pipelineTotal("p", "failure")]: 1,
+      [stageTotal("p", "s", "failure")]: 1,
+    });
+  });
+});
+
+Deno.test("stageStream() of an old Readable that closes as it ends loses nothing", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const source = new PassThrough();
+    // As in readable-stream 2, which does not know whether it has ended.
+    Object.defineProperty(source, "readableEnded", { value: undefined });
+    source.on("end", () => source.emit("close"));
+    source.write("a");
+    source.write("b");
+    source.end("c");
+    const chunks: string[] = [];
+    for await (const chunk of pipeline("p", () => stageStream("s", source))) {
+      await turn();
+      chunks.push(`${chunk}`);
+    }
+    assertEquals(chunks.join(""), "abc");
+    assertEquals(await samplesOf(metrics, ENDS), {
+      [pipelineTotal("p", "success")]: 1,
+      [stageTotal("p", "s", "success")]: 1,
+    });
+  });
+});
+
+Deno.test("stageStream() of a Readable calls its consumer in that one's context", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    await pipeline("outer", async () => {
+      const stream = pipeline(
+        "gen",
+        () => stageStream("s", Readable.from([1, 2])),
+      );
+      await new Promise<void>((resolve) => {
+        stream.on("data", () => stage("consume", () => {}));
+        stream.on("end", () => {
+          stage("end", () => {});
+          resolve();
+        });
+      });
+    });
+    assertEquals(await samplesOf(metrics), {
+      [pipelineTotal("gen", "success")]: 1,
+      [stageTotal("gen", "s", "success")]: 1,
+      [pipelineTotal("outer", "success")]: 1,
+      [stageTotal("outer", "consume", "success")]: 2,
+      [stageTotal("outer", "end", "success")]: 1,
+    });
+  });
+});
+
+Deno.test("stageStream() cleans a generator up in the context of its pipeline", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    async function* tokens() {
+      try {
+        await turn();
+        yield 1;
+      } finally {
+        stage("clean up", () => {});
+      }
+    }
+    const open = () => pipeline("p", () => stageStream("s", tokens()));
+    const left = open();
+    const pending = left.next();
+    await left.return(undefined);
+    await pending;
+    const parallel = open();
+    await Promise.all([parallel.next(), parallel.next()]);
+    const limited = pipeline(
+      "p",
+      () => stageStream("s", { timeout: 0 }, tokens()),
+    );
+    await assertRejects(() => limited.next(), DOMException, "timed out");
+    for (let i = 0; i < 3; i++) await turn();
+    assertEquals(
+      await samplesOf(metrics, /_issues_total$|stage_total$/),
+      {
+        [stageTotal("p", "s", "success")]: 2,
+        [stageTotal("p", "s", "timeout")]: 1,
+        [stageTotal("p", "clean up", "success")]: 3,
+      },
+    );
+  });
+});
+
+Deno.test("stageStream() leaves an iterator's nonsense to its consumer", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const open = (result: unknown) =>
+      pipeline("p", () =>
+        stageStream("s", {
+          [Symbol.asyncIterator]: () => ({
+            next: () => Promise.resolve(result as IteratorResult<unknown>),
+          }),
+        }));
+    await assertRejects(() => Array.fromAsync(open(undefined)), TypeError);
+    const hostile = {
+      get done(): boolean {
+        throw new Error("Not yours");
+      },
+    };
+    await assertRejects(
+      () => Array.fromAsync(open(hostile)),
+      Error,
+      "Not yours",
+    );
+    assertEquals(await samplesOf(metrics, ENDS), {
+      [pipelineTotal("p", "failure")]: 2,
+      [stageTotal("p", "s", "failure")]: 2,
+    });
+  });
+});
+
+Deno.test("firstChunk has the deadline that its pipeline declares", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const chat = definePipeline("p", {
+      stages: { s: {}, first: { timeout: 2 } },
+    });
+    async function* tokens() {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      yield 1;
+    }
+    const stream = chat.run(() =>
+      stageStream("s", { firstChunk: "first" }, tokens())
+    );
+    assertEquals(await Array.fromAsync(stream), [1]);
+    assertEquals(await samplesOf(metrics), {
+      [pipelineTotal("p", "success")]: 1,
+      [stageTotal("p", "s", "success")]: 1,
+      [stageTotal("p", "first", "timeout")]: 1,
     });
   });
 });

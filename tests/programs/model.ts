@@ -53,8 +53,10 @@ interface Scope {
   readonly instance: 0 | 1;
   /** Returns its series. */
   readonly total: (outcome: Outcome) => string;
-  /** The pipeline that it is cancelled with. */
+  /** The open pipeline that it is cancelled with. */
   parent: Pipeline | undefined;
+  /** The pipeline of a stage that started while that was open; it may have ended. */
+  readonly home: Pipeline | undefined;
   isRecorded: boolean;
   /** Whether its signal was aborted, rather than that of a pipeline around it. */
   isAborted: boolean;
@@ -464,6 +466,7 @@ class Model implements Prediction {
       lane: ownLane,
       total: (outcome) => pipelineTotal(name, outcome, ownLane),
       parent,
+      home: undefined,
       declares,
       isRecorded: false,
       isCodeEnded: false,
@@ -498,10 +501,9 @@ class Model implements Prediction {
       kind,
       instance,
       total: (outcome) => stageTotal(pipelineName, name, outcome, lane),
-      // Nothing can cancel what starts in a pipeline that is over.
-      parent: pipeline && (!hasEnded(pipeline) || this.#hasChild(pipeline))
-        ? pipeline
-        : undefined,
+      // Nothing can cancel what starts in a pipeline that has ended.
+      parent: pipeline && !hasEnded(pipeline) ? pipeline : undefined,
+      home: pipeline && !hasEnded(pipeline) ? pipeline : undefined,
       isRecorded: false,
       isAborted: false,
       abandonedIn: undefined,
@@ -524,11 +526,13 @@ class Model implements Prediction {
     for (const each of below) each.isAborted = true;
     const scopes = below.filter((each) => !each.isRecorded);
     for (const each of scopes) {
-      const { parent } = each;
       // A stream's source stops at once.
-      if (each.kind === "stream" || !parent || parent.isRecorded) continue;
-      parent.abandoned++;
-      each.abandonedIn = parent;
+      if (each.kind === "stream") continue;
+      const { parent } = each;
+      const home = each.home ?? (parent?.isRecorded ? undefined : parent);
+      if (home === undefined) continue;
+      home.abandoned++;
+      each.abandonedIn = home;
     }
     // The inner ones first, as they leave the tree.
     for (const each of scopes.reverse()) this.#end(each, outcome, isCancelled);
@@ -556,20 +560,13 @@ class Model implements Prediction {
     return [...this.#tree].filter((each) => isBelow(each, root));
   }
 
-  #hasChild(scope: Scope): boolean {
-    return [...this.#tree].some((each) => each.parent === scope);
-  }
-
-  /**
-   * Has a recorded scope leave the tree when nothing below it is open, and those
-   * around it that waited for that. What its code starts later is below nothing else.
-   */
+  /** Has a recorded scope leave the tree, and its parent take over what is open. */
   #leaveTree(scope: Scope): void {
-    if (!scope.isRecorded || this.#hasChild(scope)) return;
-    const { parent } = scope;
     this.#tree.delete(scope);
+    for (const each of this.#tree) {
+      if (each.parent === scope) each.parent = scope.parent;
+    }
     scope.parent = undefined;
-    if (parent !== undefined) this.#leaveTree(parent);
   }
 
   #issue(instance: 0 | 1, issue: Issue): void {
