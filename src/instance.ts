@@ -94,18 +94,18 @@ export interface StageMetricsOptions {
    */
   classifyResult?: ResultClassifier | undefined;
   /**
-   * Is told of the library's own troubles, each of which is also counted: of each
-   * kind at most ten times a second.
+   * Gets a report of each instrumentation issue, which is also counted: of each kind
+   * at most ten a second.
    *
-   * @default {one warning on the console for each kind}
+   * @default {one warning on the console for each kind, with the place in your code}
    */
   onIssue?: ((report: IssueReport) => void) | undefined;
   /**
-   * Has a stage throw where it starts without a pipeline, after its pipeline has
-   * ended, or without being declared by one that declares its stages: for tests,
-   * which then show the place.
+   * Throws at the place of a misuse: where a stage starts without a pipeline, after
+   * its pipeline has ended, or undeclared in a pipeline that declares its stages, and
+   * where a pipeline starts in the context of one that has ended. For tests.
    *
-   * @default {false: it runs, is recorded, and is counted as an issue}
+   * @default {false: it runs, is recorded, and counts as an issue}
    */
   strict?: boolean | undefined;
   /**
@@ -119,7 +119,7 @@ export interface StageMetricsOptions {
   /**
    * Measures durations, in seconds; must not run backwards.
    *
-   * @default {performance.now() / 1000}
+   * @default {performance.now() / 1000, or the clock of fake timers while there are some}
    */
   clock?: (() => number) | undefined;
 }
