@@ -10,6 +10,7 @@ import {
 } from "../mod.ts";
 import { runFixture } from "./process.ts";
 import {
+  cancelledTotal,
   issuesTotal,
   pipelineTotal,
   samplesOf,
@@ -544,10 +545,6 @@ Deno.test("stage() is not late when code abandoned by a stage's deadline starts 
     [issuesTotal("late_stage")]: 1,
   });
 });
-
-function cancelledTotal(series: string): string {
-  return series.replace("_total", "_cancelled_total");
-}
 
 /** Ways in which pipelines share the work of the one that came first. */
 const SHARERS: Record<string, <T>(load: () => Promise<T>) => () => Promise<T>> =

@@ -9,6 +9,7 @@ import {
 } from "../mod.ts";
 import { captureMetrics } from "../src/testing.ts";
 import {
+  cancelledTotal,
   issuesTotal,
   pipelineTotal,
   samplesOf,
@@ -61,10 +62,6 @@ function countedSignal() {
     },
   });
   return { signal, listeners };
-}
-
-function cancelledTotal(series: string): string {
-  return series.replace("_total", "_cancelled_total");
 }
 
 Deno.test("its own timeout passes: the caller gets a TimeoutError at that moment, and the signal aborts with it", async () => {

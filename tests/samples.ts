@@ -47,6 +47,11 @@ export function stageTotal(
   return `stage_total{lane="${lane}",pipeline_name="${pipeline}",stage_name="${name}",outcome="${outcome}"}`;
 }
 
+/** The text of the series that counts those of a total which were given up. */
+export function cancelledTotal(total: string): string {
+  return total.replace("_total", "_cancelled_total");
+}
+
 /** The text of an issue's series, to be looked up in `samplesOf`. */
 export function issuesTotal(issue: string): string {
   return `instrumentation_issues_total{issue="${issue}"}`;

@@ -11,6 +11,7 @@ import {
 import { captureMetrics } from "../src/testing.ts";
 import { runFixture } from "./process.ts";
 import {
+  cancelledTotal,
   issuesTotal,
   pipelineTotal,
   samplesOf,
@@ -39,10 +40,6 @@ const GIVEN_UP = {
   [stageTotal("p", "s", "success")]: 1,
   [cancelledTotal(stageTotal("p", "s", "success"))]: 1,
 };
-
-function cancelledTotal(series: string): string {
-  return series.replace("_total", "_cancelled_total");
-}
 
 async function* numbers(count: number): AsyncGenerator<number> {
   for (let i = 1; i <= count; i++) {

@@ -8,6 +8,7 @@ import {
 } from "../mod.ts";
 import { captureMetrics, manualClock } from "../src/testing.ts";
 import {
+  cancelledTotal,
   issuesTotal,
   pipelineTotal,
   samplesOf,
@@ -27,10 +28,6 @@ async function* numbers(count: number): AsyncGenerator<number> {
     await Promise.resolve();
     yield i;
   }
-}
-
-function cancelledTotal(series: string): string {
-  return series.replace("_total", "_cancelled_total");
 }
 
 /** A stream that is read by nobody has pulled nothing. */

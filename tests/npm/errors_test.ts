@@ -1,8 +1,8 @@
 /** How the npm package's `classifyError` reads the errors of real libraries. */
-import { fetched, installOnce } from "./install.ts";
-import { installPackage, pack } from "./package.ts";
+import { fetched } from "./install.ts";
 import { findPostgres, startPostgres } from "./postgres.ts";
-import { installBun, installNode, type Runtime } from "./runtimes.ts";
+import { installBun, installNode } from "./runtimes.ts";
+import { installScripts, runScript } from "./scripts.ts";
 import { assertEquals } from "@std/assert";
 
 const SCRIPTS = new URL("errors/", import.meta.url);
@@ -84,31 +84,10 @@ const BUN_OUTCOMES = {
   "Bun.SQL: statement_timeout": "timeout ERR_POSTGRES_SERVER_ERROR",
 };
 
-/** Runs a script of `errors/`, and returns the outcomes that it prints. */
-async function outcomesOf(
-  { binary }: Runtime,
-  script: string,
-  env: Record<string, string> = {},
-): Promise<unknown> {
-  const { success, stdout, stderr } = await new Deno.Command(binary, {
-    args: [script],
-    env: { NO_COLOR: "1", ...env },
-  }).output();
-  const decoder = new TextDecoder();
-  if (!success) throw new Error(decoder.decode(stderr));
-  return JSON.parse(decoder.decode(stdout));
-}
-
-async function installLibraries(): Promise<string> {
-  const folder = await installOnce("errors", LIBRARIES);
-  await installPackage(folder, await pack());
-  for (const { name } of Deno.readDirSync(SCRIPTS)) {
-    await Deno.copyFile(new URL(name, SCRIPTS), `${folder}/${name}`);
-  }
-  return folder;
-}
-
-const folder = await fetched("the errors of libraries", installLibraries());
+const folder = await fetched(
+  "the errors of libraries",
+  installScripts("errors", LIBRARIES, SCRIPTS),
+);
 const postgres = await fetched("the errors of PostgreSQL", findPostgres());
 
 const RUNTIMES = [
@@ -125,7 +104,7 @@ for (const { name, install, added } of RUNTIMES) {
     ignore,
     async fn() {
       assertEquals(
-        await outcomesOf(runtime!, `${folder}/libraries.js`),
+        await runScript(runtime!, `${folder}/libraries.js`),
         LIBRARY_OUTCOMES,
       );
     },
@@ -138,7 +117,7 @@ for (const { name, install, added } of RUNTIMES) {
       await using server = await startPostgres(postgres!);
       const env = { POSTGRES_PORT: String(server.port) };
       assertEquals(
-        await outcomesOf(runtime!, `${folder}/postgres.js`, env),
+        await runScript(runtime!, `${folder}/postgres.js`, env),
         { ...POSTGRES_OUTCOMES, ...added },
       );
     },

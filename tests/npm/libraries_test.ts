@@ -1,8 +1,8 @@
 /** The npm package in programs that use real libraries, in Node and Bun. */
-import { fetched, installOnce, specifiersOf } from "./install.ts";
-import { installPackage, pack } from "./package.ts";
+import { fetched, specifiersOf } from "./install.ts";
 import { findRedis, startRedis } from "./redis.ts";
-import { installBun, installNode, type Runtime } from "./runtimes.ts";
+import { installBun, installNode } from "./runtimes.ts";
+import { installScripts, runScript } from "./scripts.ts";
 import { assertEquals } from "@std/assert";
 
 const SCRIPTS = new URL("libraries/", import.meta.url);
@@ -271,31 +271,10 @@ const AI_RESULTS: Results = {
   },
 };
 
-/** Runs a script of `libraries/`, and returns the results that it prints. */
-async function resultsOf(
-  { binary }: Runtime,
-  script: string,
-  env: Record<string, string> = {},
-): Promise<Results> {
-  const { success, stdout, stderr } = await new Deno.Command(binary, {
-    args: ["--expose-gc", script],
-    env: { NO_COLOR: "1", ...env },
-  }).output();
-  const decoder = new TextDecoder();
-  if (!success) throw new Error(decoder.decode(stderr));
-  return JSON.parse(decoder.decode(stdout));
-}
-
-async function installLibraries(): Promise<string> {
-  const folder = await installOnce("libraries", LIBRARIES);
-  await installPackage(folder, await pack());
-  for (const { name } of Deno.readDirSync(SCRIPTS)) {
-    await Deno.copyFile(new URL(name, SCRIPTS), `${folder}/${name}`);
-  }
-  return folder;
-}
-
-const folder = await fetched("real libraries", installLibraries());
+const folder = await fetched(
+  "real libraries",
+  installScripts("libraries", LIBRARIES, SCRIPTS),
+);
 const redis = await fetched("the libraries of Redis", findRedis());
 
 const RUNTIMES = [
@@ -318,7 +297,7 @@ for (const { name, install, httpResults } of RUNTIMES) {
       await using server = await startRedis(redis!);
       const env = { REDIS_PORT: String(server.port) };
       assertEquals(
-        await resultsOf(runtime!, `${folder}/redis.js`, env),
+        await runScript(runtime!, `${folder}/redis.js`, env),
         REDIS_RESULTS,
       );
     },
@@ -329,7 +308,7 @@ for (const { name, install, httpResults } of RUNTIMES) {
     ignore,
     async fn() {
       assertEquals(
-        await resultsOf(runtime!, `${folder}/shared_work.js`),
+        await runScript(runtime!, `${folder}/shared_work.js`),
         SHARED_WORK_RESULTS,
       );
     },
@@ -340,7 +319,7 @@ for (const { name, install, httpResults } of RUNTIMES) {
     ignore,
     async fn() {
       assertEquals(
-        await resultsOf(runtime!, `${folder}/http.js`),
+        await runScript(runtime!, `${folder}/http.js`),
         httpResults,
       );
     },
@@ -350,7 +329,7 @@ for (const { name, install, httpResults } of RUNTIMES) {
     name: `stageStream() measures models of the AI SDK in ${name}`,
     ignore,
     async fn() {
-      assertEquals(await resultsOf(runtime!, `${folder}/ai.js`), AI_RESULTS);
+      assertEquals(await runScript(runtime!, `${folder}/ai.js`), AI_RESULTS);
     },
   });
 }
