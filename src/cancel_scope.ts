@@ -29,12 +29,10 @@ export interface CancellableScope {
   describe(): string;
   /** Reads the reason of an aborted signal as a cancellation. */
   cancellationBy(reason: unknown): Cancellation;
-  /** Records it and all that is open below it, and returns all of them. */
+  /** Records it and all open below it, marks and returns all of them. */
   cancelTree(cancellation: Cancellation): readonly CancellableScope[];
   /** Is called when all of the tree is recorded. */
   afterCancel(cancellation: Cancellation): void;
-  /** Marks it and its signal as aborted. */
-  markAborted(reason: unknown): void;
 }
 
 /** The longest delay of a platform's timer: a longer one would wrap around to 1 ms. */
@@ -190,7 +188,7 @@ export class CancelScope implements Follower {
       this.#early ??= (listener) => listener(error, isAborted);
     }
     for (const each of scopes) each.afterCancel(cancellation);
-    abortAll(scopes, error);
+    abortSignals(scopes);
   }
 
   #wait(ms: number): void {
@@ -212,13 +210,11 @@ export class CancelScope implements Follower {
   }
 }
 
-/** Aborts the signals of scopes, once all of them are marked as aborted. */
-export function abortAll(
-  scopes: readonly CancellableScope[],
-  reason: unknown,
-): void {
-  // A listener may start another scope, which must find those around it aborted.
-  for (const each of scopes) each.markAborted(reason);
+/**
+ * Aborts the signals of scopes that are marked as aborted. All of them are marked
+ * before: a listener may start another scope, which must find those around it aborted.
+ */
+export function abortSignals(scopes: readonly CancellableScope[]): void {
   for (const each of scopes) each.cancelScope?.abortSignal();
 }
 

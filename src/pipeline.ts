@@ -1,6 +1,6 @@
 import { scopeFunction, type ScopeWrapper } from "./calling.ts";
 import { bindFunction, type BindMethods } from "./bind.ts";
-import { abortAll } from "./cancel_scope.ts";
+import { abortSignals } from "./cancel_scope.ts";
 import {
   type AmbientPipeline,
   type EndStream,
@@ -218,7 +218,7 @@ export class PipelineRun extends Scope
     const scopes = subtree<Scope>(this);
     for (const each of scopes) each.markAborted(error);
     super.fail(error);
-    abortAll(scopes, error);
+    abortSignals(scopes);
   }
 
   beginStream(): EndStream {

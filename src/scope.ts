@@ -1,5 +1,4 @@
 import {
-  abortAll,
   type Cancellation,
   type CancelListener,
   CancelScope,
@@ -222,7 +221,7 @@ export abstract class Scope implements TreeNode<Scope> {
     }
     const cancellation = this.cancellationBy(signal.reason);
     this.#settleCancelled(cancellation);
-    abortAll([this], signal.reason);
+    this.markAborted(signal.reason);
     return cancellation;
   }
 
@@ -300,6 +299,8 @@ export abstract class Scope implements TreeNode<Scope> {
 
   cancelTree(cancellation: Cancellation): Scope[] {
     const scopes = subtree<Scope>(this);
+    // Before it is recorded, as it lets go of its signal then, unless that is to abort.
+    for (const each of scopes) each.markAborted(cancellation.error);
     for (const each of scopes) each.cancel(cancellation);
     return scopes;
   }
@@ -307,6 +308,7 @@ export abstract class Scope implements TreeNode<Scope> {
   /** Is called when it was cancelled, and so was recorded, as was all of its tree. */
   afterCancel(_cancellation: Cancellation): void {}
 
+  /** Marks it and its signal as aborted. */
   markAborted(reason: unknown): void {
     this.#ensureCancelScope().markAborted(reason);
   }

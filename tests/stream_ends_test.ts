@@ -815,3 +815,24 @@ Deno.test("firstChunk has the deadline that its pipeline declares", async () => 
     });
   });
 });
+
+Deno.test("A stream's source is aborted with a pipeline that has returned it", async () => {
+  await captureMetrics(OPTIONS, async () => {
+    const caller = new AbortController();
+    const gone = new Error("Gone");
+    let signal: AbortSignal | undefined;
+    const stream = pipeline(
+      "p",
+      { signal: caller.signal },
+      () =>
+        stageStream("s", (scope) => {
+          ({ signal } = scope);
+          return new ReadableStream();
+        }),
+    );
+    const read = Array.fromAsync(stream);
+    caller.abort(gone);
+    assertStrictEquals(await read.catch((error) => error), gone);
+    assertStrictEquals(signal!.reason, gone);
+  });
+});
