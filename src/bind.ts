@@ -6,9 +6,9 @@ import type { Scope } from "./scope.ts";
 /** The way to keep a scope's context where the async context is lost. */
 export interface BindMethods {
   /**
-   * Binds a function to the context of this scope: what it calls belongs to the scope's
-   * pipeline, whoever calls it. For callbacks of pools, queues, loaders and emitters,
-   * which run in the context that those were made in.
+   * Binds a function to the context of this scope, so that the stages it starts belong
+   * to the scope's pipeline. For callbacks of pools, queues, loaders and emitters, which
+   * would run in the context that those were created in.
    *
    * @typeParam F The type of the function.
    * @param fn The function.

@@ -1,9 +1,9 @@
 import { follow, type Follower, unfollow } from "./signals.ts";
 import type { OutcomeLabel } from "./outcome.ts";
 
-/** Why a scope ended before its code did. */
+/** Why a scope ended before its callback did. */
 export interface Cancellation {
-  /** What the caller gets. */
+  /** The error for the caller. */
   readonly error: unknown;
   readonly outcome: OutcomeLabel;
   /** Whether the caller gave up, rather than a deadline passed. */
@@ -39,11 +39,11 @@ export interface CancellableScope {
 const MAX_DELAY_MS = 2 ** 31 - 1;
 
 /**
- * What can cancel a scope, its own deadline and the signal of its caller; and the
- * signal by which its code learns of that.
+ * The deadline and the caller's signal that can cancel a scope, and the signal that is
+ * aborted then.
  *
- * A scope has one from when it is first needed. An async context may keep it alive for
- * good, so it holds no reason of an abort, which can lead to anything, but weakly.
+ * It is created when it is first needed. An async context may keep it alive for good,
+ * so it holds the reason of an abort, which may refer to anything, only weakly.
  */
 export class CancelScope implements Follower {
   /** Whether its scope has a deadline or a caller's signal of its own. */
@@ -52,7 +52,7 @@ export class CancelScope implements Follower {
   isAborted = false;
   /** Whether a signal that was asked for is aborted. */
   hasAbortedSignal = false;
-  /** What cancelled the scope while its code was on the stack. */
+  /** The cancellation of a scope whose code was on the stack. */
   cancelledBy: Cancellation | undefined;
   /** The pipeline that counts the scope as abandoned while its code goes on. */
   abandonedIn: { abandonedBelow: number } | undefined;
@@ -106,8 +106,8 @@ export class CancelScope implements Follower {
   }
 
   /**
-   * Sets what gives the caller the error when the scope is cancelled. Before that is
-   * set, the scope's code is on the stack, and how it returns is what the caller gets.
+   * Sets the listener that passes the error of a cancellation to the caller. Until then
+   * the scope's code is on the stack, and the caller gets its return value or error.
    */
   onCancel(listener: CancelListener): void {
     const early = this.#early;
@@ -179,7 +179,7 @@ export class CancelScope implements Follower {
     if (this.#scope.settled) return;
     const { error } = cancellation;
     const onCancel = this.#onCancel;
-    // Both before the scope lets go of what is around it.
+    // Read before the scope leaves the tree.
     const isAborted = this.isAborted || isAbortReason(error) ||
       abortedAround(this.#scope) !== undefined;
     const scopes = this.#scope.cancelTree(cancellation);
@@ -229,12 +229,12 @@ export function isAbortReason(error: unknown): boolean {
     const { cause } = error as { readonly cause?: unknown };
     return isObject(cause) && abortReasons.has(cause);
   } catch {
-    // An error that cannot be read is none of this library's.
+    // The library's own reasons can be read.
     return false;
   }
 }
 
-/** Returns what is aborted of the innermost aborted pipeline around a scope. */
+/** Returns the `CancelScope` of the innermost aborted pipeline around a scope. */
 function abortedAround({ parent }: CancellableScope): CancelScope | undefined {
   for (; parent !== undefined; parent = parent.parent) {
     if (parent.cancelScope?.isAborted) return parent.cancelScope;

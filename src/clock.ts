@@ -33,7 +33,7 @@ let realTimers: Timers | undefined;
 let realDate: DateConstructor | undefined;
 let realPerformance: Performance | undefined;
 
-/** What is added to the real time, in seconds, after fake timers were removed. */
+/** An offset to the real time, in seconds, after fake timers were removed. */
 let realOffset = 0;
 
 /** Follows the fake timers, while there are any. */
@@ -105,7 +105,7 @@ function followTimers(): number {
 function changeClock(timers: Timers | undefined): void {
   const source = findFakeSource(timers);
   if (source !== undefined) {
-    // Bun's fake timers change what the real clock shows, too.
+    // Bun's fake timers change the real clock, too.
     if (fakeClock === undefined) {
       latest[0] = Math.max(latest[0]!, realSeconds());
     }
@@ -136,7 +136,7 @@ function findFakeSource(
   const { performance: ambient } = globalThis;
   if (ambient?.now !== performanceNow && isReadable(ambient)) return ambient;
   if (Date !== RealDate && isReadable(Date)) return Date;
-  // Bun's own fake timers work inside of `performance.now`.
+  // Bun's own fake timers work inside `performance.now`.
   return clock === undefined ? undefined : performance;
 }
 
@@ -158,7 +158,7 @@ class FakeClock {
   readonly #timers: Timers | undefined;
   readonly #mark: Timers["clock"];
   readonly #source: MillisecondClock;
-  /** What the source showed at `#base`, in milliseconds. */
+  /** The time of the source at `#base`, in milliseconds. */
   #origin: number;
   /** In seconds. */
   #base: number;

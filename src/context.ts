@@ -11,28 +11,28 @@ export type EndStream = (
   error: unknown,
 ) => void;
 
-/** A pipeline as what runs inside of it sees it. */
+/** A pipeline, as the scopes inside it see it. */
 export interface AmbientPipeline extends EnclosingScope, Ambient {
   readonly node: PipelineNode;
   readonly pipeline: AmbientPipeline;
   /** The options of its stages, by name, where it declares them. */
   readonly declaredStages: ReadonlyMap<string, ScopeOptions> | undefined;
-  /** Keeps it open until a stream that begins inside of it has ended. */
+  /** Keeps it open until a stream that begins inside it has ended. */
   beginStream(): EndStream;
 }
 
-/** What the code that runs now belongs to. */
+/** The instance and the pipeline that running code belongs to. */
 export interface Ambient {
   readonly instance: Instance;
   /** The innermost pipeline, if there is one; it may have ended. */
   readonly pipeline: AmbientPipeline | undefined;
-  /** The instance that `captureMetrics` records to, inside of it. */
+  /** Inside `captureMetrics`, the instance that it records to. */
   readonly captured: Instance | undefined;
 }
 
-/** Decides what the calls of some public functions belong to. */
+/** Chooses the instance and the context for calls of the public functions. */
 export interface InstanceSource {
-  /** Returns what a stage that starts now belongs to. */
+  /** Returns the context of a stage that starts now. */
   context(): Ambient;
   /** Returns the instance of what starts now: the enclosing pipeline's, while it is open. */
   instance(): Instance;

@@ -34,8 +34,7 @@ class IteratorReader implements Reader {
 
   step(method: Method, args: unknown[]): Promise<IteratorResult<unknown>> {
     if (!isGenerator(this.#source)) return this.#call(method, args);
-    // A generator would queue it as well, but Deno runs in no context at all what is
-    // queued there.
+    // Deno loses the async context of calls that a generator queues by itself.
     const call = this.#pendingCall === undefined
       ? this.#call(method, args)
       : this.#pendingCall.then(() => this.#call(method, args));
@@ -140,7 +139,7 @@ export class MeasuredIterator
       };
       this.#pending.add(cancel);
       this.#reader.step(method, args).then((result) => {
-        // Unless it was rejected: what the consumer gets and what is recorded agree.
+        // It was rejected meanwhile, and must not be recorded as a chunk.
         if (!this.#pending.delete(cancel)) return;
         this.#record(method, result);
         resolve(result);

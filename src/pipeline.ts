@@ -208,13 +208,13 @@ export class PipelineRun extends Scope
     };
   }
 
-  /** Aborts its signal, so that what is open below can stop. */
+  /** Aborts its signal and those below it, so that open stages can stop. */
   override fail(error: unknown): void {
     if (this.settled) {
       this.endCode();
       return;
     }
-    // Both before it hands over what is open.
+    // Before it hands its open children over.
     const scopes = subtree<Scope>(this);
     for (const each of scopes) each.markAborted(error);
     super.fail(error);
@@ -223,8 +223,8 @@ export class PipelineRun extends Scope
 
   beginStream(): EndStream {
     this.#openStreams++;
-    // A stream that begins after the code has returned is read by the source of
-    // another one, whose end says what became of it.
+    // A stream that begins after the code has returned is read by another stream's
+    // source, whose own end decides.
     const isOwn = this.#finishedAs === undefined;
     return (outcome, isGivenUp, error) => {
       this.#openStreams--;
@@ -269,7 +269,7 @@ export class PipelineRun extends Scope
 
   /** Returns a stage that is still running, and that its code should have awaited. */
   #findUnawaited(): Scope | undefined {
-    // Code that a deadline abandoned may be what waits for it.
+    // Code that a deadline abandoned may be waiting for it.
     if (this.abandonedBelow > 0) return undefined;
     let child = this.lastChild;
     while (child !== undefined && !child.isUnawaited) child = child.previous;

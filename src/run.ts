@@ -93,7 +93,7 @@ export function ignoreRejection(promise: Promise<unknown>): void {
   promise.catch(() => {});
 }
 
-/** Subscribes to a thenable at once, so that what it starts has this context. */
+/** Subscribes to a thenable at once, so that the work it starts has this context. */
 function toPromise(value: unknown): Promise<unknown> | undefined {
   if (typeof value !== "object" && typeof value !== "function") return;
   if (value === null) return;

@@ -59,7 +59,7 @@ export interface ScopeOptions {
    */
   signal?: AbortSignal | undefined;
   /**
-   * Reads what the scope threw, or the reason of an aborted `signal`, as an outcome.
+   * Reads the error of the scope, or the reason of an aborted `signal`, as an outcome.
    * `undefined` leaves it to the instance's.
    *
    * @default {the instance's, which is the exported `classifyError`}
@@ -93,7 +93,7 @@ export interface EnclosingScope extends Scope, ParentNode<Scope> {
  *
  * Async contexts can keep it alive for good, as those of pools, sockets and timers do:
  * once it has settled, it holds nothing of its caller's. It leaves the tree then, and
- * hands what is still open below it over to its parent.
+ * hands its open children over to its parent.
  */
 export abstract class Scope implements TreeNode<Scope> {
   readonly instance: Instance;
@@ -208,7 +208,7 @@ export abstract class Scope implements TreeNode<Scope> {
   /**
    * Starts its deadline, and follows its caller's signal.
    *
-   * @returns What has cancelled it already, if that signal was aborted beforehand.
+   * @returns The cancellation, if that signal was aborted beforehand.
    */
   start(): Cancellation | undefined {
     const options = this.#options;
@@ -299,13 +299,13 @@ export abstract class Scope implements TreeNode<Scope> {
 
   cancelTree(cancellation: Cancellation): Scope[] {
     const scopes = subtree<Scope>(this);
-    // Before it is recorded, as it lets go of its signal then, unless that is to abort.
+    // First, as a scope releases its signal when it is recorded, unless it is marked.
     for (const each of scopes) each.markAborted(cancellation.error);
     for (const each of scopes) each.cancel(cancellation);
     return scopes;
   }
 
-  /** Is called when it was cancelled, and so was recorded, as was all of its tree. */
+  /** Is called after a cancellation, once all of its tree is recorded. */
   afterCancel(_cancellation: Cancellation): void {}
 
   /** Marks it and its signal as aborted. */
@@ -361,7 +361,7 @@ export abstract class Scope implements TreeNode<Scope> {
     return this.cancelScope ??= new CancelScope(this);
   }
 
-  /** Has the pipeline that its code belongs to know that the code goes on. */
+  /** Counts it in the pipeline that its code belongs to, as that code goes on. */
   #countAbandoned(): void {
     const { home } = this;
     if (home === undefined) return;
@@ -374,7 +374,7 @@ export abstract class Scope implements TreeNode<Scope> {
     handOver<Scope>(node, parent, (child) => {
       child.parent = parent;
       if (parent === undefined || !this.cancelScope?.hasSignal) return;
-      // It may use this signal, which is to abort with what is around.
+      // The child may use this signal, so that this one aborts with its own.
       const cancelScope = child.#ensureCancelScope();
       if (!cancelScope.isAborted) cancelScope.inherit(this.cancelScope);
     });

@@ -47,7 +47,7 @@ export function unlink<T extends TreeNode<T>>(
   node.previous = undefined;
 }
 
-/** Hands the children of a node that leaves the tree over to its parent. */
+/** Hands the children of a node that leaves the tree over to its parent, if any. */
 export function handOver<T extends TreeNode<T>>(
   node: ParentNode<T>,
   parent: (T & ParentNode<T>) | undefined,

@@ -121,8 +121,8 @@ export class StageRun extends Scope implements StageScope {
     name: string,
   ) {
     const { instance, pipeline } = ambient;
-    // A pipeline that has ended has nothing left to cancel: its signal would only stop
-    // what a pool that was made in it does for somebody else.
+    // Not below a pipeline that has ended: its aborted signal would stop the work of a
+    // pool that was created in it.
     const parent = pipeline?.hasEnded ? undefined : pipeline;
     super(instance, series, options, parent);
     this.name = name;
@@ -213,7 +213,7 @@ export function createPipelineStage(
 /**
  * Starts a stage.
  *
- * @param Run The class of what is started.
+ * @param Run The class of the stage.
  */
 export function startStage<R extends StageRun = StageRun>(
   ambient: Ambient,

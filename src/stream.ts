@@ -95,7 +95,7 @@ export interface StreamMethods<N extends string = string> {
 /**
  * Makes a `stageStream` function.
  *
- * @param context Returns what a stage that starts now belongs to.
+ * @param context Returns the context of a stage that starts now.
  */
 export function createStreamFunction(
   context: () => Ambient,
@@ -123,8 +123,8 @@ export function createStreamFunction(
 }
 
 /**
- * Returns what measures a stream as a stage: it hands on each chunk as it is asked
- * for, and buffers none.
+ * Returns a function that measures a stream as a stage: it passes each chunk on when
+ * that is asked for, and buffers none.
  *
  * @throws {TypeError} If the source is not a stream, or is locked.
  */

@@ -32,7 +32,7 @@ class StreamRun extends StageRun {
 
 /** The stage that a stream is, and the one that its first chunk ends. */
 export class StreamStage {
-  /** What cancelled it, if anything has: then the consumer gets the error. */
+  /** Its cancellation, if it was cancelled: the consumer gets the error. */
   cancelledBy: Cancellation | undefined;
   readonly #ambient: Ambient;
   /** The context of the source's own code. */

@@ -44,7 +44,7 @@ export interface Placement {
   readonly left?: ScopeSpan | undefined;
 }
 
-/** What a span starts with: the context around it, and the spans that it links to. */
+/** The context that a span starts in, and the spans that it links to. */
 interface Start {
   readonly outside: Context;
   readonly links?: Link[];

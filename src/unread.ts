@@ -1,6 +1,6 @@
-/** What reads from a source for a stream that somebody else holds. */
+/** Reads a source for a measured stream. */
 export interface Reader {
-  /** Stops the source, as the stream was collected: nobody can read it any more. */
+  /** Stops the source, as the measured stream was collected. */
   stop(): void;
 }
 
@@ -10,8 +10,8 @@ const collected = new FinalizationRegistry<Reader>((reader) => reader.stop());
  * Stops a reader when the stream that it reads for is collected. A server that answers
  * a HEAD request without reading the body does not cancel it either.
  *
- * @param reader Must not lead to the stream, which could not be collected then.
- * @param stage The stage of the stream, by which this is called off.
+ * @param reader Must not refer to the stream, which could not be collected then.
+ * @param stage The token for {@linkcode releaseReader}.
  */
 export function stopWhenCollected(
   stream: object,
