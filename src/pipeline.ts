@@ -267,20 +267,21 @@ export class PipelineRun extends Scope
     this.#reportUnawaited(unawaited);
   }
 
-  /** Returns a stage that is still running, and that its code should have awaited. */
-  #findUnawaited(): Scope | undefined {
+  /** Returns the name of a stage that its code should have awaited, if there is one. */
+  #findUnawaited(): string | undefined {
     // Code that a deadline abandoned may be waiting for it.
     if (this.abandonedBelow > 0) return undefined;
-    let child = this.lastChild;
-    while (child !== undefined && !child.isUnawaited) child = child.previous;
-    return child;
+    for (let child = this.lastChild; child; child = child.previous) {
+      if (child.unawaitedName !== undefined) return child.unawaitedName;
+    }
+    return undefined;
   }
 
-  #reportUnawaited(stage: Scope | undefined): void {
-    if (stage === undefined) return;
+  #reportUnawaited(stageName: string | undefined): void {
+    if (stageName === undefined) return;
     this.instance.issues.report(
       "unawaited_stage",
-      `${this.describe()} returned while its ${stage.describe()} was still running: await it, or start it in a pipeline of its own with detached: true`,
+      `Pipeline "${this.name}" returned while its stage "${stageName}" was still running: await it, or start it in a pipeline of its own with detached: true`,
     );
   }
 }

@@ -147,9 +147,9 @@ export abstract class Scope implements TreeNode<Scope> {
     return this.settledAs !== undefined && this.#code !== "ended";
   }
 
-  /** Whether the code of its pipeline should not have returned without it. */
-  get isUnawaited(): boolean {
-    return false;
+  /** Its name, if it is still running and its pipeline's code should await it. */
+  get unawaitedName(): string | undefined {
+    return undefined;
   }
 
   /** Whether it has a deadline or a caller's signal of its own. */

@@ -158,8 +158,8 @@ export class StageRun extends Scope implements StageScope {
     return this.#isLate ? undefined : this.#ambient.pipeline;
   }
 
-  override get isUnawaited(): boolean {
-    return !this.settled;
+  override get unawaitedName(): string | undefined {
+    return this.settled ? undefined : this.name;
   }
 
   get bind(): BindMethods["bind"] {

@@ -16,8 +16,8 @@ class StreamRun extends StageRun {
   /** Whether it was recorded as one that its caller or consumer gave up. */
   isGivenUp = false;
 
-  override get isUnawaited(): boolean {
-    return false;
+  override get unawaitedName(): undefined {
+    return undefined;
   }
 
   protected override settle(outcome: OutcomeLabel, isGivenUp = false): void {

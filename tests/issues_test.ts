@@ -394,7 +394,12 @@ Deno.test("strict: a stream that may not start is left as it was, and nothing st
 });
 
 Deno.test("strict: a stage that is still running when its pipeline returns is an issue that does not throw", async () => {
-  await captureMetrics(STRICT, async (metrics) => {
+  const messages: string[] = [];
+  const options = {
+    ...STRICT,
+    onIssue: ({ message }: { message: string }) => messages.push(message),
+  };
+  await captureMetrics(options, async (metrics) => {
     const { promise, resolve } = Promise.withResolvers<void>();
     // A race may mean it.
     const winner = await pipeline("p", () =>
@@ -403,6 +408,9 @@ Deno.test("strict: a stage that is still running when its pipeline returns is an
         stage("slow", () => promise),
       ]));
     assertEquals(winner, "fast");
+    assertEquals(messages, [
+      'Pipeline "p" returned while its stage "slow" was still running: await it, or start it in a pipeline of its own with detached: true',
+    ]);
     resolve();
     await promise;
     assertEquals(await samplesOf(metrics, /_total$/), {
