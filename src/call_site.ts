@@ -15,9 +15,9 @@ interface Frame {
 }
 
 /**
- * What the files of each copy of this module begin with. They are read from a stack and
- * not from `import.meta`, of which bundlers to CommonJS warn, and which says where the
- * bundle is rather than what a source map makes of it.
+ * The path prefixes of all copies of this module. They are read from a stack: bundlers
+ * to CommonJS warn of `import.meta`, and under a source map it is the path of the bundle
+ * rather than of the source.
  */
 const ownPrefixes = shared("own-prefixes", () => new Set<string>());
 for (const prefix of findPrefixes()) ownPrefixes.add(prefix);

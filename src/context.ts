@@ -4,7 +4,7 @@ import type { EnclosingScope, Instance, ScopeOptions } from "./scope.ts";
 import type { PipelineNode } from "./series.ts";
 import { shared } from "./shared.ts";
 
-/** Tells a pipeline how a stream ended, which was begun inside of it, and by what error. */
+/** Ends a stream that was begun inside a pipeline, with its outcome and its error. */
 export type EndStream = (
   outcome: OutcomeLabel,
   isCancelled: boolean,

@@ -727,7 +727,7 @@ Deno.test("unawaited_stage does not count stages that are awaited or were given 
   });
   const { body } = new Response("text");
   await new Response(pipeline("streams", () => stageStream("s", body))).text();
-  // A stage of an inner pipeline is none of the outer one's.
+  // A stage of an inner pipeline does not belong to the outer one.
   await pipeline("outer", async () => {
     await pipeline("inner", () => stage("s", () => delay(1)));
   });
