@@ -61,7 +61,7 @@ export function captureStack(message: string): string {
  *
  * @param stack The stack of an error that this library created.
  * @param message The message of that error.
- * @returns The file, line and column, or `undefined` if there is none.
+ * @returns The file, line and column, or `undefined` if no frame is the user's.
  */
 export function findCallSite(
   stack: unknown,

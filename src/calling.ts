@@ -314,8 +314,8 @@ const REDEFINED: ReadonlySet<PropertyKey> = new Set([
  * resembles the original otherwise: see {@linkcode ScopeWrapper}.
  *
  * @param fn The function.
- * @param run Runs what it is given, which calls `fn` with the `this` and the arguments
- * of the call, and returns what the caller is to get.
+ * @param run Gets a function that calls `fn` with the `this` and the arguments of the
+ * call, and returns the value for the caller.
  */
 export function wrapFunction<F extends (...args: never[]) => unknown>(
   fn: F,

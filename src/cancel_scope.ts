@@ -1,5 +1,6 @@
-import { follow, type Follower, unfollow } from "./signals.ts";
+import { isObject } from "./is_object.ts";
 import type { OutcomeLabel } from "./outcome.ts";
+import { follow, type Follower, unfollow } from "./signals.ts";
 
 /** Why a scope ended before its callback did. */
 export interface Cancellation {
@@ -17,7 +18,7 @@ export interface Cancellation {
  */
 export type CancelListener = (error: unknown, isAborted: boolean) => void;
 
-/** What a {@linkcode CancelScope} needs of the scope that it belongs to. */
+/** The part of a scope that its {@linkcode CancelScope} uses. */
 export interface CancellableScope {
   /** Whether it was recorded. */
   readonly settled: boolean;
@@ -116,12 +117,12 @@ export class CancelScope implements Follower {
     else if (!this.#scope.settled) this.#onCancel = listener;
   }
 
-  /** Whether somebody has asked for the signal, and it can abort. */
+  /** Whether the signal was asked for, and can still abort. */
   get hasSignal(): boolean {
     return this.#controller !== undefined;
   }
 
-  /** Marks the signal as aborted, which {@linkcode abortSignal} makes come true. */
+  /** Marks the signal as aborted; {@linkcode abortSignal} aborts it. */
   markAborted(reason: unknown): void {
     if (this.isAborted) return;
     for (const each of this.#inherited ?? []) each.markAborted(reason);
@@ -129,7 +130,7 @@ export class CancelScope implements Follower {
     this.#reason = isObject(reason) ? new WeakRef(reason) : reason;
   }
 
-  /** Aborts the signal, if it is marked so and somebody has asked for it. */
+  /** Aborts the signal, if it is marked so and was asked for. */
   abortSignal(): void {
     if (this.isAborted) this.#abortInherited();
     const controller = this.#controller;
@@ -141,7 +142,7 @@ export class CancelScope implements Follower {
     controller.abort(reason);
   }
 
-  /** Leaves no timer and no listener behind. */
+  /** Clears its timer and its listeners. */
   stop(): void {
     if (this.#timer !== undefined) clearTimeout(this.#timer);
     if (this.#followed !== undefined) unfollow(this.#followed, this);
@@ -239,8 +240,4 @@ function abortedAround({ parent }: CancellableScope): CancelScope | undefined {
   for (; parent !== undefined; parent = parent.parent) {
     if (parent.cancelScope?.isAborted) return parent.cancelScope;
   }
-}
-
-function isObject(value: unknown): value is object {
-  return Object(value) === value;
 }

@@ -34,9 +34,9 @@ export interface Ambient {
 export interface InstanceSource {
   /** Returns the context of a stage that starts now. */
   context(): Ambient;
-  /** Returns the instance of what starts now: the enclosing pipeline's, while it is open. */
+  /** Returns the instance of the enclosing pipeline while it is open, else the root's. */
   instance(): Instance;
-  /** Returns the instance of what starts with nothing around it. */
+  /** Returns the instance of a scope that starts with no pipeline around it. */
   rootInstance(): Instance;
   /** Calls a function with the instance, once there is one. */
   onInstance(fn: (instance: Instance) => void): void;

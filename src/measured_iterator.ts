@@ -70,10 +70,10 @@ class IteratorReader implements Reader {
     this.close();
   }
 
-  /** Has the source clean up, which nobody waits for. */
+  /** Closes the source without waiting for it. */
   close(): void {
     const end = () => this.stage.endCode();
-    // Nothing has begun that would have to be closed.
+    // Do not open a source only to close it.
     if (this.#iterator === undefined && !("return" in this.#source)) {
       end();
       return;
@@ -86,7 +86,7 @@ class IteratorReader implements Reader {
 export class MeasuredIterator
   implements AsyncGenerator<unknown, unknown, unknown> {
   readonly #reader: IteratorReader;
-  /** Has each call that is pending reject. */
+  /** Rejects each pending call. */
   readonly #pending: Set<(error: unknown) => void> = new Set();
   /** Whether the consumer has got the error of the cancellation. */
   #hasThrown = false;
@@ -116,7 +116,7 @@ export class MeasuredIterator
   }
 
   return(...args: [] | [unknown]): Promise<IteratorResult<unknown>> {
-    // A source that waits for something may never answer.
+    // A source that is still waiting may never settle the call.
     if (this.#pending.size > 0) this.#reader.stage.giveUp();
     return this.#call("return", args);
   }
@@ -162,7 +162,7 @@ export class MeasuredIterator
     try {
       isDone = result.done;
     } catch (error) {
-      // It is for the consumer to find that this is not a result.
+      // The consumer gets the invalid result, as it would from the source.
       stage.endCode();
       stage.fail(error);
       return;

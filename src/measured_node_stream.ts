@@ -13,7 +13,7 @@ export function isNodeReadable(source: unknown): source is Readable {
 class NodeReader implements Reader {
   readonly #source: Readable;
   readonly #stage: StreamStage;
-  /** Held weakly while it waits for nothing, so that it can be collected. */
+  /** Held weakly while it waits for no chunk, so that it can be collected. */
   #consumer: WeakRef<Readable> | Readable | undefined;
   /** The async context in which the consumer asked for a chunk. */
   #request: AsyncResource | undefined;
@@ -56,7 +56,7 @@ class NodeReader implements Reader {
     this.#destroySource(error);
   }
 
-  /** Settles a stream that was over before anybody read it, and says no more. */
+  /** Settles a stream that was over before it was read, and returns whether it was. */
   #isOver(): boolean {
     const { errored, readableEnded, destroyed } = this.#source;
     if (errored) this.#fail(errored);
@@ -71,7 +71,7 @@ class NodeReader implements Reader {
     this.#consumer = new WeakRef(consumer);
     this.#stage.chunk();
     const encoding = this.#source.readableEncoding ?? undefined;
-    // Where it asked, as it would have been without a measure.
+    // In the context of the read, as an unmeasured stream would.
     const hasRoom = this.#request!.runInAsyncScope(() =>
       consumer.push(chunk, encoding)
     );
@@ -110,10 +110,10 @@ class NodeReader implements Reader {
     this.#stage.enter(() => this.#source.destroy(error));
   }
 
-  /** @param isByAbort Whether nobody need listen for the error. */
+  /** @param isByAbort Whether an abort by this library caused the error. */
   #destroyConsumer(error: Error | undefined, isByAbort: boolean): void {
     const consumer = this.#getConsumer();
-    // An error without a listener would end the process.
+    // Without a listener, the error would end the process.
     if (isByAbort) consumer?.on("error", () => {});
     consumer?.destroy(error);
   }

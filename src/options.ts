@@ -27,7 +27,7 @@ export type OptionChecks<O> = {
  * @param checks The check of each known option.
  * @param parent The name of the option that holds these options, for the message.
  * @throws {TypeError} If it is not an object, or if an option is unknown.
- * @throws What the checks throw.
+ * @throws The error of the first check that fails.
  */
 export function checkOptions<O extends object>(
   action: string,

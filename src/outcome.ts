@@ -186,7 +186,7 @@ const RULES: readonly ((facts: Facts) => boolean)[] = [
   // axios, with a message that its user has set.
   ({ code, message, config }) =>
     code === "ECONNABORTED" && message === get(config, "timeoutErrorMessage"),
-  // grpc-js, grpc-web, nice-grpc and Connect. Errors of others have a code 4, too.
+  // grpc-js, grpc-web, nice-grpc and Connect. Other libraries use a code 4, too.
   // See https://grpc.io/docs/guides/status-codes/
   ({ code, metadata, message }) =>
     code === DEADLINE_EXCEEDED &&
@@ -205,7 +205,7 @@ const RULES: readonly ((facts: Facts) => boolean)[] = [
     code === "EREQUEST" && number === SQL_SERVER_LOCK_TIMEOUT,
 ];
 
-/** What an error says about itself, and the errors that it wraps. */
+/** Whether an error is a timeout by itself, and the errors that it wraps. */
 interface Reading {
   readonly isTimeout: boolean;
   /** The error is a timeout if one of these is. */

@@ -45,9 +45,9 @@ export interface PipelineOptions extends ScopeOptions {
 /**
  * A pipeline while it runs.
  *
- * Its `stage`, `stageStream` and `bind` carry this pipeline's context into what they
- * call, also where the async context is lost or another pipeline's, as in the listeners
- * of an emitter that was made elsewhere. Its methods work destructured.
+ * Its `stage`, `stageStream` and `bind` carry this pipeline's context into the functions
+ * that they call, also where the async context is lost or another pipeline's, as in the
+ * listeners of an emitter that was created elsewhere. Its methods work destructured.
  *
  * @typeParam N The names of its stages, where it declares them.
  */
@@ -210,12 +210,8 @@ export class PipelineRun extends Scope
 
   /** Aborts its signal and those below it, so that open stages can stop. */
   override fail(error: unknown): void {
-    if (this.settled) {
-      this.endCode();
-      return;
-    }
     // Before it hands its open children over.
-    const scopes = subtree<Scope>(this);
+    const scopes = this.settled ? [] : subtree<Scope>(this);
     for (const each of scopes) each.markAborted(error);
     super.fail(error);
     abortSignals(scopes);
@@ -234,13 +230,11 @@ export class PipelineRun extends Scope
       const final = this.chosenOutcome ?? this.#finishedAs;
       const isCancelled = !this.#hasFailedStream &&
         this.#givenUpAs?.has(final) === true;
-      const unawaited = this.#findUnawaited();
-      this.settle(final, isCancelled);
-      this.#reportUnawaited(unawaited);
+      this.#finish(final, isCancelled);
     };
   }
 
-  /** Takes over how a stream ended, if not well. */
+  /** Takes over the outcome of a stream that did not succeed. */
   #noteStream(
     outcome: OutcomeLabel,
     isGivenUp: boolean,
@@ -262,9 +256,18 @@ export class PipelineRun extends Scope
       this.#finishedAs = outcome;
       return;
     }
-    const unawaited = this.#findUnawaited();
-    super.end(outcome);
-    this.#reportUnawaited(unawaited);
+    this.#finish(outcome, false);
+  }
+
+  #finish(outcome: OutcomeLabel, isCancelled: boolean): void {
+    // Found before it hands its open children over, and reported once it is recorded.
+    const stageName = this.#findUnawaited();
+    this.settle(outcome, isCancelled);
+    if (stageName === undefined) return;
+    this.instance.issues.report(
+      "unawaited_stage",
+      `Pipeline "${this.name}" returned while its stage "${stageName}" was still running: await it, or start it in a pipeline of its own with detached: true`,
+    );
   }
 
   /** Returns the name of a stage that its code should have awaited, if there is one. */
@@ -275,14 +278,6 @@ export class PipelineRun extends Scope
       if (child.unawaitedName !== undefined) return child.unawaitedName;
     }
     return undefined;
-  }
-
-  #reportUnawaited(stageName: string | undefined): void {
-    if (stageName === undefined) return;
-    this.instance.issues.report(
-      "unawaited_stage",
-      `Pipeline "${this.name}" returned while its stage "${stageName}" was still running: await it, or start it in a pipeline of its own with detached: true`,
-    );
   }
 }
 

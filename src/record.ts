@@ -71,7 +71,8 @@ export function createRecordMethods(
       registration.ensure(issues);
       if (!isRecord(record, issues)) return;
       const name = toName(record.pipelineName, "pipeline", issues);
-      const node = tree.pipeline(toRecordLane(record, instance), name);
+      const lane = toRecordLane(record, ambientLane(instance), issues);
+      const node = tree.pipeline(lane, name);
       placePipeline(instance, node).record(
         toOutcome(record.status, issues),
         toDuration(record.durationSec, issues),
@@ -89,9 +90,8 @@ export function createRecordMethods(
       const pipelineName = named
         ? toName(record.pipelineName, "pipeline", issues)
         : ambientName(stageName, issues);
-      const lane = named
-        ? toRecordLane(record, instance)
-        : toStageLane(record, instance);
+      const fallback = named ? ambientLane(instance) : stageLane(instance);
+      const lane = toRecordLane(record, fallback, issues);
       const node = tree.pipeline(lane, pipelineName);
       placeStage(instance, node, stageName).record(
         toOutcome(record.outcome, issues),
@@ -112,23 +112,18 @@ function isRecord(record: unknown, issues: IssueReporter): boolean {
   return false;
 }
 
+/** @param fallback The lane where the record has none. */
 function toRecordLane(
   { lane }: { readonly lane?: string | undefined },
-  instance: Instance,
+  fallback: string,
+  issues: IssueReporter,
 ): string {
-  return lane === undefined
-    ? ambientLane(instance)
-    : toLane(lane, instance.issues);
+  return lane === undefined ? fallback : toLane(lane, issues);
 }
 
-/** Returns the lane of the ambient pipeline, also if that has ended, as of its stages. */
-function toStageLane(
-  { lane }: StageRecord,
-  { lane: ownLane, issues }: Instance,
-): string {
-  return lane === undefined
-    ? getAmbient()?.pipeline?.node.lane ?? ownLane
-    : toLane(lane, issues);
+/** Returns the lane of the ambient pipeline's stages, also if that has ended. */
+function stageLane(instance: Instance): string {
+  return getAmbient()?.pipeline?.node.lane ?? instance.lane;
 }
 
 function ambientName(stageName: string, issues: IssueReporter): string {

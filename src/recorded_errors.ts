@@ -1,3 +1,5 @@
+import { isObject } from "./is_object.ts";
+
 /**
  * The errors that a trace has shown: each is shown by the innermost scope that it left,
  * and by none that it leaves later.
@@ -20,8 +22,4 @@ export class RecordedErrors {
     this.#value = { last: error };
     return true;
   }
-}
-
-function isObject(value: unknown): value is object {
-  return Object(value) === value;
 }

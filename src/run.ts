@@ -86,8 +86,8 @@ function raceCancellation<T>(scope: Scope, promise: Promise<T>): Promise<T> {
 }
 
 /**
- * Keeps a rejection that follows from an abort of this library's from being reported
- * as unhandled: the code that would have awaited it may have failed before.
+ * Marks a rejection as handled. It follows from an abort by this library, and the code
+ * that would have awaited it may have failed before.
  */
 export function ignoreRejection(promise: Promise<unknown>): void {
   promise.catch(() => {});

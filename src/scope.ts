@@ -107,7 +107,7 @@ export abstract class Scope implements TreeNode<Scope> {
   settledAs: OutcomeLabel | undefined = undefined;
   /** What can cancel it, once it is needed. */
   cancelScope: CancelScope | undefined = undefined;
-  /** Its span, where somebody traces. */
+  /** Its span, if it is traced. */
   span: ScopeSpan | undefined = undefined;
   /** The outcome that was set, if any. */
   protected chosenOutcome: OutcomeLabel | undefined = undefined;
@@ -157,14 +157,14 @@ export abstract class Scope implements TreeNode<Scope> {
     return this.cancelScope !== undefined && this.cancelScope.isEnforced;
   }
 
-  /** The pipeline that its code belongs to, if that may wait for it. */
+  /** The pipeline that counts it as abandoned if its code outlasts it. */
   protected get home(): EnclosingScope | undefined {
     return this.parent?.settled ? undefined : this.parent;
   }
 
   /**
-   * Whether an error may come from an abort of this library's: of the scope's own
-   * signal, of one of a pipeline around it, or of another one that its code has.
+   * Whether an error may come from an abort by this library: of the scope's own signal,
+   * of the signal of a pipeline around it, or of another one that its code uses.
    */
   mayComeFromAbort(error: unknown): boolean {
     if (this.isAbandoned || isAbortReason(error)) return true;
@@ -190,7 +190,7 @@ export abstract class Scope implements TreeNode<Scope> {
 
   abstract describe(): string;
 
-  /** Describes it to those who read traces. */
+  /** Describes it for its span. */
   protected abstract describeSpan(): SpanDescription;
 
   /** Starts its span. */
@@ -228,8 +228,8 @@ export abstract class Scope implements TreeNode<Scope> {
   /**
    * Lets it be cancelled from now on, as its code has left the stack.
    *
-   * @param onCancel Gives its caller the error when its own deadline passes, or its
-   * caller's signal aborts.
+   * @param onCancel Passes the error to the caller when the scope's own deadline passes
+   * or its caller's signal aborts.
    */
   pend(onCancel?: CancelListener): void {
     this.#code = "pending";
@@ -270,7 +270,7 @@ export abstract class Scope implements TreeNode<Scope> {
     }
   }
 
-  /** Ends it, as its consumer wants no more. */
+  /** Ends it, as its consumer stopped early. */
   giveUp(): void {
     if (this.settledAs !== undefined) return;
     const outcome = this.chosenOutcome ?? "success";

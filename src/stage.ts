@@ -130,7 +130,7 @@ export class StageRun extends Scope implements StageScope {
     this.#isLate = parent !== pipeline;
   }
 
-  /** What starts inside a stage is a child of its pipeline. */
+  /** A stage has no children: scopes that start inside it belong to its pipeline. */
   get lastChild(): undefined {
     return undefined;
   }
@@ -215,7 +215,7 @@ export function createPipelineStage(
  *
  * @param Run The class of the stage.
  */
-export function startStage<R extends StageRun = StageRun>(
+export function startStage<R extends StageRun>(
   ambient: Ambient,
   name: string,
   options: StageOptions | undefined,

@@ -34,7 +34,6 @@ class StreamRun extends StageRun {
 export class StreamStage {
   /** Its cancellation, if it was cancelled: the consumer gets the error. */
   cancelledBy: Cancellation | undefined;
-  readonly #ambient: Ambient;
   /** The context of the source's own code. */
   readonly #context: Ambient | undefined;
   readonly #run: StreamRun;
@@ -48,10 +47,11 @@ export class StreamStage {
     name: string,
     { firstChunk, ...options }: StreamOptions,
   ) {
-    this.#ambient = ambient;
     this.#context = ambient.pipeline ?? getAmbient();
     this.#run = startStage(ambient, name, options, StreamRun);
-    if (firstChunk !== undefined) this.#first = this.#startFirst(firstChunk);
+    if (firstChunk !== undefined) {
+      this.#first = this.#startFirst(ambient, firstChunk);
+    }
     this.#endStream = ambient.pipeline?.beginStream();
     this.#run.onCancelled = (cancellation) => this.#cancelled(cancellation);
     const cancellation = this.#run.start();
@@ -59,9 +59,9 @@ export class StreamStage {
     if (cancellation !== undefined) this.#cancelled(cancellation);
   }
 
-  #startFirst(name: string): StreamRun {
+  #startFirst(ambient: Ambient, name: string): StreamRun {
     try {
-      const first = startStage(this.#ambient, name, undefined, StreamRun);
+      const first = startStage(ambient, name, undefined, StreamRun);
       // It may have a deadline of its own, where the pipeline declares it.
       first.start();
       first.pend();
@@ -78,7 +78,7 @@ export class StreamStage {
     return this.#run;
   }
 
-  /** Whether an error of the source's may come from an abort of this library's. */
+  /** Whether an error of the source may come from an abort by this library. */
   mayComeFromAbort(error: unknown): boolean {
     return this.#run.mayComeFromAbort(error);
   }
@@ -131,7 +131,7 @@ export class StreamStage {
     this.#end((run) => run.fail(error), error);
   }
 
-  /** Ends it, as the consumer wants no more. */
+  /** Ends it, as the consumer stopped early. */
   giveUp(): void {
     this.#end((run) => run.giveUp());
   }

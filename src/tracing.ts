@@ -119,8 +119,8 @@ function place(
   isPipeline: boolean,
 ): Start {
   const active = trace.getActiveSpan();
-  // A request that is served inside a pipeline brings a span of its own, and what it
-  // runs belongs to that, unless the pipeline's trace goes on in it.
+  // A request that is served inside a pipeline has a span of its own. The pipelines that
+  // it runs belong to that span, unless it is of the same trace.
   const isRoot = isDetached ||
     left !== undefined && active?.spanContext().traceId === left.traceId;
   if (isRoot) {

@@ -42,7 +42,7 @@ Deno.test("findCallSite() reads each form of a frame", () => {
   }
 });
 
-Deno.test("findCallSite() skips what is not the user's", () => {
+Deno.test("findCallSite() skips frames that are not the user's", () => {
   const main = new URL("../mod.ts", import.meta.url).href;
   for (
     const frame of [

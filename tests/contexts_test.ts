@@ -481,7 +481,7 @@ Deno.test("bind() gives a function the context of its scope, wherever it is call
   });
 });
 
-Deno.test("bind() keeps this, arguments, the result and what is thrown", () => {
+Deno.test("bind() keeps this, arguments, the result and the error", () => {
   const { pipeline } = create();
   const error = new Error("No");
   pipeline("p", (scope) => {
@@ -500,7 +500,7 @@ Deno.test("bind() keeps this, arguments, the result and what is thrown", () => {
   });
 });
 
-Deno.test("bind() does not keep a pipeline open: what it starts later is late", async () => {
+Deno.test("bind() does not keep a pipeline open, and its later stages are late", async () => {
   const metrics = create();
   const { pipeline, stage } = metrics;
   const late = pipeline("p", { lane: "p" }, (scope) =>

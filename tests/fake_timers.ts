@@ -30,7 +30,7 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
 
 /** Fake timers that are installed. */
 export interface FakeTimers {
-  /** Moves the time, and calls what is due on the way. */
+  /** Moves the time, and calls the timers that are due on the way. */
   advance(milliseconds: number): void;
   /** Sets `Date` alone, where that goes by a clock of its own. */
   setSystemTime(milliseconds: number): void;

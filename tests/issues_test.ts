@@ -51,7 +51,7 @@ Deno.test("onIssue() is told of each issue: its kind, what happened and what to 
   );
 });
 
-/** Runs code, and returns what it warns of, this file's name in place of its URL. */
+/** Runs code, and returns its warnings, with the name of this file in place of its URL. */
 async function warningsOf(fn: () => unknown): Promise<string[]> {
   const warnings: string[] = [];
   const { warn } = console;
@@ -148,12 +148,12 @@ Deno.test("onIssue() defaults to a warning that names the line that awaits", asy
     await metrics.pipeline("p", () => Promise.resolve());
     await Promise.resolve();
   });
-  // Bun's stacks have nobody who awaits.
+  // Bun's stacks have no async frames.
   if ("Bun" in globalThis) assertNoPlace(warnings);
   else assertPlace(warnings, line + 1);
 });
 
-Deno.test("onIssue() defaults to a warning without a place where there is none", async () => {
+Deno.test("onIssue() defaults to a warning without a place if no frame has one", async () => {
   const metrics = createStageMetrics({
     registry: new Registry(),
     lane: "test",

@@ -912,7 +912,7 @@ Deno.test("a scope that a hook cancels is recorded once", async () => {
   }
 });
 
-Deno.test("a stage that an abort's listener starts finds what is around aborted", async () => {
+Deno.test("stage() started by an abort listener has an aborted signal", async () => {
   await captureMetrics(OPTIONS, async () => {
     const reasons: unknown[] = [];
     const limits = { timeout: 60_000 };
@@ -969,7 +969,7 @@ Deno.test("scope.signal first read after its stage returned is still the pipelin
   });
 });
 
-Deno.test("what a pipeline that has ended left open is aborted with what is around", async () => {
+Deno.test("scope.signal of a pipeline that has ended aborts with the outer pipeline", async () => {
   await captureMetrics(OPTIONS, async () => {
     const signals: AbortSignal[] = [];
     const error = new Error("No");

@@ -487,7 +487,7 @@ Deno.test("classifyError() does not read an AggregateError by its first error's 
   assertEquals(classifyError(connect("ETIMEDOUT", "ECONNREFUSED")), "failure");
 });
 
-Deno.test("classifyError() reads errors of an AggregateError that are none", () => {
+Deno.test("classifyError() reads values in an AggregateError that are not errors", () => {
   const withErrors = (errors: unknown) =>
     Object.assign(new AggregateError([]), { errors });
   assertOutcomes("failure", {

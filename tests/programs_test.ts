@@ -30,7 +30,7 @@ async function check(
   console.log(`${count} programs`);
 }
 
-Deno.test("pipeline() and stage() record what the model of a random program predicts", async () => {
+Deno.test("pipeline() and stage() record random programs as the model predicts", async () => {
   await check(1000, async (program) => {
     const { samples, abortedSignals, surprises } = await runProgram(program);
     const prediction = predict(program);

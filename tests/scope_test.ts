@@ -399,7 +399,7 @@ Deno.test("stage() throws for options of the wrong type", async () => {
   );
 });
 
-/** Forms of a call that lack the function, and the start of what they throw. */
+/** Forms of a call that lack the function, and the start of their error messages. */
 const MISSING: readonly [args: unknown[], message: string][] = [
   [["s", undefined], 'a function after the name "s", got undefined'],
   [["s", {}, undefined], 'a function after the options of "s", got undefined'],

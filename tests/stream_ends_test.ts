@@ -1,4 +1,4 @@
-/** How streams end: who stops them, what their source says, and what nobody reads. */
+/** How streams end: by their consumer, by their source, by an abort, or unread. */
 import {
   definePipeline,
   openPipeline,
@@ -31,7 +31,7 @@ import { pipeline as pipe } from "node:stream/promises";
 
 const OPTIONS = { lane: "test", onIssue() {} };
 
-/** Every total, and what is left in progress. */
+/** Every total, and the scopes in progress. */
 const ENDS = /_(total|in_progress)$/;
 
 const GIVEN_UP = {
@@ -146,7 +146,7 @@ Deno.test("stageStream() goes on when a source yields after return() or throw()"
   });
 });
 
-Deno.test("An error that a consumer throws in and that comes out again is its stopping", async () => {
+Deno.test("throw() of an error that comes out again counts as the consumer stopping", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const iterator = pipeline("p", () => stageStream("s", numbers(3)));
     await iterator.next();
@@ -156,7 +156,7 @@ Deno.test("An error that a consumer throws in and that comes out again is its st
   });
 });
 
-Deno.test("An error that a consumer throws in and that a source replaces is a failure", async () => {
+Deno.test("throw() of an error that the source replaces is a failure", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     async function* source() {
       try {
@@ -203,7 +203,7 @@ for (
     ],
   ] as const
 ) {
-  Deno.test(`A client that leaves a stream.pipeline() of ${name} stops it`, async () => {
+  Deno.test(`stageStream() is given up when a client leaves stream.pipeline() of ${name}`, async () => {
     await captureMetrics(OPTIONS, async (metrics) => {
       let isCleanedUp = false;
       async function* source() {
@@ -353,10 +353,10 @@ function once(emitter: Readable, event: string): Promise<unknown> {
   return new Promise((resolve) => emitter.once(event, resolve));
 }
 
-Deno.test("A stream that nobody reads is given up when it is collected", async () => {
+Deno.test("stageStream() gives an unread stream up when it is collected", async () => {
   const printed = await runFixture("unread", ["--v8-flags=--expose-gc"]);
   const [kept, ...others] = printed.trim().split("\n");
-  // One that somebody holds is not.
+  // A stream that is still referenced is not given up.
   assertEquals(kept, "kept: 1 in progress");
   assertEquals(
     others,
@@ -409,7 +409,7 @@ Deno.test("setOutcome() counts while a stream keeps the pipeline open", async ()
   });
 });
 
-Deno.test("setOutcome() of a stream's scope says what an error chunk means", async () => {
+Deno.test("setOutcome() of a stream's scope makes an error chunk a failure", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const model = (reads: number) =>
       pipeline(
@@ -434,7 +434,7 @@ Deno.test("setOutcome() of a stream's scope says what an error chunk means", asy
   });
 });
 
-Deno.test("stageStream() gives a function its scope, and measures what it returns", async () => {
+Deno.test("stageStream() passes its scope to a function that returns the stream", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const caller = new AbortController();
     const options = { signal: caller.signal };
@@ -535,7 +535,7 @@ Deno.test("stageStream() never ends early without an error, whenever it is abort
         const end = await read;
         ends[end]++;
         if (end === "success") assertEquals(chunks, expected, `${microtasks}`);
-        // What the consumer got and what is recorded agree.
+        // The consumer's result and the recorded outcome agree.
         assertEquals(await samplesOf(metrics, /stage_total$/), {
           [stageTotal("p", "s", "failure")]: ends.failure,
           ...(ends.success &&

@@ -175,7 +175,7 @@ function _types(): void {
   const parse = stage("s")(Number);
   same<typeof parse, NumberConstructor>(true);
 
-  // Generic helpers of users can wrap what they are given.
+  // Generic helpers of users can wrap their arguments.
   function measured<A extends unknown[], R>(fn: (...args: A) => R) {
     return stage("s")(fn);
   }

@@ -61,7 +61,7 @@ function setMetadata(key: string, value: unknown): LegacyDecorator {
   };
 }
 
-/** NestJS's own, which ignores what the decorators return. */
+/** NestJS's own, which ignores the values that decorators return. */
 function applyDecorators(
   ...decorators: readonly LegacyDecorator[]
 ): LegacyDecorator {

@@ -71,7 +71,7 @@ const RUNTIMES = {
 
 for (const [runtimeName, runtime] of Object.entries(RUNTIMES)) {
   for (const { name, options, args = [], place } of SETUPS) {
-    // Bun has no such flag: it applies the maps of what it bundles itself.
+    // Bun has no such flag: it applies the source maps of its own bundles.
     const isMapped = runtimeName === "Node" || args.length === 0;
     Deno.test({
       name: `stage() warns of no wrong line in ${runtimeName}, ${name}`,

@@ -53,7 +53,7 @@ function installTypeScript(): Promise<string> {
   return installOnce("typescript", ["typescript@7"]);
 }
 
-/** Runs the compiler, and gives what it complains about, or "". */
+/** Runs the compiler, and returns its errors, or "". */
 async function runCompiler(
   tools: string,
   cwd: string,

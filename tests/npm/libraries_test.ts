@@ -22,7 +22,7 @@ const LIBRARIES = [
   ...specifiersOf(["express", "fastify", "hono", "undici"]),
 ];
 
-/** What the scenarios of a script return, by their names. */
+/** The results of the scenarios of a script, by their names. */
 type Results = Readonly<Record<string, unknown>>;
 
 const JOBS = ["a", "b", "c", "d", "e"];
@@ -152,7 +152,7 @@ const SHARED_WORK_RESULTS: Results = {
   },
 };
 
-/** What happens on the connection of a failed pipeline is none of its own. */
+/** Later requests on the connection of a failed pipeline do not belong to it. */
 const CONNECTION = {
   seen: [["test", false]],
   isLateWhereKept: true,

@@ -6,7 +6,7 @@ import { installBun, installNode, NODE_MAJORS } from "./runtimes.ts";
 import { run } from "./suite.ts";
 import { assertEquals } from "@std/assert";
 
-/** Guards find their metadata, so that only what they allow runs. */
+/** Guards find their metadata, so that only allowed requests run. */
 const EXPECTED = `above 403  undefined
 below 403  undefined
 open 200 Hello, Ada 1

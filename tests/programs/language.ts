@@ -1,7 +1,7 @@
 /**
  * Random programs of pipelines, stages and streams.
  *
- * `machine.ts` runs them, and `model.ts` predicts what they record.
+ * `machine.ts` runs them, and `model.ts` predicts the metrics.
  *
  * @module
  */
@@ -43,7 +43,7 @@ export interface StageStep extends ScopeStep {
   /** "scope" calls the `stage` of the innermost pipeline's scope, "outer scope" that
    * of the pipeline around it, whose context the body then runs in. */
   readonly how: "call" | "wrapper" | "scope" | "outer scope";
-  /** What its callback returns. The body runs only with a promise. */
+  /** The kind of value that its callback returns. Only a promise runs the body. */
   readonly gives: "value" | "promise" | "lazy thenable";
 }
 
@@ -377,7 +377,7 @@ const { steps, pipeline } = fc.letrec<{
       fc.record<StreamStep>({
         ...stream,
         reads: fc.constantFrom("stops while reading", "throws while reading"),
-        // What it has done when its consumer stops would be a matter of chance.
+        // How far it has come when its consumer stops would depend on timing.
         body: NO_STEPS,
       }),
       fc.record<CancelledStep>({ ...bySignal, ...awaited }),

@@ -132,7 +132,7 @@ class Machine {
     this.#elsewhere.close();
   }
 
-  /** Runs steps whose error nobody catches, and reads their streams. */
+  /** Runs steps without catching their error, and reads their streams. */
   async #runAlone(steps: readonly Step[], context: Context): Promise<void> {
     await this.#run(steps, context).catch(() => {});
     await runAll(context.later);
@@ -263,7 +263,7 @@ class Machine {
     }
   }
 
-  /** Runs a scope, and checks what its caller gets. */
+  /** Runs a scope, and checks the value or error that its caller gets. */
   async #check(
     end: End,
     isCaught: boolean,
@@ -685,7 +685,7 @@ function work(fn: () => Promise<void>): Work {
   };
 }
 
-/** Runs work in its order; what runs may add more. */
+/** Runs the work of a queue in order. Work may add more work. */
 async function runAll(queue: Queue<Work>): Promise<void> {
   for (let each; (each = queue.shift()) !== undefined;) await each();
 }

@@ -1,5 +1,5 @@
 /**
- * Predicts what a program records, by following it one step after the other.
+ * Predicts the metrics of a program by following it one step after the other.
  *
  * @module
  */
@@ -152,7 +152,7 @@ class Model implements Prediction {
     }
   }
 
-  /** Runs steps whose error nobody catches, and reads their streams. */
+  /** Runs steps without catching their error, and reads their streams. */
   #runAlone(steps: readonly Step[], context: Context): void {
     this.#run(steps, context);
     runAll(context.later);
@@ -252,7 +252,7 @@ class Model implements Prediction {
     );
     const isCancelled = !hasFailed &&
       own.some((each) => each.isCancelled && each.outcome === outcome);
-    // What a stage was awaited by may be a source that was stopped.
+    // A source that was stopped may have been awaiting the stage.
     if (!ends.at(-1)?.isStopping) this.#reportUnawaited(pipeline);
     this.#end(pipeline, outcome, isCancelled);
     return undefined;
@@ -501,7 +501,7 @@ class Model implements Prediction {
       kind,
       instance,
       total: (outcome) => stageTotal(pipelineName, name, outcome, lane),
-      // Nothing can cancel what starts in a pipeline that has ended.
+      // A scope that starts in a pipeline that has ended cannot be cancelled with it.
       parent: pipeline && !hasEnded(pipeline) ? pipeline : undefined,
       home: pipeline && !hasEnded(pipeline) ? pipeline : undefined,
       isRecorded: false,
@@ -547,7 +547,7 @@ class Model implements Prediction {
 
   /** Reports a stage that the pipeline's code should have awaited. */
   #reportUnawaited(pipeline: Pipeline): void {
-    // Abandoned code may be what awaits it.
+    // Abandoned code may be awaiting it.
     if (pipeline.abandoned > 0) return;
     const isUnawaited = [...this.#tree].some((each) =>
       each.kind === "stage" && each.parent === pipeline && !each.isRecorded
@@ -560,7 +560,7 @@ class Model implements Prediction {
     return [...this.#tree].filter((each) => isBelow(each, root));
   }
 
-  /** Has a recorded scope leave the tree, and its parent take over what is open. */
+  /** Removes a recorded scope from the tree; its parent takes over its open children. */
   #leaveTree(scope: Scope): void {
     this.#tree.delete(scope);
     for (const each of this.#tree) {
@@ -625,7 +625,7 @@ function fork(context: Context): Context {
   };
 }
 
-/** Runs work in its order; what runs may add more. */
+/** Runs the work of a queue in order. Work may add more work. */
 function runAll<T>(queue: Queue<() => T>): T[] {
   const results: T[] = [];
   for (let each; (each = queue.shift()) !== undefined;) results.push(each());

@@ -10,7 +10,7 @@ export interface FakeTimers {
   uninstall(): unknown;
 }
 
-/** What is printed where all is well. */
+/** The output of a run without failures. */
 const PASSED = "durations follow the fake timers";
 
 /** Checks that durations follow fake timers, and prints so. */
