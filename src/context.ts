@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { OutcomeLabel } from "./outcome.ts";
+import type { MetricsRegistry } from "./registry.ts";
 import type { EnclosingScope, Instance, ScopeOptions } from "./scope.ts";
 import type { PipelineNode } from "./series.ts";
 import { shared } from "./shared.ts";
@@ -38,8 +39,12 @@ export interface InstanceSource {
   instance(): Instance;
   /** Returns the instance of a scope that starts with no pipeline around it. */
   rootInstance(): Instance;
-  /** Calls a function with the instance, once there is one. */
+  /** Returns the registries that a handler shows unless others are chosen. */
+  registries(): MetricsRegistry[];
+  /** Calls a function with the instance, once it is in use. */
   onInstance(fn: (instance: Instance) => void): void;
+  /** Applies a declaration to the instance now, and again if it is configured anew. */
+  declare(fn: (instance: Instance) => void): void;
 }
 
 /** The part of `AsyncLocalStorage` that is used here. */

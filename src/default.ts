@@ -1,22 +1,13 @@
-import { type Ambient, getAmbient } from "./context.ts";
+import { configureDefault, defaultSource } from "./default_instance.ts";
 import type { DeclaredPipeline, PipelineDeclaration } from "./define.ts";
 import type { MetricsHandlerOptions } from "./handler.ts";
-import {
-  checkStageMetricsOptions,
-  copyStageMetricsOptions,
-  createTolerantInstance,
-  type StageMetricsOptions,
-} from "./instance.ts";
+import type { StageMetricsOptions } from "./instance.ts";
 import { createMethods } from "./metrics.ts";
 import type { PipelineHandle } from "./open.ts";
 import type { PipelineMethods, PipelineOptions } from "./pipeline.ts";
 import type { PipelineRecord, StageRecord } from "./record.ts";
-import type { Instance } from "./scope.ts";
 import type { StageMethods } from "./stage.ts";
 import type { StreamMethods } from "./stream.ts";
-
-let configuredOptions: StageMetricsOptions = {};
-let root: Ambient | undefined;
 
 /**
  * Sets options of the default instance, the one that `pipeline`, `stage` and all other
@@ -26,14 +17,19 @@ let root: Ambient | undefined;
  * that is `undefined` stays as it was. All options together are checked by each call,
  * and a call that throws changes nothing.
  *
- * Call it first thing: the default instance is created by the first scope, record or
- * scrape. Until then, neither registry nor environment is touched.
+ * Call it first thing: the first scope, record or scrape uses the options. After that,
+ * a call may only repeat an earlier one, as a hot reload does: functions and objects
+ * are then replaced.
+ *
+ * There is one default instance in a process, also where several copies of this module
+ * or of prom-client are loaded, as by bundles. Importing the module registers nothing:
+ * this function and {@linkcode definePipeline} do, and so does the first use.
  *
  * @param options The options.
  * @throws {TypeError} If an option has the wrong type, or is unknown.
  * @throws {RangeError} If an option is out of range, or does not go with those that
  * earlier calls set.
- * @throws {Error} If the default instance is in use already.
+ * @throws {Error} If the default instance is in use, and an option would change.
  *
  * @example
  * ```ts
@@ -48,55 +44,10 @@ let root: Ambient | undefined;
  * ```
  */
 export function configure(options: StageMetricsOptions): void {
-  const merged: StageMetricsOptions = {
-    ...configuredOptions,
-    ...copyStageMetricsOptions(options),
-  };
-  checkStageMetricsOptions(merged);
-  if (root !== undefined) {
-    throw new Error(
-      "Cannot configure the default instance: it is in use already, call configure() before the first scope, record or scrape",
-    );
-  }
-  configuredOptions = merged;
+  configureDefault(options);
 }
 
-/** What waits for the default instance. */
-const waiting: ((instance: Instance) => void)[] = [];
-
-function useRoot(): Ambient {
-  return root ??= createRoot();
-}
-
-function createRoot(): Ambient {
-  const instance = createTolerantInstance(configuredOptions);
-  for (const fn of waiting.splice(0)) fn(instance);
-  return { instance, pipeline: undefined, captured: undefined };
-}
-
-function context(): Ambient {
-  return getAmbient() ?? useRoot();
-}
-
-function rootInstance(): Instance {
-  return getAmbient()?.captured ?? useRoot().instance;
-}
-
-const methods = createMethods({
-  context,
-  instance() {
-    const ambient = getAmbient();
-    return ambient === undefined || ambient.pipeline?.hasEnded
-      ? rootInstance()
-      : ambient.instance;
-  },
-  rootInstance,
-  onInstance(fn) {
-    const ambient = getAmbient() ?? root;
-    if (ambient === undefined) waiting.push(fn);
-    else fn(ambient.instance);
-  },
-});
+const methods = createMethods(defaultSource);
 
 /**
  * Runs a function as a pipeline: times it, records how it ended, and lets every

@@ -129,7 +129,7 @@ export function createDefineFunction(
       checkScopeOptions(stageAction, stageOptions);
       declaredStages.set(toText(stageName), stageOptions);
     }
-    source.onInstance(({ tree, lane, issues }) => {
+    source.declare(({ tree, lane, issues }) => {
       const ownLane = options.lane === undefined
         ? lane
         : toLane(options.lane, issues);

@@ -1,4 +1,5 @@
 import { coalesce } from "./coalesce.ts";
+import type { InstanceSource } from "./context.ts";
 import { type Family, type FamilyGroup, isFamily } from "./family.ts";
 import { describeError } from "./describe_error.ts";
 import type { Exemplar } from "./exemplar.ts";
@@ -59,18 +60,17 @@ export interface RegistryContent {
  * @param chosen The registries, if not the instance's.
  */
 export function createLocalGather(
-  locate: () => Instance,
+  source: InstanceSource,
   chosen: readonly MetricsRegistry[] | undefined,
 ): () => Promise<GatheredFamily[]> {
   if (chosen !== undefined) {
-    return coalesce(() => gather(chosen, () => locate().issues));
+    return coalesce(() => gather(chosen, () => source.instance().issues));
   }
   const gathers = new WeakMap<Instance, () => Promise<GatheredFamily[]>>();
   return () => {
-    const instance = locate();
-    const { registration, issues } = instance;
+    const instance = source.instance();
     const gatherOwn = gathers.get(instance) ??
-      coalesce(() => gather([registration.registry], () => issues));
+      coalesce(() => gather(source.registries(), () => instance.issues));
     gathers.set(instance, gatherOwn);
     return gatherOwn();
   };

@@ -104,7 +104,7 @@ export function createHandlerFunction(
     const { registry, path = DEFAULT_PATH, next, token, workers } = options;
     const chosen = registry === undefined ? undefined : [registry].flat();
     const gatherAll = workers === undefined || workers === false
-      ? createLocalGather(source.instance, chosen)
+      ? createLocalGather(source, chosen)
       : createWorkersGather(source, chosen, timeoutOf(workers));
     const unfinished = new UnfinishedBodies();
     const isAuthorized = token === undefined ? () => true : bearerCheck(token);

@@ -1,4 +1,3 @@
-import { register } from "prom-client";
 import {
   checkBuckets,
   checkExtends,
@@ -8,7 +7,6 @@ import {
 import { monotonicSeconds } from "./clock.ts";
 import type { ErrorClassifier, ResultClassifier } from "./outcome.ts";
 import type { Instance } from "./scope.ts";
-import { describeError } from "./describe_error.ts";
 import { type IssueReport, IssueReporter } from "./issues.ts";
 import { environmentLane, toLane } from "./labels.ts";
 import {
@@ -23,6 +21,7 @@ import {
 } from "./options.ts";
 import {
   checkRegistry,
+  defaultRegistry,
   findRegistration,
   keepRegistration,
   type MetricsRegistry,
@@ -41,7 +40,7 @@ export interface StageMetricsOptions {
   /**
    * Where the metrics are registered.
    *
-   * @default {prom-client's global `register`}
+   * @default {prom-client's global `register`, the first one that the process loads}
    */
   registry?: MetricsRegistry | undefined;
   /**
@@ -128,36 +127,56 @@ export interface StageMetricsOptions {
  * Makes an instance.
  *
  * @throws {TypeError} If an option has the wrong type.
- * @throws {RangeError} If an option has a senseless value, or does not agree with
- * the metrics that the registry has already.
+ * @throws {RangeError} If an option is out of range, or does not agree with the metrics
+ * that the registry has already.
  * @throws {Error} If the registry has a metric of such a name that is not ours.
  */
 export function createInstance(options: StageMetricsOptions): Instance {
   checkStageMetricsOptions(options);
-  const { registry = register, prefix = DEFAULT_PREFIX } = options;
-  const existing = findRegistration(registry, prefix);
-  existing?.checkShareable(options);
-  const registration = existing ?? newRegistration(registry, prefix, options);
+  const registration = findOrCreateRegistration(options);
+  const conflict = registration.findConflict(options);
+  if (conflict !== undefined) throw new RangeError(conflict);
   registration.register();
-  return instanceOf(registration, options);
+  return buildInstance(registration, options);
 }
 
 /**
  * Makes an instance where throwing would break what is to be measured: what
- * {@linkcode createInstance} throws for, but senseless options, becomes an issue.
+ * {@linkcode createInstance} throws for becomes an issue. The options were checked.
  */
 export function createTolerantInstance(options: StageMetricsOptions): Instance {
-  const { registry = register, prefix = DEFAULT_PREFIX } = options;
-  const existing = findRegistration(registry, prefix);
-  const registration = existing ?? newRegistration(registry, prefix, options);
-  const instance = instanceOf(registration, options);
-  try {
-    existing?.checkShareable(options);
-  } catch (error) {
-    instance.issues.report("registry_conflict", describeError(error));
-  }
+  const registration = findOrCreateRegistration(options);
+  const conflict = registration.findConflict(options);
+  const instance = buildInstance(registration, options);
+  const { issues } = instance;
+  if (conflict !== undefined) issues.report("registry_conflict", conflict);
+  registration.ensure(issues);
+  return instance;
+}
+
+/**
+ * Makes an instance that declares pipelines and records nothing: its registration
+ * gives way to that of an instance with other options. It reports no issues.
+ */
+export function createDraftInstance(options: StageMetricsOptions): Instance {
+  const registration = findOrCreateRegistration(options);
+  const instance = buildUnusedInstance(registration, {
+    ...options,
+    onIssue() {},
+  });
   registration.ensure(instance.issues);
   return instance;
+}
+
+function findOrCreateRegistration(options: StageMetricsOptions): Registration {
+  const { registry = defaultRegistry, prefix = DEFAULT_PREFIX } = options;
+  const existing = findRegistration(registry, prefix);
+  if (existing === undefined) return newRegistration(registry, prefix, options);
+  const mayReplace = !existing.isInUse &&
+    existing.findConflict(options) !== undefined;
+  if (!mayReplace) return existing;
+  existing.remove();
+  return newRegistration(registry, prefix, options);
 }
 
 function newRegistration(
@@ -174,11 +193,18 @@ function newRegistration(
   return new Registration(
     registry,
     { prefix, pipelineBuckets, stageBuckets, cardinalityLimit, clock },
-    options,
   );
 }
 
-function instanceOf(
+function buildInstance(
+  registration: Registration,
+  options: StageMetricsOptions,
+): Instance {
+  registration.use(options);
+  return buildUnusedInstance(registration, options);
+}
+
+function buildUnusedInstance(
   registration: Registration,
   options: StageMetricsOptions,
 ): Instance {

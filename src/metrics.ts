@@ -88,7 +88,9 @@ export function metricsOf(instance: Instance): StageMetrics {
       },
       instance: () => instance,
       rootInstance: () => instance,
+      registries: () => [instance.registration.registry],
       onInstance: (fn) => fn(instance),
+      declare: (fn) => fn(instance),
     }),
   };
 }

@@ -10,11 +10,12 @@ import {
 } from "./issues.ts";
 import { SeriesTree } from "./series.ts";
 import { shared } from "./shared.ts";
+import { register } from "prom-client";
 
 /**
  * A registry of metrics, as this library needs one.
  *
- * Registries of `prom-client` 15 and of its successor `@prometheus-io/client`
+ * Registries of `prom-client` 14 and 15 and of its successor `@prometheus-io/client`
  * 0.16 are of this shape.
  */
 export interface MetricsRegistry {
@@ -54,6 +55,15 @@ export function checkRegistry(
   );
 }
 
+/**
+ * The registry of instances that choose none: the one of the copy of prom-client that
+ * came with the first copy of this library.
+ */
+export const defaultRegistry: MetricsRegistry = shared(
+  "default registry",
+  () => register,
+);
+
 /** What the metrics of one registry and prefix are made from. */
 export interface RegistrationOptions {
   readonly prefix: string;
@@ -75,11 +85,13 @@ export class Registration {
   readonly registry: MetricsRegistry;
   readonly options: RegistrationOptions;
   readonly tree: SeriesTree;
-  readonly issueCounts: IssueCounts = zeroIssues();
+  readonly issueCounts: IssueCounts;
   /** Seconds; monotonic; never throws. */
   readonly now: () => number;
-  /** Who is told of what concerns no instance: the first one's. */
-  readonly issues: IssueReporter;
+  /** Reports what concerns no instance: that of the first instance, silent before. */
+  issues: IssueReporter;
+  /** Whether an instance records here, rather than declarations alone. */
+  isInUse = false;
   /** Whether the registry has taken the families, when last looked at. */
   isRegistered = false;
   readonly #families: Families;
@@ -87,17 +99,20 @@ export class Registration {
   /** What the registry held under the last family's name when last looked at. */
   #seen: object | undefined | null = null;
 
+  /** @param counts The counts to go on with, if there are some. */
   constructor(
     registry: MetricsRegistry,
     options: RegistrationOptions,
-    reporting: IssueReporterOptions,
+    counts?: Pick<Registration, "tree" | "issueCounts">,
   ) {
     const { prefix, pipelineBuckets, stageBuckets, cardinalityLimit, clock } =
       options;
     this.registry = registry;
     this.options = options;
-    this.tree = new SeriesTree(pipelineBuckets, stageBuckets, cardinalityLimit);
-    this.issues = new IssueReporter(this.issueCounts, reporting);
+    this.tree = counts?.tree ??
+      new SeriesTree(pipelineBuckets, stageBuckets, cardinalityLimit);
+    this.issueCounts = counts?.issueCounts ?? zeroIssues();
+    this.issues = new IssueReporter(this.issueCounts, { onIssue() {} });
     this.now = clock === monotonicSeconds
       ? clock
       : guardClock(clock, (message) =>
@@ -111,35 +126,55 @@ export class Registration {
     this.#issuesFamily = this.#families.issues;
   }
 
-  /**
-   * Checks that an instance with these options can share these metrics.
-   *
-   * @throws {RangeError} If the metrics have other buckets, another limit or another
-   * clock.
-   */
-  checkShareable(options: RegistrationChoice): void {
-    const { prefix } = this.options;
+  /** Says why an instance with these options cannot share these metrics. */
+  findConflict(options: RegistrationChoice): string | undefined {
+    const shared =
+      `Cannot share the metrics "${this.options.prefix}*" of the registry`;
     for (const key of ["pipelineBuckets", "stageBuckets"] as const) {
       const [asked, have] = [options[key]?.join(", "), this.options[key]];
       if (asked !== undefined && asked !== have.join(", ")) {
-        throw new RangeError(
-          `Cannot share the metrics "${prefix}*" of the registry: they have the ${key} ${
-            have.join(", ")
-          }, not ${asked}`,
-        );
+        return `${shared}: they have the ${key} ${
+          have.join(", ")
+        }, not ${asked}`;
       }
     }
-    const { cardinalityLimit } = options;
+    const { cardinalityLimit, clock } = options;
     const limit = this.options.cardinalityLimit;
     if (cardinalityLimit !== undefined && cardinalityLimit !== limit) {
-      throw new RangeError(
-        `Cannot share the metrics "${prefix}*" of the registry: they have the cardinalityLimit ${limit}, not ${cardinalityLimit}`,
-      );
+      return `${shared}: they have the cardinalityLimit ${limit}, not ${cardinalityLimit}`;
     }
-    if (options.clock !== undefined && options.clock !== this.options.clock) {
-      throw new RangeError(
-        `Cannot share the metrics "${prefix}*" of the registry: they go by another clock`,
-      );
+    if (clock !== undefined && clock !== this.options.clock) {
+      return `${shared}: they go by another clock`;
+    }
+    return undefined;
+  }
+
+  /** Lets an instance record here; the first one decides how issues are reported. */
+  use(reporting: IssueReporterOptions): void {
+    if (this.isInUse) return;
+    this.isInUse = true;
+    this.issues = new IssueReporter(this.issueCounts, reporting);
+  }
+
+  /** Forgets declarations and the issues they caused. */
+  reset(): void {
+    this.tree.clear();
+    Object.assign(this.issueCounts, zeroIssues());
+  }
+
+  /** Removes the families from the registry, if that lets them go. */
+  remove(): void {
+    registrations.get(this.registry)?.delete(this.options.prefix);
+    this.isRegistered = false;
+    try {
+      for (const family of this.#families) {
+        const { fullName } = family;
+        if (this.registry.getSingleMetric(fullName) === family) {
+          this.registry.removeSingleMetric(fullName);
+        }
+      }
+    } catch (error) {
+      this.issues.report("registry_conflict", describeError(error));
     }
   }
 

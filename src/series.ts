@@ -254,6 +254,12 @@ export class SeriesTree implements SeriesSource {
     return this.declarePipeline(OVERFLOW, OVERFLOW);
   }
 
+  /** Forgets every series. */
+  clear(): void {
+    this.#lanes.clear();
+    this.#size = 0;
+  }
+
   /** Counts a new series. */
   add(series: Series): Series {
     this.#size++;

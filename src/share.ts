@@ -32,7 +32,7 @@ export function createShareFunction(
  * @param timeout How long a worker is waited for, in milliseconds.
  */
 export function createWorkersGather(
-  { instance, onInstance }: InstanceSource,
+  { instance, registries, onInstance }: InstanceSource,
   chosen: readonly MetricsRegistry[] | undefined,
   timeout: number,
 ): () => Promise<GatheredFamily[]> {
@@ -44,7 +44,7 @@ export function createWorkersGather(
   else onInstance(({ registration }) => share(registration.registry));
   const refresh = coalesce(() => workers.refresh(timeout));
   return async () => {
-    const numbers = (chosen ?? [instance().registration.registry]).map(share);
+    const numbers = (chosen ?? registries()).map(share);
     await refresh();
     return workers.families(numbers);
   };

@@ -1,17 +1,31 @@
-/** The number changes with the shape of what is shared. */
-const PREFIX = "@lukhas/stage-metrics/1/";
+/** Changes with the shape of the shared state: copies with another one are strangers. */
+const SHAPE = 2;
+
+const realm = globalThis as { [key: symbol]: unknown };
+
+const shapes =
+  (realm[Symbol.for("@lukhas/stage-metrics/shapes")] ??= new Set()) as Set<
+    number
+  >;
+shapes.add(SHAPE);
 
 /**
- * Gives what all copies of this module in a thread have in common, and makes it for
+ * Returns state that all copies of this module in a thread share, and creates it for
  * the first of them.
  *
- * There are several where one comes from JSR and another from npm, or where a hot
- * reload evaluates the module again. What they share is told by its shape alone:
- * neither `instanceof` nor the private members of another object work across copies.
+ * There are several copies where one comes from JSR and another from npm, where bundles
+ * inline it, or where a hot reload evaluates the module again. They rely on the shape of
+ * the state alone: neither `instanceof` nor the private members of another object work
+ * across copies.
  *
- * @param name What it is.
+ * @param name The name of the state.
  */
 export function shared<T>(name: string, create: () => T): T {
-  const realm = globalThis as { [key: symbol]: unknown };
-  return (realm[Symbol.for(PREFIX + name)] ??= create()) as T;
+  const key = Symbol.for(`@lukhas/stage-metrics/${SHAPE}/${name}`);
+  return (realm[key] ??= create()) as T;
+}
+
+/** Returns whether copies are loaded that share nothing with this one. */
+export function hasIncompatibleCopies(): boolean {
+  return shapes.size > 1;
 }

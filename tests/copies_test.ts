@@ -1,4 +1,4 @@
-import { loadCopy } from "./copies.ts";
+import { type Copy, loadCopy } from "./copies.ts";
 import { runFixture } from "./process.ts";
 import {
   issuesTotal,
@@ -10,11 +10,18 @@ import { registerSdk } from "./sdk.ts";
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Gauge, Registry } from "prom-client";
 
-const [one, two] = [await loadCopy(), await loadCopy()];
+let loaded: Promise<Copy[]> | undefined;
+
+/** Loads two copies, by the first test that needs them. */
+async function loadTwo(): Promise<{ one: Copy; two: Copy }> {
+  const [one, two] = await (loaded ??= Promise.all([loadCopy(), loadCopy()]));
+  return { one: one!, two: two! };
+}
 
 const never = () => new Promise<never>(() => {});
 
 Deno.test("A stage of one copy finds the pipeline of another, and ends with it", async () => {
+  const { one, two } = await loadTwo();
   const options = { registry: new Registry(), lane: "test", onIssue() {} };
   const metrics = one.createStageMetrics(options);
   const run = metrics.pipeline("p", { timeout: 20 }, async () => {
@@ -57,6 +64,7 @@ Deno.test("A stage of one copy finds the pipeline of another, and ends with it",
 });
 
 Deno.test("A stage of one copy is a span below that of the pipeline of another", async () => {
+  const { one, two } = await loadTwo();
   using sdk = registerSdk();
   const registry = new Registry();
   const { pipeline } = one.createStageMetrics({ registry, lane: "test" });
@@ -77,6 +85,7 @@ Deno.test("A stage of one copy is a span below that of the pipeline of another",
 });
 
 Deno.test("Copies on one registry count together, and show one picture", async () => {
+  const { one, two } = await loadTwo();
   const registry = new Registry();
   const metrics = [one, two].map(({ createStageMetrics }) =>
     createStageMetrics({ registry, lane: "test", onIssue() {} })
@@ -101,6 +110,7 @@ Deno.test("Copies on one registry count together, and show one picture", async (
 });
 
 Deno.test("A scrape by one copy shows the metrics of another as they are when all is collected", async () => {
+  const { one, two } = await loadTwo();
   const registry = new Registry();
   const { pipeline } = one.createStageMetrics({ registry, lane: "test" });
   new Gauge({
@@ -119,6 +129,7 @@ Deno.test("A scrape by one copy shows the metrics of another as they are when al
 });
 
 Deno.test("captureMetrics() of one copy captures what another records", async () => {
+  const { one, two } = await loadTwo();
   const { captureMetrics } = one.testing;
   await captureMetrics({ lane: "test" }, async (metrics) => {
     two.pipeline("p", () => two.stage("s", () => {}));
@@ -133,5 +144,76 @@ Deno.test("A hot reload goes on counting, and can configure anew", async () => {
   assertEquals(
     await runFixture("reloaded", ["--allow-all"]),
     "5 runs, 0 open\n5 runs, 0 open\n",
+  );
+});
+
+Deno.test("configure() may repeat a call while in use, and a fresh copy may change options", async () => {
+  const late =
+    "Error: Cannot configure the default instance: it is in use already, call configure() before the first scope, record or scrape\n";
+  assertEquals(
+    await runFixture("reconfigured", ["--allow-all"]),
+    `issue reported to the default hook
+configured
+issue reported to the first hook
+  dev 2
+${late}${late}  dev 2
+  other 2
+${late}`,
+  );
+});
+
+function useClients(scenario: string): Promise<string> {
+  const environment = { SCENARIO: scenario };
+  return runFixture("several_clients", ["--allow-all"], environment);
+}
+
+/** The counters of three pipelines, and of two kinds of issues. */
+const COUNTS = [
+  'pipeline_total{lane="canary",pipeline_name="declared",status="success"} 0',
+  'pipeline_total{lane="canary",pipeline_name="p",status="success"} 2',
+  'pipeline_total{lane="canary",pipeline_name="unknown",status="success"} 1',
+  'instrumentation_issues_total{issue="invalid_name"} 1',
+  'instrumentation_issues_total{issue="registry_conflict"} 1',
+].map((line) => `  lukhas_orchestration_${line}\n`).join("");
+
+Deno.test("Copies with clients of their own have one default instance, and show their registries", async () => {
+  assertEquals(
+    await useClients("one default instance"),
+    `issue: A pipeline name must not be empty
+issue: Several copies of prom-client are loaded, and metrics are split among their registries
+first
+${COUNTS}  of_one 1
+second
+${COUNTS}  of_one 1
+  of_two 2
+workers
+${COUNTS}  of_one 1
+  of_two 2
+own instance
+${COUNTS}  of_one 1
+true
+`,
+  );
+});
+
+Deno.test("Copies with clients of their own show the configured registry alone", async () => {
+  assertEquals(
+    await useClients("a chosen registry"),
+    `second
+  lukhas_orchestration_pipeline_total{lane="production",pipeline_name="p",status="success"} 1
+  of_one 1
+`,
+  );
+});
+
+Deno.test("Copies of incompatible versions say so", async () => {
+  const issue =
+    "issue: Several versions of this library are loaded that do not work together\n";
+  assertEquals(
+    await useClients("incompatible versions"),
+    `${issue}${issue}first
+  lukhas_orchestration_pipeline_total{lane="production",pipeline_name="p",status="success"} 1
+  lukhas_orchestration_instrumentation_issues_total{issue="registry_conflict"} 1
+`,
   );
 });

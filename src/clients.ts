@@ -1,0 +1,32 @@
+import Module from "node:module";
+import type { MetricsRegistry } from "./registry.ts";
+
+/** The main files of prom-client and its successor, in any `node_modules`. */
+const CLIENT_PATH = /[\\/](?:prom-client|@prometheus-io[\\/]client)[\\/]/;
+
+/** The part of a loaded CommonJS module that is used here. */
+interface LoadedModule {
+  readonly exports?: {
+    readonly Registry?: unknown;
+    readonly register?: MetricsRegistry;
+  };
+}
+
+/**
+ * Returns the global registries of all copies of prom-client that are loaded as
+ * CommonJS, which is how Node, Deno and Bun load the packages. Bundled ones are unknown.
+ */
+export function findGlobalRegistries(): Set<MetricsRegistry> {
+  const { _cache: cache = {} } = Module as {
+    _cache?: Readonly<Record<string, LoadedModule | undefined>>;
+  };
+  const registries = new Set<MetricsRegistry>();
+  for (const path of Object.keys(cache)) {
+    if (!CLIENT_PATH.test(path)) continue;
+    const { Registry, register } = cache[path]?.exports ?? {};
+    if (typeof Registry === "function" && register !== undefined) {
+      registries.add(register);
+    }
+  }
+  return registries;
+}

@@ -1,0 +1,212 @@
+import { findGlobalRegistries } from "./clients.ts";
+import { type Ambient, getAmbient, type InstanceSource } from "./context.ts";
+import {
+  checkStageMetricsOptions,
+  copyStageMetricsOptions,
+  createDraftInstance,
+  createTolerantInstance,
+  type StageMetricsOptions,
+} from "./instance.ts";
+import { isFamily } from "./family.ts";
+import {
+  defaultRegistry,
+  findRegistration,
+  keepRegistration,
+  type MetricsRegistry,
+  Registration,
+} from "./registry.ts";
+import { isObject } from "./is_object.ts";
+import type { Instance } from "./scope.ts";
+import { hasIncompatibleCopies, shared } from "./shared.ts";
+import { register } from "prom-client";
+
+/** The default instance of the process, for all copies of this module. */
+interface DefaultInstance {
+  /** What `configure` has set. */
+  options: StageMetricsOptions;
+  /** Shows declarations until a scope, record or scrape uses the instance. */
+  draft: Instance | undefined;
+  /** The context of scopes with nothing around them, once it is in use. */
+  root: Ambient | undefined;
+  /** Declarations that were made before it was in use. */
+  declarations: ((instance: Instance) => void)[];
+  /** Called with the instance as soon as it is in use. */
+  waiting: ((instance: Instance) => void)[];
+  hasReportedClients: boolean;
+}
+
+const state = shared<DefaultInstance>("default instance", () => ({
+  options: {},
+  draft: undefined,
+  root: undefined,
+  declarations: [],
+  waiting: [],
+  hasReportedClients: false,
+}));
+
+/** Whether a scope, record or scrape came through this copy of the module. */
+let isUsedHere = false;
+
+/**
+ * Sets options of the default instance.
+ *
+ * A hot reload sets them again. Where it evaluates this module again, too, they may be
+ * others; else they are those of before.
+ *
+ * @throws {TypeError} If an option has the wrong type, or is unknown.
+ * @throws {RangeError} If an option is out of range, or does not go with the others.
+ * @throws {Error} If the instance is in use, and an option would change.
+ */
+export function configureDefault(options: StageMetricsOptions): void {
+  const added = copyStageMetricsOptions(options);
+  const merged: StageMetricsOptions = { ...state.options, ...added };
+  checkStageMetricsOptions(merged);
+  if (isUsedHere && !repeats(added, state.options)) {
+    throw new Error(
+      "Cannot configure the default instance: it is in use already, call configure() before the first scope, record or scrape",
+    );
+  }
+  state.options = merged;
+  if (state.root === undefined) state.draft = createDraft();
+  else state.root = recreateRoot(state.root.instance.registration);
+}
+
+/**
+ * Returns whether options were set before. Functions and objects may be other ones, as
+ * a module that is evaluated again creates them again.
+ */
+function repeats(
+  added: StageMetricsOptions,
+  before: StageMetricsOptions,
+): boolean {
+  const known: Readonly<Record<string, unknown>> = { ...before };
+  return Object.entries(added).every(([name, value]) =>
+    Array.isArray(value) || !isObject(value)
+      ? String(value) === String(known[name])
+      : isObject(known[name])
+  );
+}
+
+/** The source of the imported functions. */
+export const defaultSource: InstanceSource = {
+  context: () => getAmbient() ?? useRoot(),
+  instance() {
+    const ambient = getAmbient();
+    return ambient === undefined || ambient.pipeline?.hasEnded
+      ? rootInstance()
+      : ambient.instance;
+  },
+  rootInstance,
+  registries() {
+    const instance = defaultSource.instance();
+    const { registry } = instance.registration;
+    const isChosen = instance !== state.root?.instance ||
+      state.options.registry !== undefined;
+    if (isChosen) return [registry];
+    reportClients(instance);
+    return [...new Set([registry, register])];
+  },
+  onInstance(fn) {
+    const ambient = getAmbient() ?? state.root;
+    if (ambient === undefined) state.waiting.push(fn);
+    else fn(ambient.instance);
+  },
+  declare(fn) {
+    const ambient = getAmbient() ?? state.root;
+    if (ambient !== undefined) return fn(ambient.instance);
+    state.declarations.push(fn);
+    if (state.draft === undefined) state.draft = createDraft();
+    else fn(state.draft);
+  },
+};
+
+function rootInstance(): Instance {
+  return getAmbient()?.captured ?? useRoot().instance;
+}
+
+function useRoot(): Ambient {
+  isUsedHere = true;
+  return state.root ??= createRoot();
+}
+
+/** Creates the instance that records, with the families of a draft that fits. */
+function createRoot(): Ambient {
+  prepareDraft();
+  const instance = createTolerantInstance(state.options);
+  state.draft = undefined;
+  for (const fn of state.declarations.splice(0)) fn(instance);
+  for (const fn of state.waiting.splice(0)) fn(instance);
+  reportCopies(instance);
+  if (state.options.registry === undefined) reportClients(instance);
+  return { instance, pipeline: undefined, captured: undefined };
+}
+
+function createDraft(): Instance {
+  prepareDraft();
+  const instance = createDraftInstance(state.options);
+  for (const fn of state.declarations) fn(instance);
+  return instance;
+}
+
+/** Creates the instance anew with other options. Its counts go on in any registry. */
+function recreateRoot(before: Registration): Ambient {
+  const { registry, prefix } = chosenPlace(before);
+  const mayGoOn = prefix === before.options.prefix &&
+    findRegistration(registry, prefix) === undefined &&
+    before.findConflict(state.options) === undefined;
+  if (mayGoOn) {
+    keepRegistration(new Registration(registry, before.options, before));
+  }
+  const after = createRoot();
+  before.issues = after.instance.issues;
+  return after;
+}
+
+/** Empties the registration of the last draft, or removes it if it no longer fits. */
+function prepareDraft(): void {
+  const registration = state.draft?.registration;
+  if (registration === undefined || registration.isInUse) return;
+  const { registry, prefix } = chosenPlace(registration);
+  const isSame = registry === registration.registry &&
+    prefix === registration.options.prefix;
+  if (isSame) registration.reset();
+  else registration.remove();
+}
+
+/** Returns the registry and prefix now configured: as before, unless set since. */
+function chosenPlace(before: Registration) {
+  const { registry = before.registry, prefix = before.options.prefix } =
+    state.options;
+  return { registry, prefix };
+}
+
+function reportCopies({ issues }: Instance): void {
+  if (!hasIncompatibleCopies()) return;
+  issues.report(
+    "registry_conflict",
+    "Several versions of this library are loaded that do not work together: a stage of one does not find the pipeline of another, and each has metrics of its own, so make all depend on one version",
+  );
+}
+
+/** Reports metrics that the default handler does not show, once. */
+function reportClients({ issues }: Instance): void {
+  if (state.hasReportedClients) return;
+  const shown: unknown[] = [defaultRegistry, register];
+  const hasOthers = [...findGlobalRegistries()].some((registry) =>
+    !shown.includes(registry) && hasForeignMetrics(registry)
+  );
+  if (!hasOthers) return;
+  state.hasReportedClients = true;
+  issues.report(
+    "registry_conflict",
+    "Several copies of prom-client are loaded, and metrics are split among their registries: install one version for all, or pass the registry to serve to configure()",
+  );
+}
+
+function hasForeignMetrics(registry: MetricsRegistry): boolean {
+  try {
+    return registry.getMetricsAsArray().some((metric) => !isFamily(metric));
+  } catch {
+    return false;
+  }
+}
