@@ -12,6 +12,9 @@ export const CONTENT_TYPES: Readonly<Record<Format, string>> = {
   openmetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8",
 };
 
+/** All formats; the first is the one that every client reads. */
+export const FORMATS: readonly Format[] = ["text", "openmetrics"];
+
 /** The types both formats have in common; others are of no known type. */
 const TYPES: ReadonlySet<string> = new Set([
   "counter",

@@ -1,4 +1,4 @@
-import type { Format } from "./exposition.ts";
+import { type Format, FORMATS } from "./exposition.ts";
 
 /** What a client says of one media range or coding. */
 interface Preference {
@@ -16,27 +16,42 @@ interface Match {
 
 const NO_MATCH: Match = { quality: 0, specificity: -1 };
 
+/** The media range of each format: type, subtype and version. */
+const MEDIA_RANGES: Readonly<
+  Record<Format, readonly [string, string, string]>
+> = {
+  text: ["text", "plain", "0.0.4"],
+  openmetrics: ["application", "openmetrics-text", "1.0.0"],
+};
+
 /**
- * Chooses the format of an answer: OpenMetrics if the client prefers it, else
- * text, which is also what a client gets that accepts neither.
+ * Chooses the format of an answer: the one that the client prefers, else the first,
+ * which is also what a client gets that accepts none.
  *
  * @param accept The header `Accept` of the request.
+ * @param formats The formats to choose from, one at least.
  *
  * @see {@link https://www.rfc-editor.org/rfc/rfc9110#section-12.5.1 | RFC 9110, Accept}
  */
-export function negotiateFormat(accept: string | null): Format {
+export function negotiateFormat(
+  accept: string | null,
+  formats: readonly Format[] = FORMATS,
+): Format {
   const preferences = parsePreferences(accept ?? "");
-  const text = match(preferences, "text", "plain", "0.0.4");
-  const openMetrics = match(
-    preferences,
-    "application",
-    "openmetrics-text",
-    "1.0.0",
-  );
-  const isPreferred = openMetrics.quality > text.quality ||
-    openMetrics.quality === text.quality && openMetrics.quality > 0 &&
-      openMetrics.specificity > text.specificity;
-  return isPreferred ? "openmetrics" : "text";
+  const [first, ...others] = formats.map((format) => ({
+    format,
+    match: match(preferences, ...MEDIA_RANGES[format]),
+  }));
+  let best = first!;
+  for (const other of others) {
+    if (isBetter(other.match, best.match)) best = other;
+  }
+  return best.format;
+}
+
+function isBetter(one: Match, other: Match): boolean {
+  if (one.quality !== other.quality) return one.quality > other.quality;
+  return one.quality > 0 && one.specificity > other.specificity;
 }
 
 /**

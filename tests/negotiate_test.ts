@@ -74,3 +74,10 @@ Deno.test("A header of a megabyte is read in passing", () => {
   assertEquals(negotiateFormat(header), "openmetrics");
   assertEquals(acceptsGzip(header), false);
 });
+
+Deno.test("negotiateFormat() chooses among the formats that it is given", () => {
+  for (const [accept] of ACCEPT) {
+    assertEquals(negotiateFormat(accept, ["text"]), "text", `${accept}`);
+    assertEquals(negotiateFormat(accept, ["openmetrics"]), "openmetrics");
+  }
+});
