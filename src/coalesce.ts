@@ -1,17 +1,56 @@
 /**
  * Lets calls that come together share one run.
  *
- * A call never gets a run that began before it: what was true when it came is
- * what its result tells. So one run is under way at the most, and one waits.
+ * Callers never join a run that has started, so results are never older than the
+ * call. Of each key, one run is under way at the most, and one waits.
+ *
+ * @param run Only calls with the same key share a run.
  */
-export function coalesce<T>(run: () => Promise<T>): () => Promise<T> {
-  let last: Promise<unknown> = Promise.resolve();
-  let waiting: Promise<T> | undefined;
-  return () =>
-    waiting ??= last.then(() => {
-      waiting = undefined;
-      const running = run();
-      last = running.catch(() => {});
-      return running;
+export function coalesce<K, T>(
+  run: (key: K) => Promise<T>,
+): (key: K) => Promise<T> {
+  const last = new Map<K, Promise<unknown>>();
+  const waiting = new Map<K, Promise<T>>();
+  const start = (key: K) => {
+    waiting.delete(key);
+    const running = run(key);
+    const ended = running.catch(() => {}).then(() => {
+      if (last.get(key) === ended) last.delete(key);
     });
+    last.set(key, ended);
+    return running;
+  };
+  return (key) => {
+    let next = waiting.get(key);
+    if (next === undefined) {
+      next = (last.get(key) ?? Promise.resolve()).then(() => start(key));
+      waiting.set(key, next);
+    }
+    return next;
+  };
+}
+
+/**
+ * Lets calls that come in the same turn of the event loop share one run. Unlike
+ * {@linkcode coalesce}, it lets runs overlap: nobody waits for those before.
+ *
+ * @param keyOf Only calls with the same key share a run.
+ */
+export function shareTurn<A, T>(
+  keyOf: (argument: A) => string,
+  run: (argument: A) => Promise<T>,
+): (argument: A) => Promise<T> {
+  const starting = new Map<string, Promise<T>>();
+  return (argument) => {
+    const key = keyOf(argument);
+    let next = starting.get(key);
+    if (next === undefined) {
+      next = Promise.resolve().then(() => {
+        starting.delete(key);
+        return run(argument);
+      });
+      starting.set(key, next);
+    }
+    return next;
+  };
 }

@@ -1,5 +1,4 @@
-import { coalesce } from "./coalesce.ts";
-import type { InstanceSource } from "./context.ts";
+import { callCollector, CollectorTimeout } from "./collector_calls.ts";
 import { type Family, type FamilyGroup, isFamily } from "./family.ts";
 import { describeError } from "./describe_error.ts";
 import type { Exemplar } from "./exemplar.ts";
@@ -10,13 +9,21 @@ import {
   type MetricsRegistry,
   registrationsOf,
 } from "./registry.ts";
-import type { Instance } from "./scope.ts";
+import type { ScrapeRequest } from "./request.ts";
 import { type GatheredFamily, withCommon } from "./samples.ts";
 import { FamilyView } from "./view.ts";
-import { within } from "./within.ts";
 
 /** How long a collector may take: half of what Prometheus waits, if left alone. */
 const COLLECTOR_PATIENCE_MS = 5_000;
+
+/** The request for everything, by someone who waits as long as Prometheus does. */
+const EVERYTHING: ScrapeRequest = { patience: undefined, names: undefined };
+
+/**
+ * The default metrics of prom-client, under any prefix. The collector of one of them
+ * sets others, too.
+ */
+const DEFAULT_METRIC = /(?:^|_)(?:process|nodejs)_/;
 
 /** The contract by which registries of prom-client read their metrics. */
 interface ForeignMetric {
@@ -49,35 +56,14 @@ export interface RegistryContent {
   /** Families of ours, to be read when all that others take their time for is there. */
   readonly own: readonly Family[];
   readonly others: readonly GatheredFamily[];
+  /** The names of those whose collectors took too long. */
+  readonly late: ReadonlySet<string>;
   /** Who is told of troubles with it. */
   readonly issues: () => IssueReporter;
 }
 
 /**
- * Makes what gathers the metrics of this thread alone. Scrapes that come together
- * share what was gathered.
- *
- * @param chosen The registries, if not the instance's.
- */
-export function createLocalGather(
-  source: InstanceSource,
-  chosen: readonly MetricsRegistry[] | undefined,
-): () => Promise<GatheredFamily[]> {
-  if (chosen !== undefined) {
-    return coalesce(() => gather(chosen, () => source.instance().issues));
-  }
-  const gathers = new WeakMap<Instance, () => Promise<GatheredFamily[]>>();
-  return () => {
-    const instance = source.instance();
-    const gatherOwn = gathers.get(instance) ??
-      coalesce(() => gather(source.registries(), () => instance.issues));
-    gathers.set(instance, gatherOwn);
-    return gatherOwn();
-  };
-}
-
-/**
- * Collects the metrics of registries, all of ours at the same instant.
+ * Collects the metrics of registries.
  *
  * @param registries The registries; what they share by name is merged.
  * @param fallback Who is told of troubles with a registry that has no metrics of
@@ -87,11 +73,27 @@ export async function gather(
   registries: readonly MetricsRegistry[],
   fallback: () => IssueReporter,
 ): Promise<GatheredFamily[]> {
+  const merge = await collectRegistries(registries, fallback, EVERYTHING);
+  return merge();
+}
+
+/**
+ * Collects the foreign metrics of registries.
+ *
+ * @returns What merges them with ours, all of which it reads at the same instant.
+ */
+export async function collectRegistries(
+  registries: readonly MetricsRegistry[],
+  fallback: () => IssueReporter,
+  { patience = COLLECTOR_PATIENCE_MS, names }: ScrapeRequest,
+): Promise<() => GatheredFamily[]> {
   const contents = await Promise.all(
-    registries.map((registry) =>
-      collect(registry, fallback, COLLECTOR_PATIENCE_MS)
-    ),
+    registries.map((registry) => collect(registry, fallback, patience, names)),
   );
+  return () => mergeContents(contents);
+}
+
+function mergeContents(contents: readonly RegistryContent[]): GatheredFamily[] {
   const snapshots = new Map<FamilyGroup, FamilyGroup>();
   const snapshotOf = (family: Family) => {
     const { group, fullName } = family;
@@ -129,11 +131,13 @@ export function describeConflict(
  * Collects what a registry holds: what fails is left out, and costs nothing else.
  *
  * @param patience How long a collector may take, in milliseconds.
+ * @param names The names of the families to collect, all if left out.
  */
 export async function collect(
   registry: MetricsRegistry,
   fallback: () => IssueReporter,
   patience: number,
+  names?: ReadonlySet<string>,
 ): Promise<RegistryContent> {
   const [registration] = registrationsOf(registry);
   const issues = () => registration?.issues ?? fallback();
@@ -147,36 +151,55 @@ export async function collect(
       `The metrics of a registry were left out: ${describeError(error)}`,
     );
   }
-  const own = metrics.filter(isFamily);
+  const own = metrics.filter(isFamily)
+    .filter(({ fullName }) => names?.has(fullName) ?? true);
+  const late = new Set<string>();
   const others = await Promise.all(
     metrics.filter((metric) => !isFamily(metric))
+      .map((metric) => metric as ForeignMetric)
+      .filter(({ name }) => isToBeRead(name, names))
       .map(async (metric) => {
         try {
-          const reading = readForeign(registry, metric as ForeignMetric);
-          const family = await within(reading, patience);
-          if (family !== undefined) return [family];
-          throw new Error(`Its collector took longer than ${patience} ms`);
+          return [await readForeign(registry, metric, patience)];
         } catch (error) {
+          if (error instanceof CollectorTimeout) {
+            late.add(registeredName(registry, metric, metric.name));
+          }
           issues().report(
             "collector_error",
-            `Metric "${(metric as ForeignMetric).name}" was left out: ${
-              describeError(error)
-            }`,
+            `Metric "${metric.name}" was left out: ${describeError(error)}`,
           );
           return [];
         }
       }),
   );
-  return { registry, own, others: others.flat(), issues };
+  return {
+    registry,
+    own,
+    others: others.flat().filter(({ name }) => names?.has(name) ?? true),
+    late,
+    issues,
+  };
+}
+
+/** Whether a foreign metric is asked for, or may set one that is. */
+function isToBeRead(
+  name: string,
+  names: ReadonlySet<string> | undefined,
+): boolean {
+  if (names === undefined || names.has(name)) return true;
+  return DEFAULT_METRIC.test(name) &&
+    [...names].some((each) => DEFAULT_METRIC.test(each));
 }
 
 async function readForeign(
   registry: MetricsRegistry,
   metric: ForeignMetric,
+  patience: number,
 ): Promise<GatheredFamily> {
-  const view = await metric.get();
+  const view = await callCollector(metric, patience);
   const { help, type, aggregator = "sum", values = [] } = view;
-  const name = restoreTotal(registry, metric, view);
+  const name = registeredName(registry, metric, view.name);
   const common = defaultLabels(registry);
   const samples = values.map((each) => ({
     name: each.metricName ?? name,
@@ -191,15 +214,13 @@ async function readForeign(
  * Gives a counter its name back: rendering OpenMetrics, prom-client strips
  * `_total` from the live metric, for good. The registry still knows the name.
  */
-function restoreTotal(
+function registeredName(
   registry: MetricsRegistry,
   metric: object,
-  { name, type }: ForeignView,
+  name: string,
 ): string {
   const total = `${name}_total`;
-  const stripped = type === "counter" &&
-    registry.getSingleMetric(total) === metric;
-  return stripped ? total : name;
+  return registry.getSingleMetric(total) === metric ? total : name;
 }
 
 function toExemplar(

@@ -1,21 +1,18 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import { setImmediate } from "node:timers";
 import type { InstanceSource } from "./context.ts";
-import { CONTENT_TYPES, type Format, render } from "./exposition.ts";
-import { createLocalGather } from "./gather.ts";
 import { describeError } from "./describe_error.ts";
-import { acceptsGzip, negotiateFormat } from "./negotiate.ts";
+import { type Format, FORMATS } from "./exposition.ts";
+import { collectRegistries } from "./gather.ts";
 import {
   checkOptionalFunction,
   checkOptions,
   checkString,
   type OptionChecks,
 } from "./options.ts";
-import { pathOf } from "./path.ts";
 import { checkRegistry, type MetricsRegistry } from "./registry.ts";
-import type { GatheredFamily } from "./samples.ts";
-import { createWorkersGather } from "./share.ts";
-import { type Reading, UnfinishedBodies } from "./unfinished.ts";
+import { pathOf } from "./request.ts";
+import { createScrape } from "./scrape.ts";
+import { createWorkersCollect } from "./share.ts";
 
 /**
  * The options of `metricsHandler`.
@@ -58,7 +55,10 @@ export interface MetricsHandlerOptions<A extends unknown[] = unknown[]> {
    *
    * A worker that does not answer within `timeout` milliseconds delays one scrape
    * by as much; its last known values stand in, `worker_unresponsive` is counted,
-   * and it is not waited for until it is heard of again.
+   * and it is not waited for until it is heard of again. A scrape whose own timeout
+   * is less than twice as long waits for half of its own timeout instead. In every
+   * worker, a collector may take half of this time; the values that it last gave stand
+   * in for one that takes longer.
    *
    * Several registries of a worker go with those of the others in the order in
    * which they were shared.
@@ -66,12 +66,35 @@ export interface MetricsHandlerOptions<A extends unknown[] = unknown[]> {
    * @default {false; as for the `timeout`, 500}
    */
   workers?: boolean | { timeout?: number | undefined } | undefined;
+  /**
+   * The formats that the handler may answer with: `"text"` is the text format 0.0.4
+   * of Prometheus, `"openmetrics"` is OpenMetrics 1.0. The client's `Accept` header
+   * chooses among them; a client that accepts none of them gets text, if that is
+   * allowed. The order does not matter.
+   *
+   * @default {["text", "openmetrics"]}
+   */
+  formats?: readonly ("text" | "openmetrics")[] | undefined;
 }
 
 /** The ways to serve metrics. */
 export interface HandlerMethods {
   /**
    * Makes a Fetch handler that serves metrics.
+   *
+   * A scrape waits for the collectors of foreign metrics at most for half of the
+   * timeout that Prometheus announces, in seconds, in the request header
+   * `X-Prometheus-Scrape-Timeout-Seconds`; without that header for 5 seconds, and
+   * never longer than a minute. A metric whose collector takes longer is left out and
+   * counted as `collector_error`. While its call has not finished, the collector is
+   * not called again. The metrics of this library never wait for a collector.
+   *
+   * A query such as `?name[]=http_requests_total&name[]=jobs` restricts the answer to
+   * the metrics of these names. The name of a sample, such as that of a bucket, stands
+   * for its whole metric, and OpenMetrics's name of a counter for the one that ends in
+   * `_total`. Without `workers`, collectors of foreign metrics that were not asked for
+   * are not called. So a metric that is set by another one's collector keeps its last
+   * value, unless it is one of prom-client's default metrics.
    *
    * @typeParam A What a server passes on after the request.
    * @param options The options.
@@ -101,12 +124,14 @@ export function createHandlerFunction(
 ): HandlerMethods["metricsHandler"] {
   return (options = {}) => {
     checkOptions("create a metrics handler", options, HANDLER_OPTION_CHECKS);
-    const { registry, path = DEFAULT_PATH, next, token, workers } = options;
+    const { registry, path = DEFAULT_PATH, next, token, workers, formats } =
+      options;
     const chosen = registry === undefined ? undefined : [registry].flat();
-    const gatherAll = workers === undefined || workers === false
-      ? createLocalGather(source, chosen)
-      : createWorkersGather(source, chosen, timeoutOf(workers));
-    const unfinished = new UnfinishedBodies();
+    const allowed = FORMATS.filter((each) => formats?.includes(each) ?? true);
+    const collect = workers === undefined || workers === false
+      ? collectRegistries
+      : createWorkersCollect(source, chosen, timeoutOf(workers));
+    const scrape = createScrape(source, chosen, collect, allowed);
     const isAuthorized = token === undefined ? () => true : bearerCheck(token);
     return async (request, ...rest) => {
       if (next !== undefined && pathOf(request.url) !== path) {
@@ -121,7 +146,7 @@ export function createHandlerFunction(
         return plain(405, "Method Not Allowed", { Allow: "GET, HEAD" });
       }
       try {
-        return await scrape(request, gatherAll, unfinished);
+        return await scrape(request);
       } catch (error) {
         // What went wrong is for the owner to know, not for whoever scrapes.
         source.instance().issues.report(
@@ -132,58 +157,6 @@ export function createHandlerFunction(
       }
     };
   };
-}
-
-async function scrape(
-  request: Request,
-  gatherAll: () => Promise<GatheredFamily[]>,
-  unfinished: UnfinishedBodies,
-): Promise<Response> {
-  const format = negotiateFormat(request.headers.get("Accept"));
-  const gzip = acceptsGzip(request.headers.get("Accept-Encoding"));
-  const headers = new Headers({
-    "Content-Type": CONTENT_TYPES[format],
-    "Cache-Control": "no-store",
-    "Vary": "Accept, Accept-Encoding",
-  });
-  if (gzip) headers.set("Content-Encoding", "gzip");
-  if (request.method === "HEAD") return new Response(null, { headers });
-  await unfinished.waitForRoom();
-  const body = toStream(await gatherAll(), format, unfinished);
-  return new Response(
-    gzip ? body.pipeThrough(new CompressionStream("gzip")) : body,
-    { headers },
-  );
-}
-
-/** Lets everything else that waits have its turn after each slice. */
-function toStream(
-  gathered: readonly GatheredFamily[],
-  format: Format,
-  unfinished: UnfinishedBodies,
-): ReadableStream<Uint8Array<ArrayBuffer>> {
-  const encoder = new TextEncoder();
-  const remaining = render(gathered, format)[Symbol.iterator]();
-  let reading: Reading;
-  return new ReadableStream<Uint8Array<ArrayBuffer>>({
-    start(controller) {
-      reading = unfinished.begin(gathered, controller);
-    },
-    async pull(controller) {
-      const { done, value } = remaining.next();
-      if (done) {
-        reading.end();
-        controller.close();
-        return;
-      }
-      reading.progress();
-      controller.enqueue(encoder.encode(value));
-      await new Promise((resolve) => setImmediate(resolve));
-    },
-    cancel() {
-      reading.end();
-    },
-  });
 }
 
 function plain(
@@ -226,6 +199,7 @@ export const HANDLER_OPTION_CHECKS: OptionChecks<MetricsHandlerOptions> = {
   next: checkOptionalFunction,
   token: checkToken,
   workers: checkWorkers,
+  formats: checkFormats,
 };
 
 const WORKERS_OPTION_CHECKS: OptionChecks<{ timeout?: number | undefined }> = {
@@ -263,6 +237,28 @@ function checkToken(action: string, name: string, token: unknown): void {
 function checkWorkers(action: string, name: string, workers: unknown): void {
   if (workers === undefined || typeof workers === "boolean") return;
   checkOptions(action, workers as object, WORKERS_OPTION_CHECKS, name);
+}
+
+function checkFormats(action: string, name: string, formats: unknown): void {
+  if (formats === undefined) return;
+  if (!Array.isArray(formats)) {
+    throw new TypeError(
+      `Cannot ${action}: ${name} must be an array, got ${
+        formats === null ? "null" : typeof formats
+      }`,
+    );
+  }
+  if (formats.length === 0) {
+    throw new RangeError(`Cannot ${action}: ${name} must not be empty`);
+  }
+  for (const format of formats as readonly unknown[]) {
+    if (FORMATS.includes(format as Format)) continue;
+    throw new RangeError(
+      `Cannot ${action}: ${name} must hold "text" or "openmetrics", got ${
+        typeof format === "string" ? `"${format}"` : typeof format
+      }`,
+    );
+  }
 }
 
 function checkWorkersTimeout(

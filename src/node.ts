@@ -23,7 +23,7 @@ import {
   type MetricsHandlerOptions,
 } from "./handler.ts";
 import { checkOptions, copyOptions } from "./options.ts";
-import { pathOf } from "./path.ts";
+import { pathOf } from "./request.ts";
 
 export type { MetricsHandlerOptions };
 

@@ -1,7 +1,7 @@
 import { coalesce } from "./coalesce.ts";
 import type { InstanceSource } from "./context.ts";
 import type { MetricsRegistry } from "./registry.ts";
-import type { GatheredFamily } from "./samples.ts";
+import type { Collect } from "./scrape.ts";
 import { joinWorkers } from "./workers.ts";
 
 /** The way to be counted without serving. */
@@ -26,26 +26,30 @@ export function createShareFunction(
 }
 
 /**
- * Makes what gathers the metrics of all workers.
+ * Makes what collects the metrics of all workers.
  *
  * @param chosen The registries of this one, if not its instance's.
  * @param timeout How long a worker is waited for, in milliseconds.
  */
-export function createWorkersGather(
-  { instance, registries, onInstance }: InstanceSource,
+export function createWorkersCollect(
+  { instance, onInstance }: InstanceSource,
   chosen: readonly MetricsRegistry[] | undefined,
   timeout: number,
-): () => Promise<GatheredFamily[]> {
+): Collect {
   const workers = joinWorkers();
   const share = (registry: MetricsRegistry) =>
     workers.teller.share(registry, () => instance().issues);
   // Now, not at the first scrape: the others may be scraped before.
   if (chosen !== undefined) chosen.forEach(share);
   else onInstance(({ registration }) => share(registration.registry));
-  const refresh = coalesce(() => workers.refresh(timeout));
-  return async () => {
-    const numbers = (chosen ?? registries()).map(share);
-    await refresh();
-    return workers.families(numbers);
+  const refresh = coalesce((patience: number) =>
+    workers.refresh(timeout, patience)
+  );
+  return async (registries, _fallback, { patience = timeout, names }) => {
+    const numbers = registries.map(share);
+    await refresh(Math.min(patience, timeout));
+    return () =>
+      workers.families(numbers)
+        .filter(({ name }) => names?.has(name) ?? true);
   };
 }

@@ -8,7 +8,6 @@ import {
 } from "./registry.ts";
 import { Replica, type Telling } from "./replica.ts";
 import { FamilyView } from "./view.ts";
-import { within } from "./within.ts";
 
 /** A registry that is shared, and who is told of troubles with it. */
 interface Shared {
@@ -22,9 +21,10 @@ export class Teller {
   readonly replica = new Replica();
   /** How often something was told. */
   version = 0;
-  /** How long others wait for the collectors, in milliseconds. */
-  patience = 0;
   readonly #shared: Shared[] = [];
+  /** The numbers of the last run of `tellOthers` that began, and that told something. */
+  #lastBegun = 0;
+  #lastTold = 0;
   readonly #post: (version: number, tellings: readonly Telling[]) => void;
 
   constructor(post: (version: number, tellings: readonly Telling[]) => void) {
@@ -59,34 +59,38 @@ export class Teller {
     }));
   }
 
-  /** Tells what changed in the metrics of others, whose collectors take time. */
-  readonly tellOthers: () => Promise<void> = coalesce(async () => {
-    const collected = Promise.all(
-      this.#shared.map(({ registry, issues }) =>
-        collect(registry, issues, Infinity)
-      ),
-    );
-    // Half of the patience, so that the answer is there in time.
-    const contents = await within(collected, this.patience / 2);
-    if (contents === undefined) {
-      this.report(
-        "collector_error",
-        "A collector took too long: what was told last stands in",
+  /**
+   * Tells what changed in the metrics of others, whose collectors may each take so
+   * many milliseconds.
+   */
+  readonly tellOthers: (patience: number) => Promise<void> = coalesce(
+    async (patience) => {
+      const run = ++this.#lastBegun;
+      const contents = await Promise.all(
+        this.#shared.map(({ registry, issues }) =>
+          collect(registry, issues, patience)
+        ),
       );
-      return;
-    }
-    this.#tell(contents.flatMap(({ registry, own, others }, index) => {
-      const registrations = [...registrationsOf(registry)];
-      const unknown = own.filter((family) =>
-        !registrations.some((each) => each.isRegistered && each.has(family))
-      );
-      const common = defaultLabels(registry);
-      const views = unknown.map((family) => new FamilyView(family, common));
-      const told = this.replica.registry(index).others
-        .changes([...others, ...views]);
-      return told.length === 0 ? [] : [{ registry: index, others: told }];
-    }));
-  });
+      // What a run that began later has told is newer.
+      if (run < this.#lastTold) return;
+      this.#lastTold = run;
+      this.#tell(contents.flatMap(({ registry, own, others, late }, index) => {
+        const registrations = [...registrationsOf(registry)];
+        const unknown = own.filter((family) =>
+          !registrations.some((each) => each.isRegistered && each.has(family))
+        );
+        const common = defaultLabels(registry);
+        const views = unknown.map((family) => new FamilyView(family, common));
+        const replica = this.replica.registry(index).others;
+        // Sums over all workers must not fall because one collector takes too long.
+        const kept = late.size === 0
+          ? []
+          : replica.families().filter(({ name }) => late.has(name));
+        const told = replica.changes([...others, ...kept, ...views]);
+        return told.length === 0 ? [] : [{ registry: index, others: told }];
+      }));
+    },
+  );
 
   /** Reports what concerns no registry of its own. */
   report(issue: Issue, message: string): void {

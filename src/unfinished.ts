@@ -41,6 +41,7 @@ export class UnfinishedBodies {
   readonly #gatherings = new Map<readonly GatheredFamily[], Gathering>();
   /** Called when one has ended. */
   readonly #waiting = new Set<() => void>();
+  #admitting: Promise<unknown> = Promise.resolve();
 
   /** Waits until one more may be gathered. */
   async waitForRoom(): Promise<void> {
@@ -56,13 +57,27 @@ export class UnfinishedBodies {
     }
   }
 
+  /**
+   * Gathers as soon as there is room. Calls take turns, as many scrapes may have waited
+   * for the same collector.
+   *
+   * @param gather Returns the families that bodies are then begun of.
+   */
+  admit(gather: () => GatheredFamily[]): Promise<readonly GatheredFamily[]> {
+    const admitted = this.#admitting.then(async () => {
+      await this.waitForRoom();
+      const gathered = gather();
+      this.#add(gathered);
+      return gathered;
+    });
+    // Not the value, which would be held until the next scrape.
+    this.#admitting = admitted.then(() => {}, () => {});
+    return admitted;
+  }
+
   /** A body is begun, of what was gathered. */
   begin(gathered: readonly GatheredFamily[], body: Body): Reading {
-    let gathering = this.#gatherings.get(gathered);
-    if (gathering === undefined) {
-      gathering = { bodies: new Set(), readAt: performance.now() };
-      this.#gatherings.set(gathered, gathering);
-    }
+    const gathering = this.#gatherings.get(gathered) ?? this.#add(gathered);
     const { bodies } = gathering;
     bodies.add(body);
     return {
@@ -76,6 +91,12 @@ export class UnfinishedBodies {
         for (const wake of [...this.#waiting]) wake();
       },
     };
+  }
+
+  #add(gathered: readonly GatheredFamily[]): Gathering {
+    const gathering = { bodies: new Set<Body>(), readAt: performance.now() };
+    this.#gatherings.set(gathered, gathering);
+    return gathering;
   }
 
   #slowest(): [readonly GatheredFamily[], Gathering] {

@@ -59,11 +59,11 @@ export class Workers {
   }
 
   /**
-   * Has everyone tell what they hold by now. Those who do not within `patience`
-   * milliseconds are not waited for again, until they speak.
+   * Has everyone tell what they hold by now, and waits for `patience` milliseconds at
+   * most, of which the collectors may take half. Workers that do not answer within
+   * `timeout` milliseconds are not waited for again, until they speak.
    */
-  async refresh(patience: number): Promise<void> {
-    this.teller.patience = patience;
+  async refresh(timeout: number, patience: number): Promise<void> {
     await within(this.#joining, patience);
     const round = ++this.#round;
     const asked = new Map(
@@ -71,7 +71,7 @@ export class Workers {
     );
     if (asked.size > 0) this.#channel.post({ kind: "ask", round, patience });
     await Promise.all([
-      this.teller.tellOthers(),
+      this.teller.tellOthers(patience / 2),
       this.#until(
         () => [...asked.values()].every((peer) => peer.hasAnswered(round)),
         patience,
@@ -79,7 +79,9 @@ export class Workers {
     ]);
     const ids = [...asked].filter(([, peer]) => !peer.hasAnswered(round))
       .map(([id]) => id);
-    if (ids.length > 0) this.#markSilent(ids, patience);
+    this.#reportUnresponsive(ids, patience);
+    // A scrape that waits for less may be too hasty for a worker that is well.
+    if (ids.length > 0 && patience >= timeout) this.#markSilent(ids);
     this.teller.tellOwn();
     this.#fold();
   }
@@ -90,14 +92,17 @@ export class Workers {
     this.#hasJoined = true;
   }
 
-  #markSilent(ids: readonly string[], patience: number): void {
-    for (const id of ids) {
-      this.#peer(id).silentSince = performance.now();
+  #reportUnresponsive(ids: readonly string[], patience: number): void {
+    for (const _ of ids) {
       this.teller.report(
         "worker_unresponsive",
         `A worker did not answer a scrape within ${patience} ms: its last known values stand in until it does`,
       );
     }
+  }
+
+  #markSilent(ids: readonly string[]): void {
+    for (const id of ids) this.#peer(id).silentSince = performance.now();
     // So that none of the others waits for them, too.
     this.#channel.post({ kind: "silent", ids });
   }
@@ -182,9 +187,8 @@ export class Workers {
   }
 
   async #answer(to: string, round: number, patience: number): Promise<void> {
-    this.teller.patience = patience;
     this.teller.tellOwn();
-    await this.teller.tellOthers();
+    await this.teller.tellOthers(patience / 2);
     const version = this.teller.version;
     this.#channel.post({ kind: "told", to, round, version });
   }

@@ -1,17 +1,17 @@
-import { coalesce } from "../src/coalesce.ts";
+import { coalesce, shareTurn } from "../src/coalesce.ts";
 import { assertEquals, assertRejects } from "@std/assert";
 
 Deno.test("coalesce() gives calls that come together one run, and none a run that began before", async () => {
   const ends: (() => void)[] = [];
   let runs = 0;
-  const run = coalesce(() => {
+  const run = coalesce((_key: string) => {
     const number = ++runs;
     return new Promise<number>((resolve) => ends.push(() => resolve(number)));
   });
-  const first = [run(), run()];
+  const first = [run("a"), run("a")];
   await null;
   assertEquals(runs, 1);
-  const second = [run(), run()];
+  const second = [run("a"), run("a")];
   await null;
   assertEquals(runs, 1, "one at a time");
   ends[0]!();
@@ -23,10 +23,55 @@ Deno.test("coalesce() gives calls that come together one run, and none a run tha
 
 Deno.test("coalesce() goes on after a run that failed", async () => {
   let runs = 0;
-  const run = coalesce(async () => {
+  const run = coalesce(async (_key: string) => {
     if (++runs === 1) throw new Error("No");
     return await Promise.resolve(runs);
   });
-  const failed = assertRejects(() => run(), Error, "No");
-  assertEquals(await Promise.allSettled([run(), failed]).then(() => run()), 2);
+  const failed = assertRejects(() => run("a"), Error, "No");
+  await Promise.allSettled([run("a"), failed]);
+  assertEquals(await run("a"), 2);
+});
+
+/** A function whose runs end when the test says so, by number. */
+function manualRuns() {
+  const started: string[] = [];
+  const ends: (() => void)[] = [];
+  const run = (key: string) => {
+    const number = started.push(key);
+    return new Promise<number>((resolve) => ends.push(() => resolve(number)));
+  };
+  return { started, ends, run };
+}
+
+Deno.test("coalesce() has calls of another key wait for no run", async () => {
+  const { started, ends, run } = manualRuns();
+  const coalesced = coalesce(run);
+  const first = coalesced("a");
+  await null;
+  const others = [coalesced("a"), coalesced("b")];
+  await null;
+  assertEquals(started, ["a", "b"]);
+  ends[1]!();
+  assertEquals(await others[1], 2);
+  ends[0]!();
+  assertEquals(await first, 1);
+  await null;
+  await null;
+  ends[2]!();
+  assertEquals([await others[0], started], [3, ["a", "b", "a"]]);
+});
+
+Deno.test("shareTurn() gives calls of one turn and key one run, and lets runs overlap", async () => {
+  const { started, ends, run } = manualRuns();
+  const share = shareTurn((key: string) => key, run);
+  const first = [share("a"), share("a"), share("b")];
+  await null;
+  const second = share("a");
+  await null;
+  assertEquals(started, ["a", "b", "a"]);
+  ends[2]!();
+  assertEquals(await second, 3);
+  ends[0]!();
+  ends[1]!();
+  assertEquals(await Promise.all(first), [1, 1, 2]);
 });

@@ -304,6 +304,6 @@ Deno.test("A collector that never answers is left out after five seconds, and to
   assertEquals(reports, [{
     issue: "collector_error",
     message:
-      'Metric "hangs" was left out: Error: Its collector took longer than 5000 ms',
+      'Metric "hangs" was left out: TimeoutError: Its collector took longer than 5000 ms',
   }]);
 });

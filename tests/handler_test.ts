@@ -147,6 +147,17 @@ Deno.test("metricsHandler() throws for senseless options", () => {
     [{ token: "" }, RangeError, "token must consist of visible ASCII"],
     [{ token: "a b" }, RangeError, "token must consist of visible ASCII"],
     [{ token: "pässword" }, RangeError, "token must consist of visible ASCII"],
+    [{ formats: "text" }, TypeError, "formats must be an array, got string"],
+    [{ formats: null }, TypeError, "formats must be an array, got null"],
+    [{ formats: new Set(["text"]) }, TypeError, "an array, got object"],
+    [{ formats: [] }, RangeError, "formats must not be empty"],
+    [
+      { formats: ["text", "opnmetrics"] },
+      RangeError,
+      'formats must hold "text" or "openmetrics", got "opnmetrics"',
+    ],
+    [{ formats: [1] }, RangeError, 'or "openmetrics", got number'],
+    [{ format: ["text"] }, TypeError, 'did you mean "formats"?'],
   ];
   for (const [options, errorClass, message] of senseless) {
     assertThrows(
@@ -411,4 +422,29 @@ Deno.test("metricsHandler() of the imported functions serves the instance that c
       'pipeline_total{lane="test",pipeline_name="p",status="success"} 1',
     );
   });
+});
+
+Deno.test("metricsHandler() answers only in the `formats` that it is given", async () => {
+  const registry = registryOf("mine");
+  const typeOf = async (
+    formats: MetricsHandlerOptions["formats"],
+    accept = "",
+  ) => {
+    const handler = metricsHandler({ registry, formats });
+    const headers = { Accept: accept };
+    const response = await handler(request("/", { headers }));
+    const isOpenMetrics = (await response.text()).endsWith("# EOF\n");
+    const type = response.headers.get("Content-Type");
+    assertEquals(type, isOpenMetrics ? OPENMETRICS : TEXT);
+    return type;
+  };
+  assertEquals(await typeOf(["text"], OPENMETRICS), TEXT);
+  assertEquals(await typeOf(["openmetrics"], TEXT), OPENMETRICS);
+  assertEquals(await typeOf(["openmetrics"], "image/png"), OPENMETRICS);
+  for (
+    const both of [["text", "openmetrics"], ["openmetrics", "text"]] as const
+  ) {
+    assertEquals(await typeOf(both), TEXT);
+    assertEquals(await typeOf(both, OPENMETRICS), OPENMETRICS);
+  }
 });

@@ -521,6 +521,75 @@ Deno.test("A collector that never ends holds no scrape, and nothing else back", 
   });
 });
 
+/** What Prometheus sends that waits for so many seconds. */
+function waiting(seconds: number): Record<string, string> {
+  return { "X-Prometheus-Scrape-Timeout-Seconds": `${seconds}` };
+}
+
+Deno.test("A scrape's timeout bounds the wait for collectors in every worker", async () => {
+  await withThreads([{}, {}, {}], async (a, b, c) => {
+    for (const thread of [a!, b!, c!]) {
+      await thread.tell("hangCollector");
+      await thread.tell("setOthers", 1);
+      await thread.tell("record", "p", 0.1, 1);
+    }
+    for (const thread of [a!, b!, c!, a!]) {
+      const text = await thread.tell("scrapeBy", waiting(1));
+      assertEquals([totalOf(text, "p"), unresponsiveOf(text)], [3, 0]);
+      // A collector that hangs takes no other metric along.
+      assertEquals(valueOf(text, "their_total"), 3);
+      assertEquals(text.includes("stuck"), false);
+    }
+    for (const thread of [a!, b!, c!]) {
+      assertEquals(await thread.tell("stuckCalls"), 1);
+    }
+  });
+});
+
+Deno.test("What a collector gave that now hangs stands in, so that no sum falls", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    await a!.tell("hangCollector", 1);
+    await b!.tell("hangCollector", 2);
+    await b!.tell("record", "p", 0.1, 1);
+    for (let i = 0; i < 3; i++) {
+      const text = await a!.tell("scrapeBy", waiting(1));
+      assertEquals(valueOf(text, "stuck"), 3);
+    }
+    assertEquals(await b!.tell("stuckCalls"), 2);
+  });
+});
+
+Deno.test("A hasty scrape does not have others give up a worker that it could not wait for", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    await b!.tell("record", "p", 0.1, 1);
+    assertEquals(totalOf(await a!.tell("scrape"), "p"), 1);
+    const wake = await b!.hang();
+    const hasty = await a!.tell("scrapeBy", waiting(0.1));
+    assertEquals([totalOf(hasty, "p"), unresponsiveOf(hasty)], [1, 1]);
+    const recorded = b!.tell("record", "p", 0.1, 2);
+    let isOver = false;
+    const patient = a!.tell("scrape").finally(() => isOver = true);
+    for (let i = 0; i < 100; i++) await a!.tell("stuckCalls");
+    assertEquals(isOver, false);
+    wake();
+    await recorded;
+    assertEquals(unresponsiveOf(await patient), 1);
+    assertEquals(totalOf(await a!.tell("scrape"), "p"), 3);
+  });
+});
+
+Deno.test("A merged scrape shows only the metrics that `name[]` asks for", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    await a!.tell("setOthers", 1);
+    await b!.tell("setOthers", 2);
+    await b!.tell("record", "p", 0.1, 2);
+    const query = `?name[]=their&name[]=${PREFIX}pipeline_total`;
+    const text = await a!.tell("scrapeBy", {}, query);
+    assertEquals([totalOf(text, "p"), valueOf(text, "their_total")], [2, 3]);
+    assertEquals(text.match(/^# TYPE/gm)?.length, 2);
+  });
+});
+
 Deno.test("What travels is what changed, in messages of 64 KB at most", async () => {
   await withThreads([{}, {}], async (a, b) => {
     await b!.tell("recordMany", 1000);

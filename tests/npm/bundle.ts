@@ -21,6 +21,7 @@ const DENO_ONLY: Readonly<Record<string, string>> = {
   "numbers_test.ts": "tests functions that are not exported",
   "otlp_test.ts": "runs Deno, with its own tracing",
   "parallel_test.ts": "runs an example of deno serve",
+  "request_test.ts": "tests functions that are not exported",
   "service_test.ts": "runs the demo's service, which is one of Deno",
   "types_test.ts": "is compiled, and has no test; consumer.ts is its like",
 };
