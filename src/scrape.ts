@@ -64,7 +64,7 @@ export function createScrape(
       "Vary": "Accept, Accept-Encoding",
     });
     if (gzip) headers.set("Content-Encoding", "gzip");
-    if (request.method === "HEAD") return new Response(null, { headers });
+    if (request.method === "HEAD") return new Response(unsent(), { headers });
     // Scrapes that wait here go on together and share one gathering.
     await unfinished.waitForRoom();
     const gather = gatherChosen ?? gatherOf(instance());
@@ -80,6 +80,17 @@ export function createScrape(
 /** Returns a text that is the same for requests that may share an answer. */
 function keyOf({ patience, names }: ScrapeRequest): string {
   return JSON.stringify([patience, names && [...names].sort()]);
+}
+
+/**
+ * Returns a body for an answer to HEAD. Servers do not send it; without a body, Deno
+ * and Bun send a `Content-Length` of 0, which the answer to GET does not have.
+ */
+function unsent(): ReadableStream<Uint8Array<ArrayBuffer>> {
+  // Closed by the first read only: Bun sends the length 0 for a closed stream, too.
+  return new ReadableStream({ pull: (controller) => controller.close() }, {
+    highWaterMark: 0,
+  });
 }
 
 /** Lets everything else that waits have its turn after each slice. */

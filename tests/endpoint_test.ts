@@ -112,6 +112,34 @@ Deno.test("A client that reads byte by byte gets what was so when it asked, and 
   });
 });
 
+Deno.test("HEAD gets the headers of GET, and claims no length that GET does not have", async () => {
+  const metrics = fill();
+  await forEachServer(metrics, async (server) => {
+    for (const version of ["1.0", "1.1"]) {
+      const headersOf = async (method: string) => {
+        const line = `${method} /metrics HTTP/${version}`;
+        const answer = await ask(
+          server,
+          line,
+          "Host: a",
+          "Accept-Encoding: gzip",
+        );
+        const [head = "", ...body] = answer.split("\r\n\r\n");
+        const headers = head.toLowerCase().split("\r\n")
+          // Some servers leave out how they would cut the body to chunks.
+          .filter((line) => !/^(date|transfer-encoding):/.test(line)).sort();
+        return { headers, body: body.join() };
+      };
+      const head = await headersOf("HEAD");
+      const get = await headersOf("GET");
+      assertEquals(head, { headers: get.headers, body: "" }, server.name);
+      const all = head.headers.join("\n");
+      assert(!all.includes("content-length"), `${server.name}: ${all}`);
+      assert(all.includes("content-encoding: gzip"), `${server.name}: ${all}`);
+    }
+  });
+});
+
 /** Begins scrapes that each show something else, and lets nobody read them. */
 async function beginUnread({ registry, pipeline }: StageMetrics) {
   const handler = metricsHandler({ registry });
