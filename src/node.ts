@@ -23,7 +23,7 @@ import {
   type MetricsHandlerOptions,
 } from "./handler.ts";
 import { checkOptions, copyOptions } from "./options.ts";
-import { pathOf } from "./request.ts";
+import { pathOf, queryOf, SCRAPE_TIMEOUT_HEADER } from "./request.ts";
 
 export type { MetricsHandlerOptions };
 
@@ -58,7 +58,8 @@ export interface NodeMetricsHandlerOptions<
   S extends NodeResponse = NodeResponse,
 > extends Omit<MetricsHandlerOptions, "next"> {
   /**
-   * Handles the requests to all other paths.
+   * Handles the requests to all other paths. The listener's promise waits for a
+   * promise that it returns, and rejects as that does.
    *
    * @default {none}
    */
@@ -66,7 +67,12 @@ export interface NodeMetricsHandlerOptions<
 }
 
 /** The headers that decide on the answer. */
-const HEADERS = ["accept", "accept-encoding", "authorization"] as const;
+const HEADERS = [
+  "accept",
+  "accept-encoding",
+  "authorization",
+  SCRAPE_TIMEOUT_HEADER.toLowerCase(),
+];
 
 /**
  * Makes a listener for `node:http` that serves metrics, as `metricsHandler` does it
@@ -79,7 +85,8 @@ const HEADERS = ["accept", "accept-encoding", "authorization"] as const;
  * @typeParam Q The request, as the server has it.
  * @typeParam S The response, as the server has it.
  * @param options The options, those of `metricsHandler`.
- * @returns The listener.
+ * @returns The listener. Its promise resolves when the response is complete or the
+ * client has gone, and with `next` when the promise of `next` does.
  * @throws {TypeError} If an option has the wrong type, or is unknown.
  * @throws {RangeError} If an option is out of range.
  *
@@ -105,22 +112,27 @@ export function nodeMetricsHandler<
   S extends NodeResponse,
 >(
   options: NodeMetricsHandlerOptions<Q, S> = {},
-): (request: Q, response: S) => void {
+): (request: Q, response: S) => Promise<void> {
   checkOptions("create a metrics handler", options, HANDLER_OPTION_CHECKS);
   const { next, path = DEFAULT_PATH } = options;
   const serve = metricsHandler({
     ...copyOptions(options, HANDLER_OPTION_CHECKS),
     next: undefined,
   });
+  // Not async: an error that `next` throws is thrown here, too. Express 4 would not
+  // see a rejection.
   return (request, response) => {
     if (next !== undefined && pathOf(request.url ?? "/") !== path) {
-      next(request, response);
-    } else {
-      // A client that leaves before the end is no trouble of the server's, nor is
-      // one that somebody else has answered meanwhile.
-      answer(serve(toFetchRequest(request)), response).catch(() => {});
+      return settle(next(request, response));
     }
+    // A client that leaves before the end is no trouble of the server's, nor is
+    // one that somebody else has answered meanwhile.
+    return answer(serve(toFetchRequest(request)), response).catch(() => {});
   };
+}
+
+async function settle(result: unknown): Promise<void> {
+  await result;
 }
 
 async function answer(
@@ -140,13 +152,15 @@ async function answer(
 }
 
 /** The request as far as it decides on the answer, its path aside. */
-function toFetchRequest({ method = "GET", headers }: NodeRequest): Request {
+function toFetchRequest(
+  { method = "GET", url = "/", headers }: NodeRequest,
+): Request {
   const relevant = new Headers();
   for (const name of HEADERS) {
     const value = headers[name];
     if (value !== undefined) relevant.set(name, String(value));
   }
-  return new Request("http://localhost/", {
+  return new Request(`http://localhost/?${queryOf(url)}`, {
     // All others are refused alike, and some of them no `Request` can have.
     method: method === "GET" || method === "HEAD" ? method : "POST",
     headers: relevant,

@@ -3,7 +3,12 @@ import {
   nodeMetricsHandler,
   type NodeMetricsHandlerOptions,
 } from "../src/node.ts";
-import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import {
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import {
   createServer,
   type IncomingMessage,
@@ -180,6 +185,126 @@ Deno.test("nodeMetricsHandler() leaves a request alone that another has answered
   }, async (ask) => {
     const { status, text } = await ask("/metrics");
     assertEquals([status, text], [503, "Too late"]);
+  });
+});
+
+/** A registry with a metric whose collector never ends. */
+function hangingRegistry(): Registry {
+  const registry = registryOf();
+  new Gauge({
+    name: "hangs",
+    help: "Help",
+    registers: [registry],
+    collect: () => new Promise(() => {}),
+  });
+  return registry;
+}
+
+Deno.test("nodeMetricsHandler() returns a promise of the whole response", async () => {
+  const handler = nodeMetricsHandler({ registry: registryOf() });
+  const isDone: boolean[] = [];
+  await serve(async (request, response) => {
+    const result: Promise<void> = handler(request, response);
+    isDone.push(response.writableEnded);
+    assertEquals(await result, undefined);
+    isDone.push(response.writableEnded);
+  }, async (ask) => {
+    assertEquals((await ask("/")).text, EXPOSITION);
+    await ask("/", {}, "HEAD");
+    await ask("/", {}, "POST");
+  });
+  assertEquals(isDone, [false, true, false, true, false, true]);
+});
+
+Deno.test("nodeMetricsHandler() returns a promise that resolves when the client has gone", async () => {
+  const many = registryOf();
+  const labelNames = ["id"];
+  const gauge = new Gauge({
+    name: "m",
+    help: "H",
+    labelNames,
+    registers: [many],
+  });
+  for (let id = 0; id < 50_000; id++) gauge.set({ id }, id);
+  const handlers = [
+    nodeMetricsHandler({ registry: many }),
+    nodeMetricsHandler({ registry: hangingRegistry() }),
+  ];
+  for (const handler of handlers) {
+    let handled = () => {};
+    const isHandled = new Promise<void>((resolve) => handled = resolve);
+    let arrived = () => {};
+    const hasArrived = new Promise<void>((resolve) => arrived = resolve);
+    await serve(async (request, response) => {
+      arrived();
+      await handler(request, response);
+      handled();
+    }, async (_, port) => {
+      const headers = { "X-Prometheus-Scrape-Timeout-Seconds": "0.4" };
+      const client = request({
+        host: "127.0.0.1",
+        port,
+        headers,
+        agent: false,
+      }, (response) => response.once("data", () => client.destroy()));
+      client.on("error", () => {}).end();
+      await hasArrived;
+      // The second one leaves while its metrics are collected.
+      if (handler === handlers[1]) client.destroy();
+      await isHandled;
+    });
+  }
+});
+
+Deno.test("nodeMetricsHandler() awaits `next`, and lets its errors pass as they are", async () => {
+  const handle = (next: () => unknown) =>
+    nodeMetricsHandler({ registry: registryOf(), next })(
+      { url: "/", headers: {} },
+      {} as never,
+    );
+  let isOver = false;
+  const result = await handle(async () => {
+    await new Promise((resolve) => setTimeout(resolve));
+    isOver = true;
+    return "next's";
+  });
+  assertEquals([result, isOver], [undefined, true]);
+  assertEquals(await handle(() => 1), undefined);
+  const error = new Error("Mine");
+  await assertRejects(() => handle(() => Promise.reject(error)), Error, "Mine");
+  // Not a rejection, which Express 4 would not see.
+  assertThrows(
+    () => {
+      handle(() => {
+        throw error;
+      });
+    },
+    Error,
+    "Mine",
+  );
+});
+
+Deno.test("nodeMetricsHandler() hands on the query and the scrape's timeout", async () => {
+  const registry = hangingRegistry();
+  const listener = nodeMetricsHandler({ registry, next: () => {} });
+  await serve(listener, async (ask) => {
+    for (const query of ["?name[]=mine", "?x=%zz&name%5B%5D=mine"]) {
+      assertEquals((await ask(`/metrics${query}`)).text, EXPOSITION, query);
+    }
+    assertEquals((await ask("/metrics?name[]=none")).text, "");
+    const headers = { "X-Prometheus-Scrape-Timeout-Seconds": "0.1" };
+    assertEquals((await ask("/metrics", headers)).text, EXPOSITION);
+  });
+});
+
+Deno.test("nodeMetricsHandler() answers only in the `formats` that it is given", async () => {
+  const listener = nodeMetricsHandler({
+    registry: registryOf(),
+    formats: ["text"],
+  });
+  await serve(listener, async (ask) => {
+    const accept = "application/openmetrics-text";
+    assertEquals((await ask("/", { Accept: accept })).text, EXPOSITION);
   });
 });
 
