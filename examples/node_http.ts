@@ -18,10 +18,15 @@ import process from "node:process";
 import { text } from "node:stream/consumers";
 
 async function greet(request: IncomingMessage, response: ServerResponse) {
-  await pipeline("greeting", async () => {
-    const name = await stage("read", () => text(request));
-    stage("write", () => response.end(`Hello, ${name}!\n`));
-  });
+  try {
+    await pipeline("greeting", async () => {
+      const name = await stage("read", () => text(request));
+      stage("write", () => response.end(`Hello, ${name}!\n`));
+    });
+  } catch {
+    // A rejection that is not handled would end the process.
+    response.writeHead(500).end();
+  }
 }
 
 const port = Number(process.env["PORT"] ?? 8000);

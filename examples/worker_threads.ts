@@ -27,20 +27,28 @@ import {
 const THREADS = 2;
 
 if (isMainThread) startService();
-else startThread();
+else answerMessages();
 
 function startService() {
-  const threads = Array.from(
-    { length: THREADS },
-    () => new Worker(new URL(import.meta.url)),
-  );
+  const threads: Worker[] = [];
+
+  /** Starts a thread, and another one in its place when it ends. */
+  function startThread(index: number) {
+    threads[index] = new Worker(new URL(import.meta.url))
+      // An error that nobody listens to would end the service.
+      .on("error", console.error)
+      .once("exit", () => startThread(index));
+  }
+  for (let index = 0; index < THREADS; index++) startThread(index);
+
   let asked = 0;
 
   function next(request: IncomingMessage, response: ServerResponse) {
     const { port1, port2 } = new MessageChannel();
-    port1.once("message", (value) => {
-      response.end(`${value}\n`);
-      port1.close();
+    port1.once("message", (value) => response.end(`${value}\n`));
+    // The other end closes after the reply, and also if its thread ends before.
+    port1.once("close", () => {
+      if (!response.writableEnded) response.writeHead(500).end();
     });
     const n = Number(request.url?.slice(1));
     threads[asked++ % THREADS]?.postMessage({ n, reply: port2 }, [port2]);
@@ -50,13 +58,19 @@ function startService() {
   createServer(nodeMetricsHandler({ workers: true, next })).listen(port);
 }
 
-function startThread() {
+function answerMessages() {
   shareMetrics();
   parentPort?.on("message", ({ n, reply }) => {
-    pipeline("fibonacci", () => {
-      const value = stage("compute", () => fibonacci(n));
-      stage("reply", () => reply.postMessage(value));
-    });
+    try {
+      pipeline("fibonacci", () => {
+        const value = stage("compute", () => fibonacci(n));
+        stage("reply", () => reply.postMessage(value));
+      });
+    } catch (error) {
+      console.error(error);
+    } finally {
+      reply.close();
+    }
   });
 }
 

@@ -1,24 +1,34 @@
-/** The examples for Node and Bun, run as their readers would. */
-import { eventually, freePort } from "../prometheus/prometheus.ts";
+/** The examples for Node, Bun and PM2, run as their readers would. */
+import { eventually } from "../prometheus/prometheus.ts";
 import { fetched, installOnce, specifiersOf } from "./install.ts";
 import { installPackage, pack } from "./package.ts";
-import { installBun, installNode, type Runtime } from "./runtimes.ts";
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { installBun, installNode } from "./runtimes.ts";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
+import { dirname } from "node:path";
 
 const EXAMPLES = new URL("../../examples/", import.meta.url);
 
 const REQUESTS = 10;
 
+const PLATFORMS = { node: "Node", bun: "Bun", pm2: "PM2" };
+
+type Platform = keyof typeof PLATFORMS;
+
 interface Example {
   readonly file: string;
-  readonly runtimes: readonly ("node" | "bun")[];
+  readonly platforms: readonly Platform[];
   /** What is asked of it, and what it answers. */
   readonly path: string;
   readonly body?: string;
   readonly answer: string;
   readonly pipeline: string;
-  /** Whether its metrics are served elsewhere. */
-  readonly hasMetricsPort?: boolean;
+  /** How many processes serve metrics, each on a port of its own. */
+  readonly metricsPorts?: number;
 }
 
 const GREETING = {
@@ -36,99 +46,316 @@ const POSTED_GREETING = {
 
 const BOTH = ["node", "bun"] as const;
 
-const EXAMPLES_TO_RUN: readonly Example[] = [
-  { file: "node_http.ts", runtimes: BOTH, ...POSTED_GREETING },
-  { file: "express.ts", runtimes: BOTH, ...GREETING },
-  { file: "fastify.ts", runtimes: BOTH, ...GREETING },
-  { file: "hono.ts", runtimes: ["bun"], ...GREETING },
-  { file: "bun.ts", runtimes: ["bun"], ...POSTED_GREETING },
-  {
-    file: "worker_threads.ts",
-    runtimes: BOTH,
-    path: "/20",
-    answer: "6765\n",
-    pipeline: "fibonacci",
-  },
-  {
-    file: "cluster.ts",
-    runtimes: ["node"],
-    hasMetricsPort: true,
-    ...POSTED_GREETING,
-  },
-];
+const NODE_HTTP: Example = {
+  file: "node_http.ts",
+  platforms: BOTH,
+  ...POSTED_GREETING,
+};
 
-/** Starts an example, asks it, and looks at its metrics. */
-async function runExample(
-  { binary }: Runtime,
-  folder: string,
-  { file, path, body, answer, pipeline, hasMetricsPort }: Example,
-): Promise<void> {
-  const port = freePort();
-  const metricsPort = hasMetricsPort ? freePort() : port;
-  const child = new Deno.Command(binary, {
-    args: [`${folder}/${file}`],
-    cwd: folder,
-    env: {
-      NO_COLOR: "1",
-      PORT: String(port),
-      METRICS_PORT: String(metricsPort),
-    },
-    stdout: "inherit",
-    stderr: "inherit",
-  }).spawn();
-  // A connection of its own each time, so that all who listen get some.
-  using client = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
-  const method = body === undefined ? "GET" : "POST";
-  const ask = async () => {
-    const url = `http://127.0.0.1:${port}${path}`;
-    const options = { client, method, body: body ?? null };
-    return await (await fetch(url, options)).text();
-  };
-  try {
-    assertStringIncludes(await eventually(ask), answer);
-    for (let i = 1; i < REQUESTS; i++) await ask();
-    const labels =
-      `lane="production",pipeline_name="${pipeline}",status="success"`;
-    await eventually(async () => {
-      const url = `http://127.0.0.1:${metricsPort}/metrics`;
-      const text = await (await fetch(url, { client })).text();
-      for (const name of ["total", "duration_seconds_count"]) {
-        assertStringIncludes(
-          text,
-          `\nlukhas_orchestration_pipeline_${name}{${labels}} ${REQUESTS}\n`,
-        );
-      }
-    });
-  } finally {
-    child.kill();
-    await child.status;
-  }
-}
+const WORKER_THREADS: Example = {
+  file: "worker_threads.ts",
+  platforms: BOTH,
+  path: "/20",
+  answer: "6765\n",
+  pipeline: "fibonacci",
+};
+
+const CLUSTER: Example = {
+  file: "cluster.ts",
+  platforms: ["node", "bun", "pm2"],
+  metricsPorts: 2,
+  ...POSTED_GREETING,
+};
+
+const EXAMPLES_TO_RUN: readonly Example[] = [
+  NODE_HTTP,
+  { file: "express.ts", platforms: BOTH, ...GREETING },
+  { file: "fastify.ts", platforms: BOTH, ...GREETING },
+  { file: "hono.ts", platforms: ["bun"], ...GREETING },
+  { file: "bun.ts", platforms: ["bun"], ...POSTED_GREETING },
+  WORKER_THREADS,
+  CLUSTER,
+];
 
 async function install() {
   const names = ["express", "fastify", "hono", "prom-client"] as const;
-  const folder = await installOnce("examples", specifiersOf(names));
+  const folder = await installOnce("examples", [
+    ...specifiersOf(names),
+    "pm2@7",
+  ]);
   await installPackage(folder, await pack());
   for (const { file } of EXAMPLES_TO_RUN) {
     await Deno.copyFile(new URL(file, EXAMPLES), `${folder}/${file}`);
   }
-  const [node, bun] = [await installNode(26), await installBun()];
-  return { folder, node, bun };
+  const node = (await installNode(26)).binary;
+  const bun = (await installBun()).binary;
+  const commands: Readonly<Record<Platform, readonly string[]>> = {
+    node: [node],
+    bun: [bun],
+    pm2: [node, "node_modules/pm2/bin/pm2-runtime", "start", "-i", "2"],
+  };
+  return { folder, commands };
+}
+
+/** Returns the first of some free ports in a row. */
+function freePorts(count: number): number {
+  for (;;) {
+    // Below the ports that the system itself gives to clients.
+    const first = 10_000 + Math.floor(20_000 * Math.random());
+    try {
+      for (let i = 0; i < count; i++) {
+        Deno.listen({ port: first + i }).close();
+      }
+      return first;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
+  }
+}
+
+type Installed = Awaited<ReturnType<typeof install>>;
+
+/** An example that runs, and that answers. */
+class RunningExample implements AsyncDisposable {
+  readonly port: number;
+  readonly #example: Example;
+  readonly #metricsPorts: readonly number[];
+  readonly #child: Deno.ChildProcess;
+  readonly #home = Deno.makeTempDirSync();
+  // A connection of its own each time, so that all who listen get some.
+  readonly #client = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
+
+  constructor(
+    { folder, commands }: Installed,
+    platform: Platform,
+    example: Example,
+  ) {
+    const { file, metricsPorts = 0 } = example;
+    const port = freePorts(1 + metricsPorts);
+    const firstMetricsPort = port + 1;
+    const [binary, ...args] = commands[platform];
+    this.port = port;
+    this.#example = example;
+    this.#metricsPorts = metricsPorts === 0
+      ? [port]
+      : Array.from({ length: metricsPorts }, (_, i) => firstMetricsPort + i);
+    this.#child = new Deno.Command(binary!, {
+      args: [...args, file],
+      cwd: folder,
+      env: {
+        NO_COLOR: "1",
+        PORT: String(port),
+        METRICS_PORT: String(firstMetricsPort),
+        PM2_HOME: this.#home,
+        // PM2 asks the first Node that it finds there for its version.
+        PATH: `${dirname(commands.node[0]!)}:${Deno.env.get("PATH")}`,
+      },
+      stdout: "inherit",
+      stderr: "inherit",
+    }).spawn();
+  }
+
+  async ask(path = this.#example.path): Promise<string> {
+    const { body = null } = this.#example;
+    const response = await this.#fetch(this.port, path, {
+      method: body === null ? "GET" : "POST",
+      body,
+    });
+    const text = await response.text();
+    if (response.ok) return text;
+    throw new Error(`${response.status}: ${text}`);
+  }
+
+  async askOften(): Promise<void> {
+    for (let i = 0; i < REQUESTS; i++) {
+      assertStringIncludes(await this.ask(), this.#example.answer);
+    }
+  }
+
+  /** Sends a part of a request, and leaves. */
+  async leaveEarly(): Promise<void> {
+    using connection = await Deno.connect({ port: this.port });
+    const request =
+      "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nA";
+    await connection.write(new TextEncoder().encode(request));
+  }
+
+  /** How many runs each process has counted, where it serves metrics. */
+  count(status: string): Promise<number[]> {
+    return Promise.all(this.counts(status));
+  }
+
+  /** Counts as `count()` does; a process that hangs delays none but its own. */
+  counts(status: string): Promise<number>[] {
+    const labels =
+      `lane="production",pipeline_name="${this.#example.pipeline}",status="${status}"`;
+    return this.#metricsPorts.map(async (port) => {
+      const text = await (await this.#fetch(port, "/metrics")).text();
+      const [total, observations] = ["total", "duration_seconds_count"].map(
+        (name) => {
+          const sample = `\nlukhas_orchestration_pipeline_${name}{${labels}} `;
+          return Number(text.split(sample)[1]?.split("\n")[0] ?? 0);
+        },
+      );
+      assertEquals(total, observations);
+      return total!;
+    });
+  }
+
+  /** The processes that it has started. */
+  async processes(): Promise<number[]> {
+    const { stdout } = await new Deno.Command("pgrep", {
+      args: ["-P", String(this.#child.pid)],
+    }).output();
+    return new TextDecoder().decode(stdout).trim().split("\n").map(Number);
+  }
+
+  async #fetch(
+    port: number,
+    path: string,
+    options: RequestInit = {},
+  ): Promise<Response> {
+    const url = `http://127.0.0.1:${port}${path}`;
+    return await fetch(url, { ...options, client: this.#client });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#client.close();
+    try {
+      this.#child.kill();
+    } catch {
+      // It has ended by itself, which a test has then seen.
+    }
+    await this.#child.status;
+    await Deno.remove(this.#home, { recursive: true });
+  }
+}
+
+function sum(counts: readonly number[]): number {
+  return counts.reduce((total, count) => total + count, 0);
 }
 
 const installed = await fetched("the examples for Node and Bun", install());
 
-for (const example of EXAMPLES_TO_RUN) {
-  for (const runtime of example.runtimes) {
+/** Starts an example, and waits until each of its processes serves. */
+async function start(
+  platform: Platform,
+  example: Example,
+): Promise<RunningExample> {
+  const running = new RunningExample(installed!, platform, example);
+  try {
+    await eventually(() => running.count("success"));
+    return running;
+  } catch (error) {
+    await running[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** Tests an example on each of its platforms. */
+function test(
+  example: Example,
+  behaviour: string,
+  fn: (platform: Platform) => Promise<void>,
+): void {
+  for (const platform of example.platforms) {
     Deno.test({
-      name: `examples/${example.file} runs in ${
-        runtime === "bun" ? "Bun" : "Node"
-      }`,
+      name: `examples/${example.file} ${behaviour} in ${PLATFORMS[platform]}`,
       ignore: installed === undefined,
-      fn: () => runExample(installed![runtime], installed!.folder, example),
+      fn: () => fn(platform),
     });
   }
 }
+
+for (const example of EXAMPLES_TO_RUN) {
+  test(example, "runs", async (platform) => {
+    await using running = await start(platform, example);
+    await running.askOften();
+    await eventually(async () =>
+      assertEquals(sum(await running.count("success")), REQUESTS)
+    );
+  });
+}
+
+for (const example of [NODE_HTTP, CLUSTER]) {
+  test(example, "goes on when a client leaves", async (platform) => {
+    await using running = await start(platform, example);
+    await running.leaveEarly();
+    await eventually(async () =>
+      assertEquals(sum(await running.count("failure")), 1)
+    );
+    await running.askOften();
+  });
+}
+
+test(CLUSTER, "replaces a process that is killed", async (platform) => {
+  await using running = await start(platform, CLUSTER);
+  await running.askOften();
+  const before = await running.count("success");
+  const processes = await running.processes();
+  Deno.kill(processes[0]!, "SIGKILL");
+  const after = await eventually(async () => {
+    assert(!(await running.processes()).includes(processes[0]!));
+    return await running.count("success");
+  });
+  // The new one begins at 0, which `rate()` takes for what it is.
+  const killed = after.indexOf(0);
+  assertEquals(after, before.with(killed, 0));
+  await running.askOften();
+  assertEquals(sum(await running.count("success")), sum(after) + REQUESTS);
+});
+
+test(CLUSTER, "goes on while a process hangs", async (platform) => {
+  await using running = await start(platform, CLUSTER);
+  const [hanging] = await running.processes();
+  Deno.kill(hanging!, "SIGSTOP");
+  const asked = Array.from({ length: REQUESTS }, () => running.ask());
+  const counts = running.counts("success");
+  try {
+    await Promise.all([Promise.any(asked), Promise.any(counts)]);
+  } finally {
+    Deno.kill(hanging!, "SIGCONT");
+  }
+  await Promise.all([...asked, ...counts]);
+  assertEquals(sum(await running.count("success")), REQUESTS);
+});
+
+/** Ends the thread that is asked for 13, before that can reply. */
+const END_THREAD = `
+  import { exit } from "node:process";
+  import { parentPort } from "node:worker_threads";
+
+  parentPort?.on("message", ({ n }) => {
+    if (n === 13) exit(1);
+  });
+`;
+
+test(
+  WORKER_THREADS,
+  "goes on when a thread fails or ends",
+  async (platform) => {
+    const { folder } = installed!;
+    const code = await Deno.readTextFile(`${folder}/${WORKER_THREADS.file}`);
+    await Deno.writeTextFile(`${folder}/end_thread.js`, END_THREAD);
+    const file = "ending_threads.ts";
+    await Deno.writeTextFile(
+      `${folder}/${file}`,
+      `import "./end_thread.js";\n${code}`,
+    );
+    await using running = await start(platform, { ...WORKER_THREADS, file });
+    await running.askOften();
+    await assertRejects(() => running.ask("/no-number"), Error, "500");
+    assertEquals(await running.count("failure"), [1]);
+    const [before = 0] = await running.count("success");
+    assertEquals(before, REQUESTS);
+
+    await assertRejects(() => running.ask("/13"), Error, "500");
+    // Until the thread has ended, further requests to it are refused as well.
+    await eventually(() => running.askOften());
+    const [after = 0] = await running.count("success");
+    assert(after >= before + REQUESTS, `${after}`);
+  },
+);
 
 Deno.test("Every example for Node and Bun is among those that are run", () => {
   const files = [...Deno.readDirSync(EXAMPLES)].map(({ name }) => name)
