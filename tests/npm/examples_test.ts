@@ -202,12 +202,13 @@ class RunningExample implements AsyncDisposable {
     });
   }
 
-  /** The processes that it has started. */
+  /** The processes that it has started, as Linux lists them. */
   async processes(): Promise<number[]> {
-    const { stdout } = await new Deno.Command("pgrep", {
-      args: ["-P", String(this.#child.pid)],
-    }).output();
-    return new TextDecoder().decode(stdout).trim().split("\n").map(Number);
+    const { pid } = this.#child;
+    const children = await Deno.readTextFile(
+      `/proc/${pid}/task/${pid}/children`,
+    );
+    return children.trim().split(" ").map(Number);
   }
 
   async #fetch(
