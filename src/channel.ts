@@ -1,14 +1,35 @@
 import { BroadcastChannel } from "node:worker_threads";
+import { spend } from "./slices.ts";
 
 /** Bytes of a letter that go into one message. */
 const PIECE_SIZE = 60 * 1024;
 
-/** A piece of a letter: pieces of one sender arrive in the order they were sent. */
+/** UTF-16 code units that are put together before they are sent. */
+const BATCH_SIZE = 30 * 1024;
+
+/** As many bytes are written or read about as fast as one sample is handled. */
+const BYTES_PER_ITEM = 120;
+
+/**
+ * A piece of a letter. Pieces arrive in the order in which they were sent, but some may
+ * be lost: Deno drops those for which a thread that stands still has no room.
+ */
 interface Piece {
   readonly from: string;
+  /** The number of the letter: between its pieces, others may be sent. */
+  readonly letter: number;
+  /** The number of the piece in its letter, from 0. */
+  readonly index: number;
   readonly isLast: boolean;
+  /** Lines of JSON: all that is enclosed, and then the letter itself. */
   readonly bytes: Uint8Array;
 }
+
+type OnLetter<L, E> = (
+  from: string,
+  letter: L,
+  enclosed: E[],
+) => Promise<void>;
 
 /** The part of `BroadcastChannel` that is used here. */
 interface RawChannel {
@@ -20,74 +41,181 @@ interface RawChannel {
 /**
  * Sends letters to all threads of the process, and receives theirs.
  *
- * A letter is of any size, and read when it is there as a whole; no message is
- * larger than 64 KB, so that none keeps its receivers' loops for long.
+ * A letter is of any size. It is read in slices, and handed over when it is there as a
+ * whole; no message is larger than 64 KB.
  *
  * @typeParam L The letters; anything that JSON can hold.
+ * @typeParam E What a letter may enclose, many of them.
  */
-export class Channel<L> {
+export class Channel<L, E> {
   readonly #raw: RawChannel;
   readonly #id: string;
-  readonly #incomplete = new Map<string, Uint8Array[]>();
+  readonly #onLetter: OnLetter<L, E>;
+  #count = 0;
+  readonly #unread: Piece[] = [];
+  #isReading = false;
+  /** What is there of letters, by sender and then by number. */
+  readonly #incoming = new Map<string, Map<number, Incoming>>();
 
   /**
    * @param name All channels of one name hear each other.
    * @param id Whom the others know this one by.
-   * @param onLetter Called with each letter of another's.
+   * @param onLetter Called with each letter of another's, one after the other.
    */
-  constructor(
-    name: string,
-    id: string,
-    onLetter: (from: string, letter: L) => void,
-  ) {
+  constructor(name: string, id: string, onLetter: OnLetter<L, E>) {
     this.#id = id;
+    this.#onLetter = onLetter;
     // Node's channel: Deno's global one cannot be unref'd, and would keep the
     // process from ending.
     this.#raw = new BroadcastChannel(name) as unknown as RawChannel;
     this.#raw.onmessage = ({ data }) => {
       // The name is free to others: what is none of ours is nothing to us.
       if (!isPiece(data)) return;
-      const letter = this.#complete(data);
-      if (letter !== undefined) onLetter(data.from, letter);
+      this.#unread.push(data);
+      if (!this.#isReading) this.#readAll();
     };
     this.#raw.unref();
   }
 
-  post(letter: L): void {
-    const bytes = new TextEncoder().encode(JSON.stringify(letter));
-    for (let at = 0; at < bytes.length; at += PIECE_SIZE) {
-      const end = at + PIECE_SIZE;
-      this.#raw.postMessage({
-        from: this.#id,
-        isLast: end >= bytes.length,
-        // A view would be sent with all of the buffer behind it.
-        bytes: bytes.slice(at, end),
-      });
-    }
+  /** Whether something has arrived that is still to be read. */
+  get isReading(): boolean {
+    return this.#isReading;
   }
 
-  #complete({ from, isLast, bytes }: Piece): L | undefined {
-    const pieces = this.#incomplete.get(from) ?? [];
-    pieces.push(bytes);
-    if (!isLast) {
-      this.#incomplete.set(from, pieces);
-      return undefined;
+  /** Whether a sender has begun a letter that is not there as a whole. */
+  isReceiving(from: string): boolean {
+    return this.#incoming.has(from);
+  }
+
+  /** Drops what there is of letters of a sender that has ended. */
+  forget(from: string): void {
+    this.#incoming.delete(from);
+  }
+
+  /** Sends a letter at once. */
+  post(letter: L, enclosed: Iterable<E> = []): void {
+    const outgoing = this.#open();
+    for (const each of enclosed) outgoing.write(each);
+    outgoing.write(letter);
+    outgoing.close();
+  }
+
+  /**
+   * Sends a letter that encloses much, in slices.
+   *
+   * @param finish Returns the letter itself, once all else has been sent.
+   */
+  async postInSlices(enclosed: Iterable<E>, finish: () => L): Promise<void> {
+    const outgoing = this.#open();
+    for (const each of enclosed) {
+      const turn = spend(outgoing.write(each) / BYTES_PER_ITEM);
+      if (turn !== undefined) await turn;
     }
-    this.#incomplete.delete(from);
+    outgoing.write(finish());
+    outgoing.close();
+  }
+
+  #open(): Outgoing {
+    const letter = ++this.#count;
+    return new Outgoing((bytes, index, isLast) =>
+      this.#raw.postMessage({ from: this.#id, letter, index, isLast, bytes })
+    );
+  }
+
+  async #readAll(): Promise<void> {
+    this.#isReading = true;
+    for (;;) {
+      const piece = this.#unread.shift();
+      if (piece === undefined) break;
+      await this.#read(piece);
+      const turn = spend(piece.bytes.length / BYTES_PER_ITEM);
+      if (turn !== undefined) await turn;
+    }
+    this.#isReading = false;
+  }
+
+  async #read(piece: Piece): Promise<void> {
+    const { from, letter, index, isLast, bytes } = piece;
+    const letters = this.#incoming.get(from) ?? new Map<number, Incoming>();
+    const incoming = index === 0 ? new Incoming() : letters.get(letter);
+    // A newcomer hears the end of letters that began before it.
+    if (incoming === undefined) return;
+    const isValid = incoming.read(bytes, index, isLast);
+    if (isValid && !isLast) letters.set(letter, incoming);
+    else letters.delete(letter);
+    if (letters.size > 0) this.#incoming.set(from, letters);
+    else this.#incoming.delete(from);
+    if (!isValid || !isLast) return;
+    const { values } = incoming;
+    const last = values.pop();
+    await this.#onLetter(from, last as L, values as E[]);
+  }
+}
+
+/** A letter that is being sent. */
+class Outgoing {
+  readonly #post: (bytes: Uint8Array, index: number, isLast: boolean) => void;
+  #text = "";
+  #index = 0;
+
+  constructor(
+    post: (bytes: Uint8Array, index: number, isLast: boolean) => void,
+  ) {
+    this.#post = post;
+  }
+
+  /** Adds a line, and returns its length. */
+  write(value: unknown): number {
+    if (this.#text.length > BATCH_SIZE) this.#flush(false);
+    const line = `${JSON.stringify(value)}\n`;
+    this.#text += line;
+    return line.length;
+  }
+
+  close(): void {
+    this.#flush(true);
+  }
+
+  #flush(isLast: boolean): void {
+    const bytes = new TextEncoder().encode(this.#text);
+    for (let at = 0; at < bytes.length; at += PIECE_SIZE) {
+      const end = at + PIECE_SIZE;
+      // A view would be sent with all of the buffer behind it.
+      const piece = bytes.slice(at, end);
+      this.#post(piece, this.#index++, isLast && end >= bytes.length);
+    }
+    this.#text = "";
+  }
+}
+
+/** A letter that is being received. */
+class Incoming {
+  /** What its lines hold: all that is enclosed, and then the letter itself. */
+  readonly values: unknown[] = [];
+  readonly #decoder = new TextDecoder();
+  /** Of a line that is not there as a whole. */
+  #pieces: string[] = [];
+  #next = 0;
+
+  /** Takes in a piece, and returns whether it is the next one and could be read. */
+  read(bytes: Uint8Array, index: number, isLast: boolean): boolean {
+    if (index !== this.#next++) return false;
+    const text = this.#decoder.decode(bytes, { stream: !isLast });
+    const lines = text.split("\n");
+    const rest = lines.pop()!;
     try {
-      return JSON.parse(decode(pieces));
+      for (const line of lines) {
+        this.values.push(JSON.parse(this.#pieces.join("") + line));
+        this.#pieces = [];
+      }
     } catch {
-      return undefined;
+      return false;
     }
+    this.#pieces.push(rest);
+    return true;
   }
 }
 
 function isPiece(data: unknown): data is Piece {
   return (data as Partial<Piece> | null)?.bytes instanceof Uint8Array;
-}
-
-function decode(pieces: readonly Uint8Array[]): string {
-  const decoder = new TextDecoder();
-  const text = pieces.map((piece) => decoder.decode(piece, { stream: true }));
-  return text.join("") + decoder.decode();
 }

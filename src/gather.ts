@@ -3,14 +3,21 @@ import { type Family, type FamilyGroup, isFamily } from "./family.ts";
 import { describeError } from "./describe_error.ts";
 import type { Exemplar } from "./exemplar.ts";
 import type { IssueReporter } from "./issues.ts";
-import { mergeFamilies } from "./merge.ts";
+import { mergeFamilies, SampleMerger } from "./merge.ts";
+import { formatValue } from "./numbers.ts";
 import {
   defaultLabels,
   type MetricsRegistry,
   registrationsOf,
 } from "./registry.ts";
 import type { ScrapeRequest } from "./request.ts";
-import { type GatheredFamily, withCommon } from "./samples.ts";
+import {
+  type GatheredFamily,
+  GatheredSample,
+  isBound,
+  withCommon,
+} from "./samples.ts";
+import { forEachInSlices } from "./slices.ts";
 import { FamilyView } from "./view.ts";
 
 /** How long a collector may take: half of what Prometheus waits, if left alone. */
@@ -86,14 +93,16 @@ export async function collectRegistries(
   registries: readonly MetricsRegistry[],
   fallback: () => IssueReporter,
   { patience = COLLECTOR_PATIENCE_MS, names }: ScrapeRequest,
-): Promise<() => GatheredFamily[]> {
+): Promise<() => Promise<GatheredFamily[]>> {
   const contents = await Promise.all(
     registries.map((registry) => collect(registry, fallback, patience, names)),
   );
   return () => mergeContents(contents);
 }
 
-function mergeContents(contents: readonly RegistryContent[]): GatheredFamily[] {
+async function mergeContents(
+  contents: readonly RegistryContent[],
+): Promise<GatheredFamily[]> {
   const snapshots = new Map<FamilyGroup, FamilyGroup>();
   const snapshotOf = (family: Family) => {
     const { group, fullName } = family;
@@ -109,7 +118,7 @@ function mergeContents(contents: readonly RegistryContent[]): GatheredFamily[] {
     }
     for (const family of others) sources.set(family, issues);
   }
-  return mergeFamilies(
+  return await mergeFamilies(
     sources.keys(),
     (family, type) =>
       sources.get(family)!().report(
@@ -198,16 +207,30 @@ async function readForeign(
   patience: number,
 ): Promise<GatheredFamily> {
   const view = await callCollector(metric, patience);
-  const { help, type, aggregator = "sum", values = [] } = view;
+  const { type, values = [] } = view;
   const name = registeredName(registry, metric, view.name);
+  const help = String(view.help);
+  const aggregator = view.aggregator ?? "sum";
   const common = defaultLabels(registry);
-  const samples = values.map((each) => ({
-    name: each.metricName ?? name,
-    labels: withCommon(toLabels(each.labels), common),
-    value: Number(each.value),
-    exemplar: each.exemplar ? toExemplar(each.exemplar) : undefined,
-  }));
-  return { name, help: String(help), type, aggregator, samples };
+  // At once: the client counts on in these very objects while they are read.
+  const numbers = values.map(({ value }) => Number(value));
+  // The client adds this bucket, whether the user has one of that bound or not.
+  const hasInfinity = type === "histogram" &&
+    values.some(({ labels }) => labels?.["le"] === "+Inf");
+  const merger = new SampleMerger(aggregator);
+  await forEachInSlices(values.entries(), ([index, each]) => {
+    const { metricName = name, labels = {}, exemplar } = each;
+    if (hasInfinity && labels["le"] === Infinity) return;
+    merger.add(
+      new GatheredSample(
+        metricName,
+        toLabels(withCommon(labels, common)),
+        numbers[index]!,
+        exemplar ? toExemplar(exemplar) : undefined,
+      ),
+    );
+  });
+  return { name, help, type, aggregator, samples: await merger.samples() };
 }
 
 /**
@@ -223,9 +246,11 @@ function registeredName(
   return registry.getSingleMetric(total) === metric ? total : name;
 }
 
+/** Copies an exemplar; one whose time is not known is not shown. */
 function toExemplar(
   { labelSet = {}, value, timestamp }: ForeignExemplar,
-): Exemplar {
+): Exemplar | undefined {
+  if (!Number.isFinite(Number(timestamp))) return undefined;
   const labels = Object.entries(labelSet)
     .map(([name, value]) => [name, String(value)]);
   return {
@@ -235,14 +260,21 @@ function toExemplar(
   };
 }
 
-/** Copies labels, so that nothing of others' is called while rendering. */
+/** Makes labels ones of ours, in place: nothing of others' is called in rendering. */
 function toLabels(
-  labels: Readonly<Record<string, unknown>> = {},
+  labels: Record<string, unknown>,
 ): Record<string, string | number> {
-  return Object.fromEntries(
-    Object.entries(labels).map(([name, value]) => [
-      name,
-      typeof value === "number" ? value : String(value),
-    ]),
-  );
+  for (const name of Object.keys(labels)) {
+    const value = labels[name];
+    if (typeof value === "string") continue;
+    labels[name] = typeof value === "number" && isBound(name)
+      ? toBound(value)
+      : String(value);
+  }
+  return labels as Record<string, string | number>;
+}
+
+/** What is not finite has one spelling in all formats, and none in JSON. */
+function toBound(value: number): string | number {
+  return Number.isFinite(value) ? value : formatValue(value);
 }

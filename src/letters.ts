@@ -8,20 +8,23 @@ export type Letter =
   | { readonly kind: "here"; readonly hasJoined: boolean }
   /** Tell me all that you know. */
   | { readonly kind: "fetch"; readonly of: string }
+  /** Encloses what each of the workers, and all that have left together, told. */
   | {
     readonly kind: "everything";
     readonly to: string;
     readonly workers: readonly WorkerState[];
-    readonly departed: readonly string[];
-    readonly departedTellings: readonly Telling[];
+    /** Those who left lately, and for how many ms they are to be remembered. */
+    readonly departed: readonly (readonly [id: string, milliseconds: number])[];
+    /** Whether others left, of whom nobody knows the ids any more. */
+    readonly hasForgotten: boolean;
   }
   /** I am scraped: tell what changed since you last told, within so many ms. */
   | { readonly kind: "ask"; readonly round: number; readonly patience: number }
+  /** Encloses what changed. */
   | {
     readonly kind: "tell";
     /** Counts what the sender tells: nothing of it may be missed. */
     readonly version: number;
-    readonly tellings: readonly Telling[];
   }
   /** I told what changed. */
   | {
@@ -35,11 +38,17 @@ export type Letter =
   /** I end, and told my last. */
   | { readonly kind: "bye" };
 
+/** What a letter encloses, in small parts. */
+export interface Enclosed {
+  readonly telling: Telling;
+  /** Whose it is, if not the sender's: `null` for all that have left together. */
+  readonly of?: string | null;
+}
+
 /** What one worker knows of another, as it travels. */
 export interface WorkerState {
   readonly id: string;
   readonly version: number;
-  readonly tellings: readonly Telling[];
   readonly hasLeft: boolean;
   readonly isSilent: boolean;
 }

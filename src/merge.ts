@@ -1,11 +1,8 @@
-import { lastExemplar } from "./exemplar.ts";
+import { type Exemplar, lastExemplar } from "./exemplar.ts";
 import { OUTCOME_LABELS } from "./outcome.ts";
-import {
-  type GatheredFamily,
-  type GatheredSample,
-  sampleKey,
-} from "./samples.ts";
+import type { GatheredFamily, GatheredSample } from "./samples.ts";
 import { type Ending, type Series, SeriesTree } from "./series.ts";
+import { forEachInSlices } from "./slices.ts";
 
 /**
  * Makes the families of several sources those of one: what they share by name
@@ -14,10 +11,10 @@ import { type Ending, type Series, SeriesTree } from "./series.ts";
  * @param onConflict Told of a family that is left out, as it is of another type
  * than the one of that name before it.
  */
-export function mergeFamilies(
+export async function mergeFamilies(
   families: Iterable<GatheredFamily>,
   onConflict: (left: GatheredFamily, type: string) => void,
-): GatheredFamily[] {
+): Promise<GatheredFamily[]> {
   const byName = new Map<string, [GatheredFamily, ...GatheredFamily[]]>();
   for (const family of families) {
     const same = byName.get(family.name);
@@ -25,56 +22,94 @@ export function mergeFamilies(
     else if (same[0].type === family.type) same.push(family);
     else onConflict(family, same[0].type);
   }
-  return [...byName.values()].map((same) =>
-    same.length === 1 ? same[0] : mergeSame(same)
-  );
-}
-
-function mergeSame(
-  families: readonly [GatheredFamily, ...GatheredFamily[]],
-): GatheredFamily {
-  const [{ name, help, type, aggregator }] = families;
-  const samples = families.flatMap((family) => family.samples);
-  return {
-    name,
-    help,
-    type,
-    aggregator,
-    samples: mergeSamples(samples, aggregator),
-  };
-}
-
-function mergeSamples(
-  samples: readonly GatheredSample[],
-  aggregator: string,
-): GatheredSample[] {
-  const groups = new Map<string, GatheredSample[]>();
-  for (const sample of samples) {
-    const key = sampleKey(sample);
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [sample]);
-    else group.push(sample);
+  const merged: GatheredFamily[] = [];
+  for (const same of byName.values()) {
+    merged.push(same.length === 1 ? same[0] : await mergeSame(same));
   }
-  return [...groups.values()].map((group) => ({
-    ...group[0]!,
-    value: aggregate(group.map(({ value }) => value), aggregator),
-    exemplar: lastExemplar(group.map(({ exemplar }) => exemplar)),
-  }));
+  return merged;
 }
 
-function aggregate(values: readonly number[], aggregator: string): number {
-  const sum = values.reduce((total, value) => total + value, 0);
-  switch (aggregator) {
-    case "sum":
-      return sum;
-    case "average":
-      return sum / values.length;
-    case "min":
-      return Math.min(...values);
-    case "max":
-      return Math.max(...values);
-    default:
-      return values[0]!;
+async function mergeSame(
+  families: readonly [GatheredFamily, ...GatheredFamily[]],
+): Promise<GatheredFamily> {
+  const [{ name, help, type, aggregator }] = families;
+  const merged = new SampleMerger(aggregator);
+  for (const { samples } of families) {
+    await forEachInSlices(samples, (sample) => merged.add(sample));
+  }
+  return { name, help, type, aggregator, samples: await merged.samples() };
+}
+
+/** Makes one of all samples of the same name and labels. */
+export class SampleMerger {
+  readonly #aggregator: string;
+  readonly #merged = new Map<string, GatheredSample | Merged>();
+
+  constructor(aggregator: string) {
+    this.#aggregator = aggregator;
+  }
+
+  add(sample: GatheredSample): void {
+    const { key } = sample;
+    const merged = this.#merged.get(key);
+    if (merged === undefined) this.#merged.set(key, sample);
+    else if (merged instanceof Merged) merged.add(sample);
+    else {
+      this.#merged.set(key, new Merged(this.#aggregator, merged).add(sample));
+    }
+  }
+
+  /** The merged samples, in the order in which each was first added. */
+  async samples(): Promise<GatheredSample[]> {
+    const samples: GatheredSample[] = [];
+    await forEachInSlices(this.#merged.values(), (merged) => {
+      samples.push(merged instanceof Merged ? merged.toSample() : merged);
+    });
+    return samples;
+  }
+}
+
+/** Several samples of the same name and labels. */
+class Merged {
+  readonly #aggregator: string;
+  readonly #first: GatheredSample;
+  #value: number;
+  #exemplar: Exemplar | undefined;
+  #count = 1;
+
+  constructor(aggregator: string, first: GatheredSample) {
+    this.#aggregator = aggregator;
+    this.#first = first;
+    this.#value = first.value;
+    this.#exemplar = first.exemplar;
+  }
+
+  add({ value, exemplar }: GatheredSample): this {
+    this.#value = this.#aggregate(value);
+    this.#exemplar = lastExemplar([this.#exemplar, exemplar]);
+    this.#count++;
+    return this;
+  }
+
+  toSample(): GatheredSample {
+    const isAverage = this.#aggregator === "average";
+    const value = isAverage ? this.#value / this.#count : this.#value;
+    return this.#first.with(value, this.#exemplar);
+  }
+
+  #aggregate(value: number): number {
+    switch (this.#aggregator) {
+      case "sum":
+      case "average":
+        return this.#value + value;
+      case "min":
+      case "earliest":
+        return Math.min(this.#value, value);
+      case "max":
+        return Math.max(this.#value, value);
+      default:
+        return this.#value;
+    }
   }
 }
 

@@ -1,4 +1,5 @@
 import {
+  type Exemplar,
   type PackedExemplar,
   packExemplar,
   unpackExemplar,
@@ -7,163 +8,317 @@ import { mergeFamilies } from "./merge.ts";
 import { type PackedNumber, packNumber } from "./numbers.ts";
 import {
   type GatheredFamily,
-  type GatheredSample,
-  sampleKey,
+  GatheredSample,
+  type SampleLabels,
 } from "./samples.ts";
+import { forEachInSlices } from "./slices.ts";
+
+/** How many changes travel together: what is handled at once stays small. */
+const TELLING_SIZE = 200;
 
 /** A metric, its samples and name aside. */
 type Description = Omit<GatheredFamily, "name" | "samples">;
 
-/** What changed in a metric of others, as it travels. */
+/** What changed in a metric of others, or a part of it, as it travels. */
 export interface OtherTelling {
   readonly name: string;
   /** `null`: the registry has it no more. */
   readonly description: Description | null;
-  readonly changed: readonly TravellingSample[];
-  /** The keys of samples that are no more. */
-  readonly removed: readonly string[];
+  readonly changes: readonly SampleChange[];
 }
 
-interface TravellingSample extends Omit<GatheredSample, "value" | "exemplar"> {
-  readonly value: PackedNumber;
-  readonly exemplar?: PackedExemplar | undefined;
-}
+/**
+ * A sample that changed, by its place among those of its metric. Its name and labels
+ * travel once, when it is new there; a place alone is empty from now on.
+ */
+type SampleChange = readonly [
+  place: number,
+  value?: PackedNumber,
+  exemplar?: PackedExemplar | null,
+  /** `null`: that of the new sample before it in the same part. */
+  name?: string | null,
+  /** As pairs: what differs from those of the new sample before it. */
+  labels?: SampleLabels | readonly (readonly [string, string | number])[],
+];
+
+/** The samples of a metric, by place. They are replaced, and never changed. */
+type Places = readonly (GatheredSample | undefined)[];
 
 interface Entry {
   readonly description: Description;
-  readonly samples: ReadonlyMap<string, GatheredSample>;
+  readonly places: Places;
+}
+
+interface MutableEntry extends Entry {
+  readonly places: (GatheredSample | undefined)[];
+}
+
+/** A replica that is merged with others. */
+export interface OtherPart {
+  readonly replica: OtherReplica;
+  readonly isAlive: boolean;
+  /** The lower, the sooner its readings of the process are taken. */
+  readonly age: number;
 }
 
 /** The metrics of others that a registry of a worker holds, as it last told. */
 export class OtherReplica {
   readonly #entries = new Map<string, Entry>();
 
-  /** What they hold that was not told yet. */
-  changes(families: readonly GatheredFamily[]): OtherTelling[] {
+  /** Returns what they hold that was not told yet. */
+  async changes(families: readonly GatheredFamily[]): Promise<OtherTelling[]> {
+    const tellings: OtherTelling[] = [];
+    for (const family of families) {
+      tellings.push(...await this.#changesOf(family));
+    }
     const names = new Set(families.map(({ name }) => name));
-    const gone = [...this.#entries.keys()].filter((name) => !names.has(name));
-    return [
-      ...families.flatMap((family) => this.#changesOf(family)),
-      ...gone.map((name) => ({
-        name,
-        description: null,
-        changed: [],
-        removed: [],
-      })),
-    ];
-  }
-
-  apply({ name, description, changed, removed }: OtherTelling): void {
-    if (description === null) {
-      this.#entries.delete(name);
-      return;
+    for (const name of this.#entries.keys()) {
+      if (names.has(name)) continue;
+      tellings.push({ name, description: null, changes: [] });
     }
-    const samples = new Map(this.#samplesOf(name, description));
-    for (const key of removed) samples.delete(key);
-    for (const each of changed) {
-      const sample = unpack(each);
-      samples.set(sampleKey(sample), sample);
-    }
-    this.#entries.set(name, { description, samples });
-  }
-
-  /** All of it, for those who know nothing. */
-  everything(): OtherTelling[] {
-    return [...this.#entries].map(([name, { description, samples }]) => ({
-      name,
-      description,
-      changed: [...samples.values()].map(pack),
-      removed: [],
-    }));
-  }
-
-  families(): GatheredFamily[] {
-    return [...this.#entries].map(([name, { description, samples }]) => ({
-      name,
-      ...description,
-      samples: [...samples.values()],
-    }));
+    return tellings;
   }
 
   /**
-   * Makes one of several; gauges are those of who is alive.
+   * Takes in what was told, in slices.
+   *
+   * @returns What makes all of it visible at once.
+   */
+  async prepare(tellings: readonly OtherTelling[]): Promise<() => void> {
+    const entries = new Map<string, MutableEntry | undefined>();
+    for (const { name, description, changes } of tellings) {
+      if (description === null) {
+        entries.set(name, undefined);
+        continue;
+      }
+      const known = this.#find(name, description)?.places ?? [];
+      const { places } = entries.get(name) ?? { places: [...known] };
+      entries.set(name, { description, places });
+      let last: GatheredSample | undefined;
+      await forEachInSlices(changes, (change) => {
+        last = applyChange(places, change, last);
+      });
+    }
+    return () => {
+      for (const [name, entry] of entries) {
+        if (entry === undefined) this.#entries.delete(name);
+        else this.#entries.set(name, entry);
+      }
+    };
+  }
+
+  /** All of it as it is by now, for those who know nothing. */
+  everything(): Iterable<OtherTelling> {
+    return packAll([...this.#entries]);
+  }
+
+  /**
+   * Makes one of several, as they are by now. Gauges are those of who is alive, but
+   * for the start of the process, which does not change with its threads.
    *
    * @param onConflict Told of a metric that they have as different types.
    */
   static merge(
-    parts: readonly {
-      readonly replica: OtherReplica;
-      readonly isAlive: boolean;
-    }[],
+    parts: readonly OtherPart[],
     onConflict: (left: GatheredFamily, type: string) => void,
-  ): OtherReplica {
-    const families = parts.flatMap(({ replica, isAlive }) =>
-      replica.families().filter(({ type }) => isAlive || type !== "gauge")
+  ): Promise<GatheredFamily[]> {
+    const gather = (parts: readonly OtherPart[], isFresh: boolean) =>
+      parts.flatMap(({ replica, isAlive }) =>
+        replica.families().filter(({ type, aggregator }) =>
+          (isAlive || type !== "gauge" || aggregator === "earliest") &&
+          isFresh === (aggregator === "freshest")
+        )
+      );
+    const byAge = [...parts].sort((a, b) => a.age - b.age);
+    return mergeFamilies(
+      [...gather(parts, false), ...gather(byAge, true)],
+      onConflict,
     );
-    const merged = new OtherReplica();
-    for (const family of mergeFamilies(families, onConflict)) {
-      const { name, samples, ...description } = family;
-      merged.#entries.set(name, { description, samples: toMap(samples) });
-    }
-    return merged;
   }
 
-  #changesOf(family: GatheredFamily): OtherTelling[] {
+  /** Makes a replica that holds families. */
+  static of(families: readonly GatheredFamily[]): OtherReplica {
+    const replica = new OtherReplica();
+    for (const { name, samples, ...description } of families) {
+      replica.#entries.set(name, { description, places: samples });
+    }
+    return replica;
+  }
+
+  families(): GatheredFamily[] {
+    return [...this.#entries].map(([name, { description, places }]) => ({
+      name,
+      ...description,
+      samples: places.filter((sample) => sample !== undefined),
+    }));
+  }
+
+  async #changesOf(family: GatheredFamily): Promise<OtherTelling[]> {
     const { name, help, type, aggregator } = family;
     const description = { help, type, aggregator };
-    const before = this.#samplesOf(name, description);
-    const now = toMap(family.samples);
-    const changed = [...now].filter(([key, sample]) =>
-      !isEqual(before?.get(key), sample)
-    ).map(([, sample]) => pack(sample));
-    const removed = [...before?.keys() ?? []].filter((key) => !now.has(key));
-    const isSame = before !== undefined && changed.length === 0 &&
-      removed.length === 0;
-    return isSame ? [] : [{ name, description, changed, removed }];
+    const known = this.#find(name, description);
+    const before = known?.places ?? [];
+    const find = createFinder(before);
+    const isTaken = new Uint8Array(before.length);
+    const changes: SampleChange[] = [];
+    const added: GatheredSample[] = [];
+    await forEachInSlices(family.samples.entries(), ([index, sample]) => {
+      const place = find(sample.key, index);
+      if (place === undefined) {
+        added.push(sample);
+        return;
+      }
+      isTaken[place] = 1;
+      if (!isSame(before[place]!, sample)) {
+        changes.push(packValue(place, sample));
+      }
+    });
+    const free = [...before.keys()].filter((place) => !isTaken[place]);
+    await forEachInSlices(added.entries(), ([index, sample]) => {
+      const place = free[index] ?? before.length + index - free.length;
+      const isFirst = changes.length % TELLING_SIZE === 0;
+      changes.push(
+        packNew(place, sample, isFirst ? undefined : added[index - 1]),
+      );
+    });
+    for (const place of free.slice(added.length)) {
+      if (before[place] !== undefined) changes.push([place]);
+    }
+    if (changes.length === 0 && known !== undefined) return [];
+    return [...inParts(name, description, changes)];
   }
 
   /** What is known of a metric, unless it was another one of that name. */
-  #samplesOf(
-    name: string,
-    description: Description,
-  ): Entry["samples"] | undefined {
+  #find(name: string, { help, type, aggregator }: Description) {
     const entry = this.#entries.get(name);
-    return isEqual(entry?.description, description)
-      ? entry?.samples
-      : undefined;
+    const isOther = entry?.description.help !== help ||
+      entry.description.type !== type ||
+      entry.description.aggregator !== aggregator;
+    return isOther ? undefined : entry;
   }
 }
 
-function toMap(
-  samples: readonly GatheredSample[],
-): Map<string, GatheredSample> {
-  return new Map(samples.map((sample) => [sampleKey(sample), sample]));
-}
-
-function pack({ value, exemplar, ...rest }: GatheredSample): TravellingSample {
-  return {
-    ...rest,
-    value: packNumber(value),
-    exemplar: exemplar && packExemplar(exemplar),
+/** Returns what finds the place of a sample: most are where they were. */
+function createFinder(
+  places: Places,
+): (key: string, index: number) => number | undefined {
+  let byKey: Map<string, number> | undefined;
+  return (key, index) => {
+    if (places[index]?.key === key) return index;
+    byKey ??= new Map(
+      places.flatMap((sample, place) =>
+        sample === undefined ? [] : [[sample.key, place]]
+      ),
+    );
+    return byKey.get(key);
   };
 }
 
-function unpack(
-  { value, exemplar, ...rest }: TravellingSample,
-): GatheredSample {
-  return {
-    ...rest,
-    value: Number(value),
-    exemplar: exemplar && unpackExemplar(exemplar),
-  };
+function* inParts(
+  name: string,
+  description: Description,
+  changes: readonly SampleChange[],
+): Iterable<OtherTelling> {
+  // One at least: a metric may have no samples.
+  for (let at = 0; at === 0 || at < changes.length; at += TELLING_SIZE) {
+    const part = changes.slice(at, at + TELLING_SIZE);
+    yield { name, description, changes: part };
+  }
 }
 
-function isEqual(one: unknown, other: unknown): boolean {
-  return JSON.stringify(one, keepNumbers) ===
-    JSON.stringify(other, keepNumbers);
+function* packAll(
+  entries: readonly (readonly [name: string, entry: Entry])[],
+): Iterable<OtherTelling> {
+  for (const [name, { description, places }] of entries) {
+    for (let at = 0; at === 0 || at < places.length; at += TELLING_SIZE) {
+      const part = places.slice(at, at + TELLING_SIZE);
+      let last: GatheredSample | undefined;
+      const changes: SampleChange[] = [];
+      for (const [index, sample] of part.entries()) {
+        if (sample === undefined) continue;
+        changes.push(packNew(at + index, sample, last));
+        last = sample;
+      }
+      yield { name, description, changes };
+    }
+  }
 }
 
-/** `NaN` and the infinities would all be `null`. */
-function keepNumbers(_key: string, value: unknown): unknown {
-  return typeof value === "number" ? String(value) : value;
+function packValue(
+  place: number,
+  { value, exemplar }: GatheredSample,
+): SampleChange {
+  return exemplar === undefined
+    ? [place, packNumber(value)]
+    : [place, packNumber(value), packExemplar(exemplar)];
+}
+
+/** @param last The one before it that is new, in the same part. */
+function packNew(
+  place: number,
+  { name, labels, value, exemplar }: GatheredSample,
+  last: GatheredSample | undefined,
+): SampleChange {
+  return [
+    place,
+    packNumber(value),
+    exemplar === undefined ? null : packExemplar(exemplar),
+    name === last?.name ? null : name,
+    last === undefined ? labels : packLabels(labels, last.labels),
+  ];
+}
+
+/** Most samples of a histogram differ in nothing but their bucket. */
+function packLabels(labels: SampleLabels, last: SampleLabels) {
+  const names = Object.keys(labels);
+  const lastNames = Object.keys(last);
+  const areAlike = names.length === lastNames.length &&
+    names.every((name, index) => name === lastNames[index]);
+  return areAlike
+    ? Object.entries(labels).filter(([name, value]) => value !== last[name])
+    : labels;
+}
+
+/** Returns the last sample that was new. */
+function applyChange(
+  places: (GatheredSample | undefined)[],
+  [place, packed, packedExemplar, name, packedLabels]: SampleChange,
+  last: GatheredSample | undefined,
+): GatheredSample | undefined {
+  if (packed === undefined) {
+    places[place] = undefined;
+    return last;
+  }
+  const value = Number(packed);
+  const exemplar = packedExemplar ? unpackExemplar(packedExemplar) : undefined;
+  if (packedLabels === undefined) {
+    places[place] = places[place]?.with(value, exemplar);
+    return last;
+  }
+  const labels = Array.isArray(packedLabels)
+    ? { ...last?.labels, ...Object.fromEntries(packedLabels) }
+    : packedLabels as SampleLabels;
+  const sample = new GatheredSample(
+    name ?? last?.name ?? "",
+    labels,
+    value,
+    exemplar,
+  );
+  places[place] = sample;
+  return sample;
+}
+
+function isSame(one: GatheredSample, other: GatheredSample): boolean {
+  return Object.is(one.value, other.value) &&
+    isSameExemplar(one.exemplar, other.exemplar);
+}
+
+function isSameExemplar(
+  one: Exemplar | undefined,
+  other: Exemplar | undefined,
+): boolean {
+  if (one === undefined || other === undefined) return one === other;
+  return one.timestamp === other.timestamp &&
+    Object.is(one.value, other.value) &&
+    JSON.stringify(one.labelSet) === JSON.stringify(other.labelSet);
 }

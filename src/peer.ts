@@ -6,6 +6,12 @@ const FOLD_AFTER_MS = 10_000;
 /** After so long a silence, a worker is taken for terminated. */
 const GONE_AFTER_MS = 600_000;
 
+/** For so long the id of one that is gone is known: by then, nothing of it arrives. */
+const REMEMBER_LEFT_MS = 60_000;
+
+/** The same for one that did not say so: it may hang, and speak again. */
+const REMEMBER_SILENT_MS = 3_600_000;
+
 /** Another worker. */
 export class Peer {
   replica = new Replica();
@@ -33,16 +39,23 @@ export class Peer {
       isPast(this.silentSince, GONE_AFTER_MS);
   }
 
+  /** For how long it is to be known that it was folded, in milliseconds. */
+  get rememberMs(): number {
+    return this.leftAt === undefined ? REMEMBER_SILENT_MS : REMEMBER_LEFT_MS;
+  }
+
   hasAnswered(round: number): boolean {
     return !this.isExpected ||
       this.answered.round >= round && this.answered.version <= this.version;
   }
 
-  catchUp(): void {
+  async catchUp(): Promise<void> {
     for (;;) {
       const next = this.backlog.get(this.version + 1);
       if (next === undefined) break;
-      this.replica.apply(next);
+      const commit = await this.replica.prepareOthers(next);
+      this.replica.applyOwn(next);
+      commit();
       this.version++;
     }
     for (const version of this.backlog.keys()) {

@@ -10,10 +10,13 @@ export interface Telling {
   readonly others?: readonly OtherTelling[];
 }
 
-/** A worker's replica, and whether what it had running still runs. */
+/** A worker's replica, as it is merged with others. */
 export interface ReplicaPart {
   readonly replica: Replica;
+  /** Whether what it had running still runs. */
   readonly isAlive: boolean;
+  /** The lower, the sooner its readings of the process are taken. */
+  readonly age: number;
 }
 
 /** A registry of a worker. */
@@ -34,22 +37,49 @@ export class Replica {
     };
   }
 
-  /** Takes in what was told. */
-  apply(tellings: readonly Telling[]): void {
-    for (const { registry, own = [], others = [] } of tellings) {
-      const replica = this.registry(registry);
-      for (const telling of own) replica.own.apply(telling);
-      for (const telling of others) replica.others.apply(telling);
+  /** Takes in what was told of the metrics of ours, at once. */
+  applyOwn(tellings: readonly Telling[]): void {
+    for (const { registry, own = [] } of tellings) {
+      for (const telling of own) this.registry(registry).own.apply(telling);
     }
   }
 
-  /** All of it, for those who know nothing. */
-  everything(): Telling[] {
-    return this.#registries.map(({ own, others }, registry) => ({
+  /**
+   * Takes in what was told of the metrics of others, in slices.
+   *
+   * @returns What makes all of it visible at once.
+   */
+  async prepareOthers(tellings: readonly Telling[]): Promise<() => void> {
+    const byRegistry = new Map<number, OtherTelling[]>();
+    for (const { registry, others = [] } of tellings) {
+      const all = byRegistry.get(registry) ?? [];
+      all.push(...others);
+      byRegistry.set(registry, all);
+    }
+    const commits: (() => void)[] = [];
+    for (const [registry, all] of byRegistry) {
+      commits.push(await this.registry(registry).others.prepare(all));
+    }
+    return () => {
+      for (const commit of commits) commit();
+    };
+  }
+
+  /** Takes in what was told. */
+  async apply(tellings: readonly Telling[]): Promise<void> {
+    const commit = await this.prepareOthers(tellings);
+    this.applyOwn(tellings);
+    commit();
+  }
+
+  /** All of it as it is by now, for those who know nothing. */
+  everything(): Iterable<Telling> {
+    const tellings = this.#registries.map(({ own, others }, registry) => ({
       registry,
       own: own.everything(),
       others: others.everything(),
     }));
+    return splitAll(tellings);
   }
 
   /** The families of a registry, without those that are not to be merged. */
@@ -60,37 +90,52 @@ export class Replica {
   }
 
   /**
-   * Makes one of several: counters and histograms are added up, gauges only of
-   * those that are alive.
+   * Makes one of several, as they are by now: counters and histograms are added up,
+   * gauges only of those that are alive.
    *
    * @param onConflict Told of a metric that workers have as different types.
    */
-  static merge(
+  static async merge(
     parts: readonly ReplicaPart[],
     onConflict: (left: GatheredFamily, type: string) => void,
-  ): Replica {
-    const merged = new Replica();
+  ): Promise<Replica> {
     const count = Math.max(
       ...parts.map(({ replica }) => replica.#registries.length),
     );
-    for (let index = 0; index < count; index++) {
-      const registries = parts.map(({ replica, isAlive }) => ({
+    const merging = Array.from({ length: count }, async (_, index) => {
+      const registries = parts.map(({ replica, ...part }) => ({
         ...replica.registry(index),
-        isAlive,
+        ...part,
       }));
-      merged.#registries[index] = {
-        own: OwnReplica.merge(
-          registries.map(({ own, isAlive }) => ({ replica: own, isAlive })),
-        ),
-        others: OtherReplica.merge(
-          registries.map(({ others, isAlive }) => ({
-            replica: others,
-            isAlive,
-          })),
-          onConflict,
-        ),
-      };
-    }
+      const own = OwnReplica.merge(
+        registries.map(({ own, isAlive }) => ({ replica: own, isAlive })),
+      );
+      const others = await OtherReplica.merge(
+        registries.map(({ others, isAlive, age }) => ({
+          replica: others,
+          isAlive,
+          age,
+        })),
+        onConflict,
+      );
+      return { own, others: OtherReplica.of(others) };
+    });
+    const merged = new Replica();
+    merged.#registries.push(...await Promise.all(merging));
     return merged;
+  }
+}
+
+/** Splits what is told, so that each part is small if it is about others' metrics. */
+function* splitAll(
+  tellings: readonly {
+    readonly registry: number;
+    readonly own: readonly OwnTelling[];
+    readonly others: Iterable<OtherTelling>;
+  }[],
+): Iterable<Telling> {
+  for (const { registry, own, others } of tellings) {
+    yield { registry, own };
+    for (const telling of others) yield { registry, others: [telling] };
   }
 }

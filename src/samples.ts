@@ -1,12 +1,40 @@
 import type { Exemplar } from "./exemplar.ts";
+import { formatBound } from "./numbers.ts";
+
+/** The labels of a sample. Only bounds are numbers: each format spells them. */
+export type SampleLabels = Readonly<Record<string, string | number>>;
 
 /** One sample, under its full name. */
-export interface GatheredSample {
+export class GatheredSample {
   readonly name: string;
-  /** What `le` and `quantile` of others hold as numbers is spelled by the format. */
-  readonly labels: Readonly<Record<string, string | number>>;
+  readonly labels: SampleLabels;
   readonly value: number;
-  readonly exemplar?: Exemplar | undefined;
+  readonly exemplar: Exemplar | undefined;
+  #key: string | undefined;
+
+  constructor(
+    name: string,
+    labels: SampleLabels,
+    value: number,
+    exemplar?: Exemplar,
+  ) {
+    this.name = name;
+    this.labels = labels;
+    this.value = value;
+    this.exemplar = exemplar;
+  }
+
+  /** The same for samples of the same name and labels, whatever their order. */
+  get key(): string {
+    return this.#key ??= createKey(this.name, this.labels);
+  }
+
+  /** Returns the same sample with another value. */
+  with(value: number, exemplar: Exemplar | undefined): GatheredSample {
+    const sample = new GatheredSample(this.name, this.labels, value, exemplar);
+    sample.#key = this.#key;
+    return sample;
+  }
 }
 
 /** A metric family, whoever it belongs to. */
@@ -15,7 +43,10 @@ export interface GatheredFamily {
   readonly name: string;
   readonly help: string;
   readonly type: string;
-  /** How prom-client merges it: `sum`, `first`, `min`, `max`, `average`, `omit`. */
+  /**
+   * How it is merged: as prom-client does it by `sum`, `first`, `min`, `max`,
+   * `average`, `omit`, or as a metric of the process.
+   */
   readonly aggregator: string;
   readonly samples: readonly GatheredSample[];
   /**
@@ -25,23 +56,36 @@ export interface GatheredFamily {
   readonly lines?: ((withExemplars: boolean) => Iterable<string>) | undefined;
 }
 
+/** Whether a label is a bound, whose value is a number. */
+export function isBound(label: string): boolean {
+  return label === "le" || label === "quantile";
+}
+
 /** Adds the labels that a registry adds to every sample, but for those it has. */
-export function withCommon<T extends string | number>(
+export function withCommon<T>(
   labels: Readonly<Record<string, T>>,
   common: Readonly<Record<string, unknown>>,
 ): Record<string, T | string> {
   const all: Record<string, T | string> = { ...labels };
   for (const [name, value] of Object.entries(common)) {
-    all[name] ??= String(value);
+    if (!Object.hasOwn(all, name)) all[name] = String(value);
   }
   return all;
 }
 
-/** What tells a sample from all others: its name and labels, in no order. */
-export function sampleKey({ name, labels }: GatheredSample): string {
-  const pairs = Object.entries(labels).map(([key, value]) => [
-    key,
-    String(value),
-  ]);
-  return JSON.stringify([name, ...pairs.sort(([a], [b]) => a! < b! ? -1 : 1)]);
+/** Every value stands behind its length, so that none can pass for another label. */
+function createKey(name: string, labels: SampleLabels): string {
+  let key = name;
+  for (const label of Object.keys(labels).sort()) {
+    const value = labels[label]!;
+    const text = isBound(label) ? normalizeBound(value) : String(value);
+    key += `,${label}=${text.length}:${text}`;
+  }
+  return key;
+}
+
+/** Spells a bound in one way: `1`, `"1"` and `"1.0"` are the same. */
+function normalizeBound(bound: string | number): string {
+  const number = Number(bound === "" ? NaN : bound);
+  return Number.isNaN(number) ? String(bound) : formatBound(number);
 }

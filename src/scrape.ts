@@ -21,7 +21,7 @@ export type Collect = (
   registries: readonly MetricsRegistry[],
   fallback: () => IssueReporter,
   scrape: ScrapeRequest,
-) => Promise<() => GatheredFamily[]>;
+) => Promise<() => Promise<GatheredFamily[]>>;
 
 type Gather = (scrape: ScrapeRequest) => Promise<readonly GatheredFamily[]>;
 

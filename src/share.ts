@@ -48,8 +48,8 @@ export function createWorkersCollect(
   return async (registries, _fallback, { patience = timeout, names }) => {
     const numbers = registries.map(share);
     await refresh(Math.min(patience, timeout));
-    return () =>
-      workers.families(numbers)
+    return async () =>
+      (await workers.families(numbers))
         .filter(({ name }) => names?.has(name) ?? true);
   };
 }

@@ -1,5 +1,5 @@
 import { coalesce } from "./coalesce.ts";
-import { collect } from "./gather.ts";
+import { collect, type RegistryContent } from "./gather.ts";
 import type { Issue, IssueReporter } from "./issues.ts";
 import {
   defaultLabels,
@@ -15,6 +15,17 @@ interface Shared {
   readonly issues: () => IssueReporter;
 }
 
+/** How what a teller tells is sent. */
+export interface Outbox {
+  /** Sends it at once. */
+  post(tellings: readonly Telling[], version: number): void;
+  /** Sends it in slices; asks for the version when all of it has been sent. */
+  postInSlices(
+    tellings: readonly Telling[],
+    finish: () => number,
+  ): Promise<void>;
+}
+
 /** Tells the other workers what the registries of this one hold. */
 export class Teller {
   /** All that was told. */
@@ -25,10 +36,11 @@ export class Teller {
   /** The numbers of the last run of `tellOthers` that began, and that told something. */
   #lastBegun = 0;
   #lastTold = 0;
-  readonly #post: (version: number, tellings: readonly Telling[]) => void;
+  #telling: Promise<void> = Promise.resolve();
+  readonly #outbox: Outbox;
 
-  constructor(post: (version: number, tellings: readonly Telling[]) => void) {
-    this.#post = post;
+  constructor(outbox: Outbox) {
+    this.#outbox = outbox;
   }
 
   /**
@@ -45,7 +57,7 @@ export class Teller {
 
   /** Tells what changed in the metrics of ours: at once, even while dying. */
   tellOwn(): void {
-    this.#tell(this.#shared.flatMap(({ registry }, index) => {
+    const tellings = this.#shared.flatMap(({ registry }, index) => {
       const labels = Object.fromEntries(
         Object.entries(defaultLabels(registry))
           .map(([name, value]) => [name, String(value)]),
@@ -56,7 +68,10 @@ export class Teller {
         return replica.changes(registration, labels);
       });
       return own.length === 0 ? [] : [{ registry: index, own }];
-    }));
+    });
+    if (tellings.length === 0) return;
+    this.replica.applyOwn(tellings);
+    this.#outbox.post(tellings, ++this.version);
   }
 
   /**
@@ -71,24 +86,10 @@ export class Teller {
           collect(registry, issues, patience)
         ),
       );
-      // What a run that began later has told is newer.
-      if (run < this.#lastTold) return;
-      this.#lastTold = run;
-      this.#tell(contents.flatMap(({ registry, own, others, late }, index) => {
-        const registrations = [...registrationsOf(registry)];
-        const unknown = own.filter((family) =>
-          !registrations.some((each) => each.isRegistered && each.has(family))
-        );
-        const common = defaultLabels(registry);
-        const views = unknown.map((family) => new FamilyView(family, common));
-        const replica = this.replica.registry(index).others;
-        // Sums over all workers must not fall because one collector takes too long.
-        const kept = late.size === 0
-          ? []
-          : replica.families().filter(({ name }) => late.has(name));
-        const told = replica.changes([...others, ...kept, ...views]);
-        return told.length === 0 ? [] : [{ registry: index, others: told }];
-      }));
+      // In turn: each tells what is not as the one before told it.
+      const tell = () => this.#tellContents(run, contents);
+      this.#telling = this.#telling.then(tell, tell);
+      await this.#telling;
     },
   );
 
@@ -97,9 +98,37 @@ export class Teller {
     this.#shared[0]?.issues().report(issue, message);
   }
 
-  #tell(tellings: readonly Telling[]): void {
+  async #tellContents(
+    run: number,
+    contents: readonly RegistryContent[],
+  ): Promise<void> {
+    // What a run that began later has told is newer.
+    if (run < this.#lastTold) return;
+    this.#lastTold = run;
+    const tellings: Telling[] = [];
+    for (const [index, { registry, own, others, late }] of contents.entries()) {
+      const registrations = [...registrationsOf(registry)];
+      const unknown = own.filter((family) =>
+        !registrations.some((each) => each.isRegistered && each.has(family))
+      );
+      const common = defaultLabels(registry);
+      const views = unknown.map((family) => new FamilyView(family, common));
+      const replica = this.replica.registry(index).others;
+      // Sums over all workers must not fall because one collector takes too long.
+      const kept = late.size === 0
+        ? []
+        : replica.families().filter(({ name }) => late.has(name));
+      const told = await replica.changes([...others, ...kept, ...views]);
+      for (const telling of told) {
+        tellings.push({ registry: index, others: [telling] });
+      }
+    }
     if (tellings.length === 0) return;
-    this.replica.apply(tellings);
-    this.#post(++this.version, tellings);
+    const commit = await this.replica.prepareOthers(tellings);
+    // Only what was sent as a whole counts, here as well as with the others.
+    await this.#outbox.postInSlices(tellings, () => {
+      commit();
+      return ++this.version;
+    });
   }
 }

@@ -63,10 +63,12 @@ export class UnfinishedBodies {
    *
    * @param gather Returns the families that bodies are then begun of.
    */
-  admit(gather: () => GatheredFamily[]): Promise<readonly GatheredFamily[]> {
+  admit(
+    gather: () => Promise<GatheredFamily[]>,
+  ): Promise<readonly GatheredFamily[]> {
     const admitted = this.#admitting.then(async () => {
       await this.waitForRoom();
-      const gathered = gather();
+      const gathered = await gather();
       this.#add(gathered);
       return gathered;
     });

@@ -1,10 +1,6 @@
 import type { Family } from "./family.ts";
 import { LabelSet } from "./label_set.ts";
-import {
-  type GatheredFamily,
-  type GatheredSample,
-  withCommon,
-} from "./samples.ts";
+import { type GatheredFamily, GatheredSample, withCommon } from "./samples.ts";
 
 /** Labels of ours: none that a registry adds may stand beside them. */
 const OWN_LABELS: ReadonlySet<string> = new Set([
@@ -44,10 +40,13 @@ export class FamilyView implements GatheredFamily {
   }
 
   get samples(): GatheredSample[] {
-    return this.#family.samples().map(({ metricName, labels, ...rest }) => ({
-      name: metricName ?? this.name,
-      labels: withCommon(labels, this.#common),
-      ...rest,
-    }));
+    return this.#family.samples().map((sample) =>
+      new GatheredSample(
+        sample.metricName ?? this.name,
+        withCommon(sample.labels, this.#common),
+        sample.value,
+        sample.exemplar,
+      )
+    );
   }
 }

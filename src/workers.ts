@@ -1,19 +1,20 @@
 import process from "node:process";
 import { attentiveTimeout } from "./attentive_timeout.ts";
 import { Channel } from "./channel.ts";
+import { coalesce } from "./coalesce.ts";
 import { describeConflict } from "./gather.ts";
 import { describeError } from "./describe_error.ts";
-import type { Letter } from "./letters.ts";
+import type { Enclosed, Letter } from "./letters.ts";
 import { mergeFamilies } from "./merge.ts";
 import { Peer } from "./peer.ts";
-import { Replica, type ReplicaPart } from "./replica.ts";
+import { Replica, type ReplicaPart, type Telling } from "./replica.ts";
 import type { GatheredFamily } from "./samples.ts";
 import { shared } from "./shared.ts";
 import { Teller } from "./teller.ts";
 import { within } from "./within.ts";
 
 /** The number changes with the letters: who speaks otherwise is not understood. */
-const CHANNEL_NAME = "@lukhas/stage-metrics/1";
+const CHANNEL_NAME = "@lukhas/stage-metrics/2";
 
 /** How long a newcomer waits, at the most, to be told what was before it. */
 const JOIN_MS = 500;
@@ -29,13 +30,16 @@ const FETCH_MS = 250;
  */
 export class Workers {
   readonly #id = crypto.randomUUID();
-  readonly #channel: Channel<Letter>;
+  readonly #channel: Channel<Letter, Enclosed>;
   /** What this worker itself tells. */
   readonly teller: Teller;
   readonly #peers = new Map<string, Peer>();
   /** What those counted who left: one replica, however many they were. */
   #departed = new Replica();
-  readonly #departedIds = new Set<string>();
+  /** Until when the ids of those are known, in ms. */
+  readonly #departedIds = new Map<string, number>();
+  /** Whether there are some of whom the ids are not known any more. */
+  #hasForgotten = false;
   #hasJoined = false;
   readonly #joining: Promise<void>;
   /** Stops to wait for the answer to "fetch", while that is under way. */
@@ -48,11 +52,18 @@ export class Workers {
     this.#channel = new Channel(
       CHANNEL_NAME,
       this.#id,
-      (from, letter) => this.#guard(() => this.#read(from, letter)),
+      (from, letter, enclosed) =>
+        this.#guard(() => this.#read(from, letter, enclosed)),
     );
-    this.teller = new Teller((version, tellings) =>
-      this.#channel.post({ kind: "tell", version, tellings })
-    );
+    this.teller = new Teller({
+      post: (tellings, version) =>
+        this.#channel.post({ kind: "tell", version }, enclose(tellings)),
+      postInSlices: (tellings, finish) =>
+        this.#channel.postInSlices(
+          enclose(tellings),
+          () => ({ kind: "tell", version: finish() }),
+        ),
+    });
     this.#channel.post({ kind: "hello" });
     this.#joining = this.#join();
     this.#sayGoodbye();
@@ -82,8 +93,8 @@ export class Workers {
     this.#reportUnresponsive(ids, patience);
     // A scrape that waits for less may be too hasty for a worker that is well.
     if (ids.length > 0 && patience >= timeout) this.#markSilent(ids);
+    await this.#guard(() => this.#fold());
     this.teller.tellOwn();
-    this.#fold();
   }
 
   async #join(): Promise<void> {
@@ -107,50 +118,68 @@ export class Workers {
     this.#channel.post({ kind: "silent", ids });
   }
 
-  /** The metrics of shared registries, as all workers hold them together. */
-  families(registries: readonly number[]): GatheredFamily[] {
-    // In one order everywhere: some metrics go by the first one's value.
-    const peers = [...this.#peers].map(([id, { replica, isAlive }]) => ({
+  /**
+   * The metrics of shared registries, as all workers hold them together by now: what
+   * is told while they are merged is not in them.
+   */
+  async families(registries: readonly number[]): Promise<GatheredFamily[]> {
+    const peers = [...this.#peers].map(([id, peer]) => ({
       id,
-      replica,
-      isAlive,
+      replica: peer.replica,
+      isAlive: peer.isAlive,
+      age: peer.isExpected ? 1 : 2,
     }));
-    const own = { id: this.#id, replica: this.teller.replica, isAlive: true };
+    const { replica } = this.teller;
+    const own = { id: this.#id, replica, isAlive: true, age: 0 };
+    // In one order everywhere: some metrics go by the first one's value.
     const parts = [own, ...peers].sort((a, b) => a.id < b.id ? -1 : 1);
-    const merged = this.#merge([
-      ...parts,
-      { replica: this.#departed, isAlive: false },
-    ]);
-    return mergeFamilies(
+    const merged = await this.#merge([...parts, this.#departedPart]);
+    return await mergeFamilies(
       registries.flatMap((registry) => merged.families(registry)),
       (family, type) => this.#reportConflict(family, type),
     );
   }
 
-  #read(from: string, letter: Letter): void {
+  get #departedPart(): ReplicaPart {
+    return { replica: this.#departed, isAlive: false, age: 3 };
+  }
+
+  /** Reads a letter; what takes longer than that goes on by itself. */
+  async #read(
+    from: string,
+    letter: Letter,
+    enclosed: readonly Enclosed[],
+  ): Promise<void> {
     if (this.#departedIds.has(from)) return;
     const peer = this.#peer(from);
     peer.leftAt = letter.kind === "bye" ? performance.now() : undefined;
     peer.silentSince = undefined;
     switch (letter.kind) {
       case "hello":
+        this.#guard(() => this.#fold());
         this.#channel.post({ kind: "here", hasJoined: this.#hasJoined });
         break;
       case "here":
         if (letter.hasJoined && !this.#hasJoined) this.#fetch(from);
         break;
       case "fetch":
-        if (letter.of === this.#id) this.#tellEverything(from);
+        if (letter.of === this.#id) {
+          this.#guard(() => this.#tellEverything(from));
+        }
         break;
       case "everything":
-        if (letter.to === this.#id) this.#takeIn(letter);
+        if (letter.to === this.#id) await this.#takeIn(letter, enclosed);
         break;
       case "ask":
+        this.#guard(() => this.#fold());
         this.#guard(() => this.#answer(from, letter.round, letter.patience));
         break;
       case "tell":
-        peer.backlog.set(letter.version, letter.tellings);
-        peer.catchUp();
+        peer.backlog.set(
+          letter.version,
+          enclosed.map(({ telling }) => telling),
+        );
+        await peer.catchUp();
         break;
       case "told":
         if (letter.to !== this.#id) break;
@@ -181,9 +210,20 @@ export class Workers {
   /** Asks for everything, unless the answer is still under way. */
   #fetch(of: string): void {
     if (this.#stopFetch !== undefined) return;
-    const stop = () => this.#stopFetch = undefined;
-    this.#stopFetch = attentiveTimeout(stop, FETCH_MS, false);
+    const wait = () => {
+      this.#stopFetch = attentiveTimeout(
+        () => this.#channel.isReceiving(of) ? wait() : this.#endFetch(),
+        FETCH_MS,
+        false,
+      );
+    };
+    wait();
     this.#channel.post({ kind: "fetch", of });
+  }
+
+  #endFetch(): void {
+    this.#stopFetch?.();
+    this.#stopFetch = undefined;
   }
 
   async #answer(to: string, round: number, patience: number): Promise<void> {
@@ -193,75 +233,107 @@ export class Workers {
     this.#channel.post({ kind: "told", to, round, version });
   }
 
-  #tellEverything(to: string): void {
-    const workers = [...this.#peers].filter(([id]) => id !== to)
-      .map(([id, { version, replica, leftAt, silentSince }]) => ({
-        id,
-        version,
-        tellings: replica.everything(),
-        hasLeft: leftAt !== undefined,
-        isSilent: silentSince !== undefined,
-      }));
-    workers.push({
-      id: this.#id,
-      version: this.teller.version,
-      tellings: this.teller.replica.everything(),
-      hasLeft: false,
-      isSilent: false,
-    });
-    this.#channel.post({
-      kind: "everything",
-      to,
-      workers,
-      departed: [...this.#departedIds],
-      departedTellings: this.#departed.everything(),
-    });
+  async #tellEverything(to: string): Promise<void> {
+    const peers = [...this.#peers].filter(([id]) => id !== to);
+    const workers = peers.map(([id, { version, leftAt, silentSince }]) => ({
+      id,
+      version,
+      hasLeft: leftAt !== undefined,
+      isSilent: silentSince !== undefined,
+    }));
+    const { version, replica } = this.teller;
+    workers.push({ id: this.#id, version, hasLeft: false, isSilent: false });
+    const now = performance.now();
+    const departed = [...this.#departedIds]
+      .map(([id, until]) => [id, until - now] as const);
+    const hasForgotten = this.#hasForgotten;
+    const replicas: [id: string | null, Iterable<Telling>][] = [
+      [null, this.#departed.everything()],
+      [this.#id, replica.everything()],
+    ];
+    for (const [id, { replica }] of peers) {
+      replicas.push([id, replica.everything()]);
+    }
+    await this.#channel.postInSlices(
+      encloseAll(replicas),
+      () => ({ kind: "everything", to, workers, departed, hasForgotten }),
+    );
   }
 
-  #takeIn(
-    { workers, departed, departedTellings }: Letter & { kind: "everything" },
-  ): void {
-    const known = new Set(departed);
-    if ([...this.#departedIds].every((id) => known.has(id))) {
-      this.#departed = new Replica();
-      this.#departed.apply(departedTellings);
-      for (const id of departed) {
-        this.#departedIds.add(id);
+  async #takeIn(
+    { workers, departed, hasForgotten }: Letter & { kind: "everything" },
+    enclosed: readonly Enclosed[],
+  ): Promise<void> {
+    const replicas = new Map<string | null, Replica>();
+    for (const id of [null, ...workers.map(({ id }) => id)]) {
+      const replica = new Replica();
+      await replica.apply(
+        enclosed.filter(({ of }) => of === id).map(({ telling }) => telling),
+      );
+      replicas.set(id, replica);
+    }
+    // Once ids are forgotten, it could be anyone who is not known.
+    const isComplete = !this.#hasForgotten;
+    const known = new Set(departed.map(([id]) => id));
+    const ids = [...this.#departedIds.keys()];
+    if (isComplete && ids.every((id) => known.has(id))) {
+      this.#departed = replicas.get(null)!;
+      for (const [id, milliseconds] of departed) {
+        this.#departedIds.set(id, performance.now() + milliseconds);
         this.#peers.delete(id);
       }
+      this.#hasForgotten = hasForgotten;
     }
-    for (const { id, version, tellings, hasLeft, isSilent } of workers) {
+    for (const { id, version, hasLeft, isSilent } of workers) {
       if (this.#departedIds.has(id)) continue;
       const isNew = !this.#peers.has(id);
+      if (isNew && !isComplete) continue;
       const peer = this.#peer(id);
       if (peer.version < version) {
-        peer.replica = new Replica();
-        peer.replica.apply(tellings);
+        peer.replica = replicas.get(id)!;
         peer.version = version;
-        peer.catchUp();
       }
       // Of whom this worker has heard itself, it knows better.
       if (isNew && hasLeft) peer.leftAt = performance.now();
       if (isNew && isSilent) peer.silentSince = performance.now();
     }
     this.#hasJoined = true;
-    this.#stopFetch?.();
-    this.#stopFetch = undefined;
+    this.#endFetch();
+    for (const { id } of workers) await this.#peers.get(id)?.catchUp();
   }
 
-  #fold(): void {
-    for (const [id, { isToBeFolded, replica }] of this.#peers) {
-      if (!isToBeFolded) continue;
-      this.#departed = this.#merge([
-        { replica: this.#departed, isAlive: false },
-        { replica, isAlive: false },
+  /** Adds those to the departed who will not come back. */
+  readonly #fold = coalesce<void, void>(async () => {
+    this.#forget();
+    for (const [id, peer] of this.#peers) {
+      if (!peer.isToBeFolded) continue;
+      const { replica, version } = peer;
+      const departed = this.#departed;
+      const merged = await this.#merge([
+        this.#departedPart,
+        { replica, isAlive: false, age: 2 },
       ]);
-      this.#departedIds.add(id);
+      // Something may have arrived meanwhile: then it is for the next time.
+      const isSame = this.#departed === departed &&
+        this.#peers.get(id) === peer && peer.version === version &&
+        peer.isToBeFolded;
+      if (!isSame) continue;
+      this.#departed = merged;
+      this.#departedIds.set(id, performance.now() + peer.rememberMs);
       this.#peers.delete(id);
+      this.#channel.forget(id);
+    }
+  });
+
+  #forget(): void {
+    for (const [id, until] of this.#departedIds) {
+      if (performance.now() < until) continue;
+      this.#departedIds.delete(id);
+      this.#hasForgotten = true;
     }
   }
 
-  #merge(parts: readonly ReplicaPart[]): Replica {
+  #merge(parts: readonly ReplicaPart[]): Promise<Replica> {
     return Replica.merge(
       parts,
       (family, type) => this.#reportConflict(family, type),
@@ -305,7 +377,12 @@ export class Workers {
       const watcher = () => {
         if (isSo()) stop();
       };
-      const stopTimeout = attentiveTimeout(stop, milliseconds, isRef);
+      // What has arrived but was not read may be what is waited for.
+      const onTimeout = () => {
+        if (!this.#channel.isReading) stop();
+        else stopTimeout = attentiveTimeout(onTimeout, 0, isRef);
+      };
+      let stopTimeout = attentiveTimeout(onTimeout, milliseconds, isRef);
       this.#watchers.add(watcher);
     });
   }
@@ -326,6 +403,18 @@ export class Workers {
         setTimeout(() => this.#channel.post({ kind: "here", hasJoined: true }));
       });
     }
+  }
+}
+
+function enclose(tellings: readonly Telling[]): Enclosed[] {
+  return tellings.map((telling) => ({ telling }));
+}
+
+function* encloseAll(
+  replicas: Iterable<readonly [of: string | null, Iterable<Telling>]>,
+): Iterable<Enclosed> {
+  for (const [of, tellings] of replicas) {
+    for (const telling of tellings) yield { of, telling };
   }
 }
 

@@ -1,9 +1,10 @@
 import { createStageMetrics, metricsHandler } from "../mod.ts";
 import type { IssueReport, MetricsRegistry } from "../mod.ts";
 import { manualClock } from "../src/testing.ts";
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import * as successor from "@prometheus-io/client";
 import * as promClient from "prom-client";
+import { setImmediate } from "node:timers";
 
 const TEXT = "text/plain";
 const OPENMETRICS = "application/openmetrics-text";
@@ -203,6 +204,20 @@ Deno.test("An exemplar of others is one in OpenMetrics, whatever its labels are"
   }
 });
 
+Deno.test("metricsHandler() leaves out an exemplar whose time is not a number", async () => {
+  for (const timestamp of [undefined, NaN, Infinity]) {
+    const registry = new promClient.Registry();
+    const exemplar = { labelSet: { id: "7" }, value: Infinity, timestamp };
+    const values = [{ labels: {}, value: 1, exemplar }];
+    registry.registerMetric({
+      name: "c_total",
+      get: () => ({ name: "c_total", help: "Help", type: "counter", values }),
+    } as never);
+    const text = await scrape(registry, OPENMETRICS);
+    assertEquals(text.match(/^c_total.*$/gm), ["c_total 1"]);
+  }
+});
+
 Deno.test("Metrics of several registries are merged, each series once, by their aggregator", async () => {
   const registries = [1, 2].map((value) => {
     const registry = new promClient.Registry();
@@ -247,6 +262,120 @@ Deno.test("Metrics of several registries are merged, each series once, by their 
   assertEquals([total("both"), total("only 1"), total("only 2")], [2, 1, 1]);
   const types = text.split("\n").filter((line) => line.startsWith("# TYPE"));
   assertEquals(new Set(types).size, types.length);
+});
+
+Deno.test("metricsHandler() shows one +Inf bucket where a user bounds one by Infinity", async () => {
+  const registry = new promClient.Registry();
+  const registers = [registry];
+  const help = "Help";
+  const buckets = [1, Infinity];
+  const histogram = new promClient.Histogram({
+    name: "h",
+    help,
+    buckets,
+    registers,
+  });
+  histogram.observe(0.5);
+  histogram.observe(3);
+  for (const accept of [TEXT, OPENMETRICS]) {
+    const text = await scrape(registry, accept);
+    const spelled = accept === TEXT ? "1" : "1.0";
+    assertEquals(text.match(/^h_bucket.*$/gm), [
+      `h_bucket{le="${spelled}"} 1`,
+      'h_bucket{le="+Inf"} 2',
+    ]);
+  }
+});
+
+Deno.test("metricsHandler() shows labels that are not strings the same in both formats", async () => {
+  const values = [
+    { a: Infinity },
+    { a: -Infinity },
+    { a: NaN },
+    { a: -0 },
+    { a: 5n },
+    { a: undefined },
+    { le: Infinity },
+    { quantile: NaN },
+  ].map((labels) => ({ labels, value: 1 }));
+  const registry = new promClient.Registry();
+  registry.setDefaultLabels({ x: NaN });
+  registry.registerMetric({
+    name: "m",
+    get: () => ({ name: "m", help: "Help", type: "gauge", values }),
+  } as never);
+  for (const accept of [TEXT, OPENMETRICS]) {
+    const text = await scrape(registry, accept);
+    assertEquals(text.match(/^m\{.*$/gm), [
+      'm{a="Infinity",x="NaN"} 1',
+      'm{a="-Infinity",x="NaN"} 1',
+      'm{a="NaN",x="NaN"} 1',
+      'm{a="0",x="NaN"} 1',
+      'm{a="5",x="NaN"} 1',
+      'm{a="undefined",x="NaN"} 1',
+      'm{le="+Inf",x="NaN"} 1',
+      'm{quantile="NaN",x="NaN"} 1',
+    ]);
+  }
+});
+
+Deno.test("metricsHandler() never shows two samples of the same labels", async () => {
+  const registry = new promClient.Registry();
+  registry.setDefaultLabels({ a: "x" });
+  const registers = [registry];
+  const counter = new promClient.Counter({
+    name: "c_total",
+    help: "Help",
+    labelNames: ["a"],
+    registers,
+  });
+  // The registry adds to one of them what the other one has.
+  counter.inc(1);
+  counter.inc({ a: "x" }, 2);
+  const text = await scrape(registry, TEXT);
+  assertEquals(text.match(/^c_total.*$/gm), ['c_total{a="x"} 3']);
+});
+
+Deno.test("metricsHandler() merges bounds of registries that spell them differently", async () => {
+  const registries = [1, "1", "1.0"].map((le) => {
+    const registry = new promClient.Registry();
+    const values = [{ metricName: "h_bucket", labels: { le }, value: 1 }];
+    registry.registerMetric({
+      name: "h",
+      get: () => ({ name: "h", help: "Help", type: "histogram", values }),
+    } as never);
+    return registry;
+  });
+  const text = await scrape(registries, OPENMETRICS);
+  assertEquals(text.match(/^h_bucket.*$/gm), ['h_bucket{le="1.0"} 3']);
+});
+
+Deno.test("metricsHandler() lets other work run while it merges large registries", async () => {
+  const registries = [1, 2].map(() => {
+    const registry = new promClient.Registry();
+    const gauge = new promClient.Gauge({
+      name: "g",
+      help: "Help",
+      labelNames: ["i"],
+      registers: [registry],
+    });
+    for (let i = 0; i < 10_000; i++) gauge.set({ i }, i);
+    return registry;
+  });
+  let isOver = false;
+  let turns = 0;
+  const count = () => {
+    if (isOver) return;
+    turns++;
+    setImmediate(count);
+  };
+  setImmediate(count);
+  const handler = metricsHandler({ registry: registries });
+  const response = await handler(new Request("http://localhost/"));
+  isOver = true;
+  await response.body?.cancel();
+  await new Promise((resolve) => setImmediate(resolve));
+  assert(turns > 20, `${turns}`);
 });
 
 Deno.test("A metric that is another type in another registry is left out, and told of", async () => {

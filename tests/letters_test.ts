@@ -1,18 +1,21 @@
 import { PIPELINE_BUCKETS, STAGE_BUCKETS } from "../mod.ts";
-import type { Letter, WorkerState } from "../src/letters.ts";
+import type { Enclosed, Letter, WorkerState } from "../src/letters.ts";
 import type { Telling } from "../src/replica.ts";
 import { startThread } from "./threads.ts";
 import { assertEquals } from "@std/assert";
 import { BroadcastChannel } from "node:worker_threads";
 
-const CHANNEL_NAME = "@lukhas/stage-metrics/1";
+const CHANNEL_NAME = "@lukhas/stage-metrics/2";
 const PREFIX = "lukhas_orchestration_";
+
+/** A letter, and what it encloses. */
+type Sent = Letter & { readonly enclosed?: readonly Enclosed[] };
 
 /** What a worker that consists of letters alone makes of those of others. */
 type Reply = (
   letter: Letter,
   from: string,
-) => readonly Letter[] | Promise<readonly Letter[]>;
+) => readonly Sent[] | Promise<readonly Sent[]>;
 
 /** A channel as runtimes have it: their types differ. */
 interface RawChannel {
@@ -33,15 +36,24 @@ function correspond(id: string, reply: Reply): RawChannel {
   return channel;
 }
 
-function post(channel: RawChannel, from: string, letter: Letter): void {
-  const bytes = new TextEncoder().encode(JSON.stringify(letter));
-  channel.postMessage({ from, isLast: true, bytes });
+function post(
+  channel: RawChannel,
+  from: string,
+  { enclosed = [], ...letter }: Sent,
+): void {
+  const lines = [...enclosed, letter].map((each) =>
+    `${JSON.stringify(each)}\n`
+  );
+  const bytes = new TextEncoder().encode(lines.join(""));
+  const sole = { letter: 0, index: 0, isLast: true };
+  channel.postMessage({ from, ...sole, bytes });
 }
 
 /** What a thread writes in so small a test fits into one message. */
 function readLetter(bytes: Uint8Array): Letter | undefined {
   try {
-    return JSON.parse(new TextDecoder().decode(bytes)) ?? undefined;
+    const lines = new TextDecoder().decode(bytes).trimEnd().split("\n");
+    return JSON.parse(lines.at(-1)!) ?? undefined;
   } catch {
     return undefined;
   }
@@ -71,8 +83,12 @@ async function scrapeAmong(
 }
 
 /** That so many runs of a pipeline ended well, and so many are under way. */
-function tellings(total: number, running: number): Telling[] {
-  return [{
+function enclose(
+  total: number,
+  running: number,
+  of?: string | null,
+): Enclosed[] {
+  const telling: Telling = {
     registry: 0,
     own: [{
       prefix: PREFIX,
@@ -83,21 +99,23 @@ function tellings(total: number, running: number): Telling[] {
       issues: {},
       series: [["test", "p", null, running, 0, [[0, total, 0, 1, []]]]],
     }],
-  }];
+  };
+  return [{ telling, ...(of !== undefined && { of }) }];
 }
 
 /** All that there is to know, if it is about one worker. */
 function everything(
   to: string,
-  worker: Omit<WorkerState, "tellings">,
-  told: readonly Telling[],
-): Letter {
+  worker: WorkerState,
+  enclosed: readonly Enclosed[],
+): Sent {
   return {
     kind: "everything",
     to,
-    workers: [{ ...worker, tellings: told }],
+    workers: [worker],
     departed: [],
-    departedTellings: [],
+    hasForgotten: false,
+    enclosed,
   };
 }
 
@@ -105,7 +123,11 @@ function everything(
  * One that is there from the start, and knows of a worker that has left, as well as
  * of those that are there.
  */
-const old = (workers: readonly WorkerState[] = []): Reply => (letter, from) => {
+const old = (
+  workers: readonly WorkerState[] = [],
+  enclosed: readonly Enclosed[] = [],
+): Reply =>
+(letter, from) => {
   switch (letter.kind) {
     case "hello":
       return [{ kind: "here", hasJoined: true }];
@@ -115,8 +137,9 @@ const old = (workers: readonly WorkerState[] = []): Reply => (letter, from) => {
         kind: "everything",
         to: from,
         workers,
-        departed: ["gone"],
-        departedTellings: tellings(7, 1),
+        departed: [["gone", 60_000]],
+        hasForgotten: false,
+        enclosed: [...enclose(7, 1, null), ...enclosed],
       }];
     case "ask":
       return [{ kind: "told", to: from, round: letter.round, version: 0 }];
@@ -142,11 +165,13 @@ Deno.test("A worker asks whoever has told more than it heard for everything, and
       case "fetch": {
         if (letter.of !== "other") return [];
         const state = { version: 2, hasLeft: false, isSilent: false };
-        return [everything(from, { id: "other", ...state }, tellings(2, 1))];
+        return [
+          everything(from, { id: "other", ...state }, enclose(2, 1, "other")),
+        ];
       }
       case "ask":
         return [
-          { kind: "tell", version: 3, tellings: tellings(3, 1) },
+          { kind: "tell", version: 3, enclosed: enclose(3, 1) },
           { kind: "told", to: from, round: letter.round, version: 3 },
         ];
       default:
@@ -156,11 +181,13 @@ Deno.test("A worker asks whoever has told more than it heard for everything, and
   const known = {
     id: "other",
     version: 1,
-    tellings: tellings(1, 1),
     hasLeft: false,
     isSilent: false,
   };
-  const told = await scrapeAmong({ old: old([known]), other });
+  const told = await scrapeAmong({
+    old: old([known], enclose(1, 1, "other")),
+    other,
+  });
   assertEquals(told, { total: "10", running: "1" });
 });
 
@@ -172,7 +199,9 @@ Deno.test("A worker whose question was lost asks once more", async () => {
       case "hello":
         return [{ kind: "here", hasJoined: true }];
       case "fetch":
-        return ++fetches === 1 ? [] : [everything(from, state, tellings(3, 1))];
+        return ++fetches === 1
+          ? []
+          : [everything(from, state, enclose(3, 1, "other"))];
       case "ask":
         return [{ kind: "told", to: from, round: letter.round, version: 3 }];
       default:
@@ -189,13 +218,13 @@ Deno.test("A worker is believed about itself, whatever others think of it", asyn
       case "hello":
         return [
           { kind: "here", hasJoined: false },
-          { kind: "tell", version: 1, tellings: tellings(5, 1) },
+          { kind: "tell", version: 1, enclosed: enclose(5, 1) },
         ];
       case "ask":
         // Whoever does not wait for it will have ended by then.
         await new Promise((resolve) => setTimeout(resolve, 100));
         return [
-          { kind: "tell", version: 2, tellings: tellings(7, 1) },
+          { kind: "tell", version: 2, enclosed: enclose(7, 1) },
           { kind: "told", to: from, round: letter.round, version: 2 },
         ];
       default:
@@ -224,12 +253,129 @@ Deno.test("Who has left for good is not taken in again, whoever tells of it", as
   const gone = {
     id: "gone",
     version: 1,
-    tellings: tellings(5, 0),
     hasLeft: false,
     isSilent: false,
   };
-  const told = await scrapeAmong({ old: old([gone]) });
+  const told = await scrapeAmong({ old: old([gone], enclose(5, 0, "gone")) });
   assertEquals(told, { total: "7", running: "0" });
+});
+
+Deno.test("Workers forget the ids of those that left, but not what they counted", async () => {
+  const count = 200;
+  let onEverything = (_letter: Letter & { kind: "everything" }) => {};
+  // It has told something that nobody heard: it is asked for everything.
+  let version = 0;
+  const other: Reply = (letter, from) => {
+    switch (letter.kind) {
+      case "everything":
+        onEverything(letter);
+        return [];
+      case "ask":
+        return [{ kind: "told", to: from, round: letter.round, version }];
+      case "fetch": {
+        if (letter.of !== "other") return [];
+        const worker = { version: 1, hasLeft: false, isSilent: false };
+        // One that has left passes for one that is there.
+        const workers = ["other", "gone 0"].map((id) => ({ ...worker, id }));
+        return [{
+          kind: "everything",
+          to: from,
+          workers,
+          departed: [],
+          hasForgotten: false,
+          enclosed: [...enclose(1000, 0, "other"), ...enclose(1, 0, "gone 0")],
+        }];
+      }
+      default:
+        return [];
+    }
+  };
+  const channel = correspond("other", other);
+  await using thread = await startThread({ timeout: 1000 });
+  const totalIn = (text: string) =>
+    Number(/pipeline_total\{.*status="success"\} (.*)/.exec(text)?.[1]);
+  const scrapeAfter = async (milliseconds: number) => {
+    await thread.tell("advance", milliseconds);
+    // What left long ago is folded by one scrape, and shown by the next.
+    await thread.tell("scrape");
+    return totalIn(await thread.tell("scrape"));
+  };
+  const fetchEverything = () => {
+    const told = new Promise<Letter & { kind: "everything" }>((resolve) =>
+      onEverything = resolve
+    );
+    post(channel, "other", { kind: "fetch", of: threadId });
+    return told;
+  };
+  let threadId = "";
+  const ear = correspond("ear", (letter, from) => {
+    if (letter.kind === "ask") threadId = from;
+    return letter.kind === "ask"
+      ? [{ kind: "told", to: from, round: letter.round, version: 0 }]
+      : [];
+  });
+  try {
+    for (let i = 0; i < count; i++) {
+      const id = `gone ${i}`;
+      post(channel, id, { kind: "hello" });
+      post(channel, id, { kind: "tell", version: 1, enclosed: enclose(1, 0) });
+      post(channel, id, { kind: "bye" });
+      // Deno drops what a channel has no room for.
+      await thread.tell("advance", 0);
+    }
+    post(channel, "other", { kind: "hello" });
+    post(channel, "ear", { kind: "hello" });
+    assertEquals(totalIn(await thread.tell("scrape")), count);
+    assertEquals(await scrapeAfter(20_000), count);
+    assertEquals((await fetchEverything()).departed.length, count);
+    assertEquals(await scrapeAfter(600_000), count);
+    const { departed, hasForgotten } = await fetchEverything();
+    assertEquals([departed, hasForgotten], [[], true]);
+
+    version = 1;
+    assertEquals(totalIn(await thread.tell("scrape")), count + 1000);
+  } finally {
+    channel.close();
+    ear.close();
+  }
+});
+
+Deno.test("A letter that lacks a piece is not read, and asked for once more", async () => {
+  const channel = new BroadcastChannel(CHANNEL_NAME);
+  const state = { id: "other", version: 1, hasLeft: false, isSilent: false };
+  const other: Reply = (letter, from) => {
+    switch (letter.kind) {
+      case "hello":
+        return [{ kind: "here", hasJoined: false }];
+      case "ask": {
+        const lines = [...enclose(5, 1), ...enclose(7, 1), {
+          kind: "tell",
+          version: 1,
+        }].map((each) => `${JSON.stringify(each)}\n`);
+        for (const [index, line] of lines.entries()) {
+          // As though there had been no room for it.
+          if (index === 1) continue;
+          const isLast = index === lines.length - 1;
+          const bytes = new TextEncoder().encode(line);
+          channel.postMessage({
+            from: "other",
+            letter: 1,
+            index,
+            isLast,
+            bytes,
+          });
+        }
+        return [{ kind: "told", to: from, round: letter.round, version: 1 }];
+      }
+      case "fetch":
+        return [everything(from, state, enclose(7, 1, "other"))];
+      default:
+        return [];
+    }
+  };
+  const told = await scrapeAmong({ other });
+  channel.close();
+  assertEquals(told, { total: "7", running: "1" });
 });
 
 Deno.test("A worker that has just started does not pass for one that knows what was before, until nobody told it", async () => {
@@ -261,9 +407,15 @@ Deno.test("What strangers say on the channel does no harm", async () => {
     null,
     "text",
     { bytes: 1 },
-    { from: "x", isLast: true, bytes: bytes("{") },
-    { from: "y", isLast: true, bytes: bytes("null") },
-    { from: "z", isLast: true, bytes: bytes('{"kind":"tell"}') },
+    { from: "w", index: 1, isLast: true, bytes: bytes("{") },
+    { from: "x", index: 0, isLast: true, bytes: bytes("{\n") },
+    { from: "y", index: 0, isLast: true, bytes: bytes("null\n") },
+    {
+      from: "z",
+      index: 0,
+      isLast: true,
+      bytes: bytes('{"kind":"tell"}\n'),
+    },
   ];
   const other: Reply = (letter, from) => {
     switch (letter.kind) {
@@ -272,7 +424,7 @@ Deno.test("What strangers say on the channel does no harm", async () => {
       case "ask":
         for (const message of strange) channel.postMessage(message);
         return [
-          { kind: "tell", version: 1, tellings: tellings(7, 1) },
+          { kind: "tell", version: 1, enclosed: enclose(7, 1) },
           { kind: "told", to: from, round: letter.round, version: 1 },
         ];
       default:

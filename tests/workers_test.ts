@@ -60,12 +60,12 @@ function eavesdrop(): {
 } {
   const kinds: string[] = [];
   const sizes: number[] = [];
-  const channel = new BroadcastChannel("@lukhas/stage-metrics/1") as unknown as
+  const channel = new BroadcastChannel("@lukhas/stage-metrics/2") as unknown as
     & { onmessage: (event: { data: { bytes: Uint8Array } }) => void }
     & { close(): void };
   channel.onmessage = ({ data: { bytes } }) => {
     sizes.push(bytes.length);
-    const kind = /^\{"kind":"(\w+)"/.exec(new TextDecoder().decode(bytes));
+    const kind = /^\{"kind":"(\w+)"/m.exec(new TextDecoder().decode(bytes));
     if (kind !== null) kinds.push(kind[1]!);
   };
   return { kinds, sizes, close: () => channel.close() };
@@ -474,6 +474,84 @@ Deno.test("The metrics of others are merged by their own aggregator", async () =
     );
     assert(first === 2 || first === 4, `${first}`);
     assertEquals(other, first, "whoever is asked");
+  });
+});
+
+Deno.test("metricsHandler() with workers shows labels as they are in one thread", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    const labelSets = [
+      { a: Infinity },
+      { a: -Infinity },
+      { a: NaN },
+      { a: -0 },
+      { a: 5n },
+      { a: null },
+      { a: true },
+      { quantile: 0.5 },
+      { quantile: NaN },
+      { le: Infinity },
+    ];
+    for (const thread of [a!, b!]) await thread.tell("record", "p", 0.1);
+    await b!.tell("setLabels", "gauge", labelSets);
+    await b!.tell("observeInfinity", 0.5);
+    await b!.tell("observeInfinity", 3);
+    for (const accept of ["text/plain", "application/openmetrics-text"]) {
+      const text = await a!.tell("scrape", accept);
+      assertEquals(text.match(/^labelled\{.*$/gm), [
+        'labelled{a="Infinity"} 1',
+        'labelled{a="-Infinity"} 1',
+        'labelled{a="NaN"} 1',
+        'labelled{a="0"} 1',
+        'labelled{a="5"} 1',
+        'labelled{a="null"} 1',
+        'labelled{a="true"} 1',
+        'labelled{quantile="0.5"} 1',
+        'labelled{quantile="NaN"} 1',
+        'labelled{le="+Inf"} 1',
+      ]);
+      const buckets = text.match(/^infinite_seconds_bucket.*$/gm) ?? [];
+      assertEquals(buckets.length, 2);
+      assertEquals(buckets[1], 'infinite_seconds_bucket{le="+Inf"} 2');
+    }
+  });
+});
+
+Deno.test("metricsHandler() with workers adds up samples however labels are spelled", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    for (const thread of [a!, b!]) await thread.tell("record", "p", 0.1);
+    await a!.tell("setLabels", "counter", [{ le: 1, b: 2 }, { le: "+Inf" }]);
+    await b!.tell("setLabels", "counter", [
+      { b: "2", le: "1" },
+      { le: Infinity },
+    ]);
+    for (const thread of [a!, b!]) {
+      const text = await thread.tell("scrape");
+      const lines = text.match(/^labelled\{.*$/gm) ?? [];
+      assertEquals(lines.length, 2);
+      assert(lines.every((line) => line.endsWith(" 2")), `${lines}`);
+    }
+  });
+});
+
+Deno.test("metricsHandler() with workers follows samples that come and go", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    for (const thread of [a!, b!]) await thread.tell("record", "p", 0.1);
+    const labelSets = (...ids: number[]) => ids.map((id) => ({ id }));
+    const check = async (thread: Thread, ...ids: number[]) => {
+      const text = await thread.tell("scrape");
+      const lines = text.match(/^labelled\{.*$/gm) ?? [];
+      assertEquals(lines.sort(), ids.map((id) => `labelled{id="${id}"} 1`));
+    };
+    const rounds = [[1, 2, 3], [2, 3], [3, 4, 5, 6], [6, 4, 3], [], [7]];
+    for (const ids of rounds) {
+      await b!.tell("setLabels", "counter", labelSets(...ids));
+      await check(a!, ...[...ids].sort());
+    }
+    await withThreads([{}], async (c) => {
+      await check(c!, 7);
+      await b!.tell("setLabels", "counter", labelSets(8, 7));
+      await check(c!, 7, 8);
+    });
   });
 });
 

@@ -19,6 +19,7 @@ const DENO_ONLY: Readonly<Record<string, string>> = {
   "examples_test.ts": "runs the examples by Deno",
   "negotiate_test.ts": "tests functions that are not exported",
   "numbers_test.ts": "tests functions that are not exported",
+  "other_replica_test.ts": "tests functions that are not exported",
   "otlp_test.ts": "runs Deno, with its own tracing",
   "parallel_test.ts": "runs an example of deno serve",
   "request_test.ts": "tests functions that are not exported",

@@ -1,0 +1,39 @@
+import { setImmediate } from "node:timers";
+
+/** How many items are handled in one turn of the event loop: a few milliseconds. */
+const SLICE_SIZE = 500;
+
+/** How many may still be handled in this turn, by all that works in slices. */
+let left = SLICE_SIZE;
+
+/** The next turn, while there is something that waits for it. */
+let nextTurn: Promise<void> | undefined;
+
+/**
+ * Counts items that were handled.
+ *
+ * @returns What is to be awaited before the next ones, if they were enough for one turn.
+ */
+export function spend(items: number): Promise<void> | undefined {
+  left -= items;
+  if (left > 0) return undefined;
+  return nextTurn ??= new Promise((resolve) =>
+    setImmediate(() => {
+      left = SLICE_SIZE;
+      nextTurn = undefined;
+      resolve();
+    })
+  );
+}
+
+/** Calls a function with each item, and lets everything else run in between. */
+export async function forEachInSlices<T>(
+  items: Iterable<T>,
+  visit: (item: T) => void,
+): Promise<void> {
+  for (const item of items) {
+    visit(item);
+    const turn = spend(1);
+    if (turn !== undefined) await turn;
+  }
+}
