@@ -25,7 +25,13 @@ const README = new URL("../../README.md", import.meta.url);
 /** Between these, the README has what this writes. */
 const [START, END] = ["<!-- bench: -->", "<!-- :bench -->"];
 
-const MEASURES = ["pipelines", "largeScrape", "smallScrape", "memory"] as const;
+const MEASURES = [
+  "pipelines",
+  "largeScrape",
+  "smallScrape",
+  "memory",
+  "threads",
+] as const;
 
 const COMPANIONS = [
   "@opentelemetry/sdk-metrics",

@@ -7,6 +7,12 @@
 import { measureMemory, type MemoryFigures } from "./memory.ts";
 import { measurePipelines, type PipelineFigures } from "./pipelines.ts";
 import { measureScrapes, type ScrapeFigures } from "./scrape.ts";
+import {
+  isMeasuredThread,
+  measureThreads,
+  serveThread,
+  type ThreadFigures,
+} from "./threads.ts";
 import process from "node:process";
 
 /** What was measured in a runtime. */
@@ -15,6 +21,7 @@ export interface Figures {
   readonly largeScrape: ScrapeFigures;
   readonly smallScrape: ScrapeFigures;
   readonly memory: MemoryFigures;
+  readonly threads: ThreadFigures;
 }
 
 const MEASURES: { readonly [K in keyof Figures]: () => Promise<Figures[K]> } = {
@@ -22,7 +29,12 @@ const MEASURES: { readonly [K in keyof Figures]: () => Promise<Figures[K]> } = {
   largeScrape: () => measureScrapes(10_000),
   smallScrape: () => measureScrapes(100),
   memory: measureMemory,
+  threads: measureThreads,
 };
 
-const measure = MEASURES[process.argv[2] as keyof Figures];
-console.log(JSON.stringify(await measure()));
+if (isMeasuredThread()) {
+  serveThread();
+} else {
+  const measure = MEASURES[process.argv[2] as keyof Figures];
+  console.log(JSON.stringify(await measure()));
+}

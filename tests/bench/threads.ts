@@ -1,0 +1,197 @@
+/**
+ * How long a scrape of several threads takes, and for how long it keeps each of them
+ * from anything else, where all of them have large metrics of somebody else's.
+ *
+ * @module
+ */
+import { configure, metricsHandler } from "../../mod.ts";
+import { medianOf } from "./measure.ts";
+import { existsSync, readFileSync } from "node:fs";
+import process from "node:process";
+import { parentPort, Worker, workerData } from "node:worker_threads";
+import { Histogram } from "prom-client";
+
+/** Where Linux says how long a thread has run. */
+const SCHEDULE = "/proc/thread-self/schedstat";
+const hasSchedule = existsSync(SCHEDULE);
+
+const THREADS = 4;
+const LABEL_SETS = 1_500;
+const ROUNDS = 9;
+
+/** What was measured of scrapes; times in milliseconds. */
+interface ThreadScrape {
+  /** From the request to the last byte. */
+  readonly duration: number;
+  /**
+   * The longest that the scraped thread ran before a timer of one millisecond had its
+   * turn.
+   */
+  readonly scrapedStall: number;
+  /** The same, in the one of all other threads in which it was the longest. */
+  readonly otherStall: number;
+}
+
+/** What was measured. */
+export interface ThreadFigures {
+  /** The first scrape, for which everything has to be sent. */
+  readonly first: ThreadScrape;
+  /** The first scrape of a thread that has just started. */
+  readonly newcomer: ThreadScrape;
+  /** The median of scrapes for which every value has changed. */
+  readonly changed: ThreadScrape;
+  /** The size of what was scraped last. */
+  readonly bytes: number;
+}
+
+interface Thread {
+  call<C extends keyof Commands>(
+    command: C,
+  ): Promise<Awaited<ReturnType<Commands[C]>>>;
+  terminate(): Promise<unknown>;
+}
+
+/** Measures scrapes of four threads that have 1,500 label sets each. */
+export async function measureThreads(): Promise<ThreadFigures> {
+  const threads = await startThreads(THREADS);
+  let bytes = 0;
+
+  async function scrape(scraped: Thread): Promise<ThreadScrape> {
+    await Promise.all(threads.map((thread) => thread.call("observe")));
+    await Promise.all(threads.map((thread) => thread.call("watch")));
+    const { duration, bytes: size } = await scraped.call("scrape");
+    bytes = size;
+    const stalls = await Promise.all(
+      threads.map((thread) => thread.call("stall")),
+    );
+    const others = stalls.filter((_, i) => threads[i] !== scraped);
+    return {
+      duration,
+      scrapedStall: stalls[threads.indexOf(scraped)]!,
+      otherStall: Math.max(...others),
+    };
+  }
+
+  const first = await scrape(threads[0]!);
+  const rounds: ThreadScrape[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    rounds.push(await scrape(threads[round % THREADS]!));
+  }
+  threads.push(...await startThreads(1));
+  const newcomer = await scrape(threads.at(-1)!);
+  await Promise.all(threads.map((thread) => thread.terminate()));
+  const median = (name: keyof ThreadScrape) =>
+    medianOf(rounds, (round) => round[name]);
+  return {
+    first,
+    newcomer,
+    changed: {
+      duration: median("duration"),
+      scrapedStall: median("scrapedStall"),
+      otherStall: median("otherStall"),
+    },
+    bytes,
+  };
+}
+
+function startThreads(count: number): Promise<Thread[]> {
+  return Promise.all(Array.from({ length: count }, startThread));
+}
+
+/** Starts this program once more, as a thread that calls `serveThread`. */
+async function startThread(): Promise<Thread> {
+  const worker = new Worker(process.argv[1]!, { workerData: "bench" });
+  const answer = () =>
+    new Promise((resolve, reject) => {
+      worker.once("message", resolve);
+      worker.once("error", reject);
+    });
+  worker.setMaxListeners(0);
+  await answer();
+  const thread: Thread = {
+    async call(command) {
+      const answered = answer();
+      worker.postMessage(command);
+      return await answered as never;
+    },
+    terminate: () => worker.terminate(),
+  };
+  await thread.call("warmUp");
+  return thread;
+}
+
+/** Whether this is a thread that was started to be measured. */
+export function isMeasuredThread(): boolean {
+  return workerData === "bench";
+}
+
+type Commands = ReturnType<typeof createCommands>;
+
+/** Does what the thread that measures asks for. */
+export function serveThread(): void {
+  const commands = createCommands();
+  parentPort!.on("message", async (command: keyof Commands) => {
+    parentPort!.postMessage(await commands[command]());
+  });
+  parentPort!.postMessage("ready");
+}
+
+function createCommands() {
+  configure({ onIssue() {} });
+  const handler = metricsHandler({ workers: { timeout: 30_000 } });
+  const histogram = new Histogram({
+    name: "http_request_duration_seconds",
+    help: "Duration of HTTP requests",
+    labelNames: ["method", "route", "code"],
+  });
+  let [last, stall] = [0, 0];
+  setInterval(() => {
+    const now = runningTime();
+    stall = Math.max(stall, now - last);
+    last = now;
+  }, 1);
+
+  return {
+    /** Lets the compiler see the client, which reads all of them in one go. */
+    async warmUp() {
+      for (let i = 0; i < 10; i++) {
+        this.observe();
+        await histogram.get();
+      }
+    },
+    observe() {
+      for (let i = 0; i < LABEL_SETS; i++) {
+        const route = `/things/${Math.floor(i / 5)}/parts`;
+        const code = ["200", "204", "400", "404", "500"][i % 5]!;
+        histogram.observe({ method: "GET", route, code }, Math.random());
+      }
+    },
+    async watch() {
+      // Until the timer goes as it does when nothing else happens.
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      last = runningTime();
+      stall = 0;
+    },
+    async scrape() {
+      const start = performance.now();
+      const { body } = await handler(new Request("http://localhost/"));
+      let bytes = 0;
+      for await (const chunk of body!) bytes += chunk.length;
+      return { duration: performance.now() - start, bytes };
+    },
+    async stall() {
+      // So that the timer fires once more.
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      return stall;
+    },
+  };
+}
+
+/**
+ * How long this thread has had a processor, in milliseconds: what others do on the same
+ * machine is none of its stalls. Where the system does not say so, all time counts.
+ */
+function runningTime(): number {
+  if (!hasSchedule) return performance.now();
+  return Number(readFileSync(SCHEDULE, "utf8").split(" ")[0]) / 1e6;
+}
