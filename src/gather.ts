@@ -5,6 +5,7 @@ import type { Exemplar } from "./exemplar.ts";
 import type { IssueReporter } from "./issues.ts";
 import { mergeFamilies, SampleMerger } from "./merge.ts";
 import { formatValue } from "./numbers.ts";
+import { processAggregator } from "./process_metrics.ts";
 import {
   defaultLabels,
   type MetricsRegistry,
@@ -210,7 +211,7 @@ async function readForeign(
   const { type, values = [] } = view;
   const name = registeredName(registry, metric, view.name);
   const help = String(view.help);
-  const aggregator = view.aggregator ?? "sum";
+  const aggregator = processAggregator(name, help) ?? view.aggregator ?? "sum";
   const common = defaultLabels(registry);
   // At once: the client counts on in these very objects while they are read.
   const numbers = values.map(({ value }) => Number(value));

@@ -22,7 +22,8 @@ import { createWorkersCollect } from "./share.ts";
 export interface MetricsHandlerOptions<A extends unknown[] = unknown[]> {
   /**
    * The registry that is served, or several, merged: what they share by name and
-   * labels is added up, or merged as the metric's `aggregator` says.
+   * labels is added up, or merged as the metric's `aggregator` says. The default
+   * metrics that describe the process, `process_*` under any prefix, are shown once.
    *
    * @default {the registry of the instance}
    */
@@ -51,7 +52,8 @@ export interface MetricsHandlerOptions<A extends unknown[] = unknown[]> {
   /**
    * Answers for all worker threads of the process that share their metrics, by
    * this option or by `shareMetrics`: counters, histograms and what is running
-   * are summed, metrics of others merged by their `aggregator`.
+   * are summed, metrics of others merged by their `aggregator`. The default metrics
+   * that describe the process, `process_*` under any prefix, are shown once.
    *
    * A worker that does not answer within `timeout` milliseconds delays one scrape
    * by as much; its last known values stand in, `worker_unresponsive` is counted,

@@ -264,6 +264,79 @@ Deno.test("Metrics of several registries are merged, each series once, by their 
   assertEquals(new Set(types).size, types.length);
 });
 
+Deno.test("metricsHandler() shows the metrics of the process once for two registries", async () => {
+  for (const prefix of ["", "my_", "glued"]) {
+    const registries = [1, 2].map((number) => {
+      const registry = new promClient.Registry();
+      const registers = [registry];
+      const gauge = (name: string, help: string, value: number) =>
+        new promClient.Gauge({ name: prefix + name, help, registers })
+          .set(value);
+      gauge(
+        "process_resident_memory_bytes",
+        "Resident memory size in bytes.",
+        100 * number,
+      );
+      gauge(
+        "process_start_time_seconds",
+        "Start time of the process since unix epoch in seconds.",
+        1000 - number,
+      );
+      new promClient.Counter({
+        name: `${prefix}process_cpu_seconds_total`,
+        help: "Total user and system CPU time spent in seconds.",
+        registers,
+      }).inc(number);
+      // These only sound like metrics of the process.
+      for (const name of ["order_process", "image_process_cpu_seconds"]) {
+        const total = `${name}_total`;
+        new promClient.Counter({ name: total, help: "Help", registers })
+          .inc(number);
+      }
+      return registry;
+    });
+    const lines = (await scrape(registries, TEXT)).split("\n");
+    assertEquals(lines.filter((line) => /^[^#]/.test(line)), [
+      `${prefix}process_resident_memory_bytes 100`,
+      `${prefix}process_start_time_seconds 998`,
+      `${prefix}process_cpu_seconds_total 2`,
+      "order_process_total 3",
+      "image_process_cpu_seconds_total 3",
+    ]);
+  }
+});
+
+for (const [name, client] of Object.entries({ promClient, successor })) {
+  Deno.test({
+    name:
+      `metricsHandler() recognizes the default metrics of ${name} as the process's`,
+    // It starts a timer that nothing stops.
+    sanitizeOps: false,
+    sanitizeResources: false,
+    async fn() {
+      const registries = [1, 2].map(() => {
+        const register = new (client as typeof promClient).Registry();
+        (client as typeof promClient).collectDefaultMetrics({
+          register,
+          prefix: "app:",
+        });
+        return register;
+      });
+      const alone = await registries[0]!.metrics();
+      const together = await scrape(registries, TEXT);
+      const names = new Set(alone.match(/^app:process_\w+/gm));
+      assert(names.size > 3, alone);
+      for (const each of names) {
+        const valueIn = (text: string) =>
+          Number(new RegExp(`^${each} (.*)$`, "m").exec(text)?.[1]);
+        const [one, both] = [valueIn(alone), valueIn(together)];
+        // Twice as much, were they summed; the CPU's time goes on.
+        assert(both < 1.5 * one || one < 1, `${each}: ${one}, ${both}`);
+      }
+    },
+  });
+}
+
 Deno.test("metricsHandler() shows one +Inf bucket where a user bounds one by Infinity", async () => {
   const registry = new promClient.Registry();
   const registers = [registry];

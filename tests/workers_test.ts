@@ -477,6 +477,78 @@ Deno.test("The metrics of others are merged by their own aggregator", async () =
   });
 });
 
+Deno.test("metricsHandler() with workers shows the metrics of the process once", async () => {
+  await withThreads([{}, {}, {}], async (...threads) => {
+    for (const [i, thread] of threads.entries()) {
+      await thread.tell("record", "p", 0.1);
+      await thread.tell("setProcess", 10 + i, "my_");
+    }
+    const valuesOf = (text: string) =>
+      [
+        "my_process_resident_memory_bytes",
+        "my_process_start_time_seconds",
+        "my_process_cpu_seconds_total",
+        "order_process_total",
+      ].map((name) => valueOf(text, name));
+    for (const [i, thread] of threads.entries()) {
+      // What is read anew, as the thread that is scraped read it.
+      const text = await thread.tell("scrape");
+      assertEquals(valuesOf(text), [10 + i, 10, 12, 33]);
+    }
+    // Neither the counters fall, nor does the start move, whoever ends.
+    for (const i of [0, 2]) {
+      threads[i]!.tell("exit");
+      await threads[i]!.ended;
+    }
+    const text = await threads[1]!.tell("scrape");
+    assertEquals(valuesOf(text), [11, 10, 12, 33]);
+    await threads[1]!.tell("advance", 60_000);
+    await threads[1]!.tell("scrape");
+    const later = await threads[1]!.tell("scrape");
+    assertEquals(valuesOf(later), [11, 10, 12, 33]);
+  });
+});
+
+Deno.test("metricsHandler() with workers reads the process in a thread that answers", async () => {
+  const patient = { timeout: 1000 };
+  await withThreads([patient, patient, patient], async (a, b, c) => {
+    for (const thread of [a!, b!, c!]) await thread.tell("record", "p", 0.1);
+    await b!.tell("setProcess", 1);
+    await c!.tell("setProcess", 2);
+    await a!.tell("scrape");
+    for (const [hanging, expected] of [[b!, 2], [c!, 1]] as const) {
+      const wake = await hanging.hang();
+      const text = await a!.tell("scrape");
+      assertEquals(valueOf(text, "process_resident_memory_bytes"), expected);
+      wake();
+      await hanging.tell("scrape");
+    }
+  });
+});
+
+Deno.test("metricsHandler() with workers does not sum the default metrics of four threads", async () => {
+  await withThreads([{}, {}, {}, {}], async (...threads) => {
+    let resident = 0;
+    for (const thread of threads) {
+      await thread.tell("record", "p", 0.1);
+      resident = await thread.tell("collectDefaultMetrics", "my_");
+    }
+    const text = await threads[0]!.tell("scrape");
+    const valuesOf = (name: string) =>
+      [...text.matchAll(new RegExp(`^my_${name} (.*)$`, "gm"))]
+        .map(([, value]) => Number(value));
+    const [memory = resident, ...more] = valuesOf(
+      "process_resident_memory_bytes",
+    );
+    assertEquals(more, []);
+    assert(memory < 2 * resident, `${memory}: ${resident}`);
+    const [start, ...others] = valuesOf("process_start_time_seconds");
+    assertEquals(others, []);
+    const now = Date.now() / 1000;
+    assert(start! > now - 86_400 && start! <= now + 1, `${start}: ${now}`);
+  });
+});
+
 Deno.test("metricsHandler() with workers shows labels as they are in one thread", async () => {
   await withThreads([{}, {}], async (a, b) => {
     const labelSets = [
