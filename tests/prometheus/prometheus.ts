@@ -64,9 +64,11 @@ export async function eventually<T>(check: () => T | Promise<T>): Promise<T> {
  * Starts a Prometheus, and waits until it answers.
  *
  * @param jobs The address, host and port, that each job scrapes, by its name.
+ * @param timeout How often it scrapes, and how long it waits for each scrape.
  */
 export async function startPrometheus(
   jobs: Readonly<Record<string, string>>,
+  timeout = "200ms",
 ): Promise<Prometheus> {
   const folder = await Deno.makeTempDir();
   const config = `${folder}/prometheus.json`;
@@ -74,7 +76,7 @@ export async function startPrometheus(
   await Deno.writeTextFile(
     config,
     JSON.stringify({
-      global: { scrape_interval: "200ms", scrape_timeout: "200ms" },
+      global: { scrape_interval: timeout, scrape_timeout: timeout },
       scrape_configs: Object.entries(jobs).map(([job_name, target]) => ({
         job_name,
         static_configs: [{ targets: [target] }],
