@@ -8,16 +8,26 @@ import type { StageMetrics } from "../mod.ts";
 const PREFIX = "lukhas_orchestration_";
 
 /**
- * Scrapes an instance and gives its samples, the prefix left out, as text and
- * value: `stage_total{lane="…",…}` → 1. Only those that are not 0, and neither
- * buckets nor timestamps unless asked for.
+ * Scrapes an instance and returns its samples, as {@linkcode parseSamples} does.
  */
 export async function samplesOf(
-  { metricsHandler }: StageMetrics,
-  names: RegExp = /_total$/,
+  { metricsHandler }: Pick<StageMetrics, "metricsHandler">,
+  names?: RegExp,
 ): Promise<Record<string, number>> {
   const response = await metricsHandler()(new Request("http://localhost/"));
-  const samples = (await response.text()).split("\n")
+  return parseSamples(await response.text(), names);
+}
+
+/**
+ * Returns the samples of an exposition, the prefix left out, as text and value:
+ * `stage_total{lane="…",…}` → 1. Only samples that are not 0, and neither buckets nor
+ * timestamps unless asked for.
+ */
+export function parseSamples(
+  text: string,
+  names: RegExp = /_total$/,
+): Record<string, number> {
+  const samples = text.split("\n")
     .map((line) => /^(([^{ ]+)[^]*) (\S+)$/.exec(line))
     .filter((found) => found !== null && !found[0].startsWith("#"))
     .map((found) => found as unknown as [string, string, string, string])

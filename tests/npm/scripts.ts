@@ -6,6 +6,7 @@
 import { installOnce } from "./install.ts";
 import { installPackage, pack } from "./package.ts";
 import type { Runtime } from "./runtimes.ts";
+import { cp } from "node:fs/promises";
 
 /**
  * Installs libraries and the package into a project of the cache, and copies scripts
@@ -22,9 +23,7 @@ export async function installScripts(
 ): Promise<string> {
   const folder = await installOnce(name, libraries);
   await installPackage(folder, await pack());
-  for (const { name } of Deno.readDirSync(scripts)) {
-    await Deno.copyFile(new URL(name, scripts), `${folder}/${name}`);
-  }
+  await cp(scripts, folder, { recursive: true });
   return folder;
 }
 

@@ -1,0 +1,3 @@
+import { nodeMetricsHandler } from "@lukhas/stage-metrics/node";
+
+export default nodeMetricsHandler();
