@@ -2,9 +2,10 @@
 import { printMetrics, scrape } from "../print.js";
 import process from "node:process";
 
-const [first, second] = await Promise.all(
-  process.argv.slice(2).map((path) => import(path)),
-);
+const [firstPath, secondPath] = process.argv.slice(2);
+// One after the other, as all have the registry of the part that is loaded first.
+const first = await import(firstPath);
+const second = await import(secondPath);
 
 first.configure({ lane: "canary" });
 const declared = second.definePipeline("declared", { stages: { s: {} } });
