@@ -1,7 +1,7 @@
 /** The npm package, as its users get it. */
 import { installCompiler, SETUPS } from "./compile.ts";
 import { fetched } from "./install.ts";
-import { pack, unpack } from "./package.ts";
+import { pack } from "./package.ts";
 import {
   installBun,
   installNode,
@@ -12,44 +12,6 @@ import { installSuite, run, runSuite } from "./suite.ts";
 import { assert, assertEquals } from "@std/assert";
 
 const tarball = await pack();
-const contents = await unpack(tarball);
-
-Deno.test("The npm package is JavaScript, types and what to read, and nothing else", () => {
-  assertEquals(
-    [...contents.keys()].filter((path) =>
-      !/^(mod|src\/\w+)\.(js|d\.ts)$/.test(path)
-    ).sort(),
-    ["CHANGELOG.md", "LICENSE", "README.md", "package.json"],
-  );
-});
-
-/** Each import in the package's files that the filter takes, and what imports it. */
-function importsOf(filter: RegExp): (readonly [path: string, name: string])[] {
-  const imports = /^(?:import|export|}).* from "(.*)"|\bimport\("(.*)"\)/gm;
-  return [...contents].filter(([path]) => filter.test(path))
-    .flatMap(([path, text]) =>
-      [...text.matchAll(imports)].map(([, one, other]) =>
-        [path, one ?? other!] as const
-      )
-    );
-}
-
-Deno.test("The npm package has every file that one of its files imports", () => {
-  const missing = importsOf(/./).filter(([path, name]) => {
-    if (!name.startsWith(".")) return false;
-    const file = new URL(name, `file:///${path}`).pathname.slice(1);
-    return !contents.has(
-      path.endsWith(".d.ts") ? file.replace(/js$/, "d.ts") : file,
-    );
-  });
-  assertEquals(missing, []);
-});
-
-Deno.test("The npm package's types want no other package's, which may want more", () => {
-  const wanted = importsOf(/\.d\.ts$/).filter(([, name]) => !/^\./.test(name));
-  assertEquals(wanted, []);
-});
-
 const suite = await fetched("the npm package", installSuite(tarball));
 
 const RUNTIMES: Record<string, () => Promise<Runtime>> = {

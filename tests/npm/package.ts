@@ -3,24 +3,19 @@
  *
  * @module
  */
+import { pack as packTo } from "../../scripts/pack.ts";
 import { CACHE, install } from "./install.ts";
 import { readdir } from "node:fs/promises";
 
-const ROOT = new URL("../../", import.meta.url).pathname;
+/** The address that the tarball is packed with. */
+export const REPOSITORY = "https://example.com/owner/stage-metrics";
 
-/** Makes the tarball, and gives its path. */
+/** Makes the tarball as the publish workflow does, and returns its path. */
 export async function pack(): Promise<string> {
   const tarball = `${CACHE}/package.tgz`;
   await Deno.mkdir(CACHE, { recursive: true });
-  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    // The sources are not in it, which the maps would lead to.
-    args: ["pack", "--allow-dirty", "--no-source-maps", "--output", tarball],
-    cwd: ROOT,
-    env: { NO_COLOR: "1" },
-  }).output();
-  if (success) return tarball;
-  const decoder = new TextDecoder();
-  throw new Error(decoder.decode(stdout) + decoder.decode(stderr));
+  await packTo(tarball, REPOSITORY);
+  return tarball;
 }
 
 /** Installs the tarball into a project of the cache. */

@@ -1,0 +1,77 @@
+/**
+ * Makes the npm package: runs `deno pack`, and adds the fields of `package.json` that
+ * it takes from nowhere.
+ *
+ * Run it: `deno task pack package.tgz`, and to publish, with the address of the
+ * repository, which npm compares with the provenance: `deno task pack package.tgz
+ * https://example.com/owner/name`.
+ *
+ * @module
+ */
+
+/** The fields that npm shows, searches and checks. */
+const FIELDS = {
+  description:
+    "Prometheus metrics for multi-stage pipelines, in Deno, Node and Bun",
+  keywords: [
+    "prometheus",
+    "metrics",
+    "pipeline",
+    "stage",
+    "openmetrics",
+    "observability",
+    "async-context",
+  ],
+  engines: { node: ">=20" },
+};
+
+/**
+ * Makes the tarball.
+ *
+ * @param tarball The path to write it to.
+ * @param repository The address of the repository's page.
+ * @throws {Error} If a command fails.
+ */
+export async function pack(
+  tarball: string,
+  repository?: string,
+): Promise<void> {
+  const root = new URL("../", import.meta.url);
+  const folder = await Deno.makeTempDir();
+  try {
+    // The package does not have the sources that source maps would lead to.
+    const options = ["--allow-dirty", "--no-source-maps"];
+    const packed = `${folder}/packed.tgz`;
+    await run(Deno.execPath(), ["pack", ...options, "--output", packed], root);
+    await run("tar", ["-xzf", packed, "-C", folder]);
+    const path = `${folder}/package/package.json`;
+    const fields = JSON.parse(await Deno.readTextFile(path));
+    Object.assign(fields, FIELDS);
+    if (repository !== undefined) {
+      fields.repository = { type: "git", url: `git+${repository}.git` };
+    }
+    await Deno.writeTextFile(path, `${JSON.stringify(fields, null, 2)}\n`);
+    await run("tar", ["-czf", tarball, "-C", folder, "package"]);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+async function run(command: string, args: string[], cwd?: URL): Promise<void> {
+  const options = { args, env: { NO_COLOR: "1" }, ...cwd && { cwd } };
+  const { success, stdout, stderr } = await new Deno.Command(command, options)
+    .output();
+  if (success) return;
+  const [printed, errors] = [stdout, stderr].map((bytes) =>
+    new TextDecoder().decode(bytes)
+  );
+  throw new Error(`Cannot pack: ${command} fails: ${printed}${errors}`);
+}
+
+if (import.meta.main) {
+  const [tarball, repository] = Deno.args;
+  if (tarball === undefined) {
+    throw new Error("Cannot pack: no file to write to");
+  }
+  await pack(tarball, repository);
+}

@@ -1,0 +1,88 @@
+/** The files of the npm package. */
+import config from "../../deno.json" with { type: "json" };
+import { pack, REPOSITORY, unpack } from "./package.ts";
+import { NODE_MAJORS } from "./runtimes.ts";
+import { assert, assertEquals } from "@std/assert";
+import { readdir } from "node:fs/promises";
+
+const ROOT = new URL("../../", import.meta.url).pathname;
+
+const tarball = await pack();
+const contents = await unpack(tarball);
+
+Deno.test("The npm package has each source as JavaScript, types, texts, nothing else", async () => {
+  const sources = (await readdir(`${ROOT}/src`, { recursive: true }))
+    .filter((path) => path.endsWith(".ts")).map((path) => `src/${path}`);
+  assertEquals(
+    [...contents.keys()].filter((path) => !path.endsWith(".d.ts")).sort(),
+    [
+      ...["mod.ts", ...sources].map((path) => path.replace(/ts$/, "js")),
+      ...["CHANGELOG.md", "LICENSE", "README.md", "package.json"],
+    ].sort(),
+  );
+  const strays = [...contents.keys()].filter((path) =>
+    path.endsWith(".d.ts") && !contents.has(path.replace(/d\.ts$/, "js"))
+  );
+  assertEquals(strays, []);
+});
+
+Deno.test("The npm package refers to no source map, and is small", async () => {
+  const { size } = await Deno.stat(tarball);
+  assert(size < 150_000, `${size} bytes`);
+  for (const [path, text] of contents) {
+    assert(!text.includes("sourceMapping" + "URL"), path);
+    assert(text.length < 50_000, `${path}: ${text.length}`);
+  }
+});
+
+Deno.test("The npm package's package.json says what npm shows and checks", () => {
+  const { exports, dependencies, description, keywords, ...rest } = JSON.parse(
+    contents.get("package.json")!,
+  );
+  assertEquals(rest, {
+    name: config.name,
+    version: config.version,
+    type: "module",
+    license: config.license,
+    main: "./mod.js",
+    types: "./mod.d.ts",
+    engines: { node: `>=${NODE_MAJORS[0]}` },
+    repository: { type: "git", url: `git+${REPOSITORY}.git` },
+  });
+  assertEquals(Object.keys(exports), Object.keys(config.exports));
+  assertEquals(Object.keys(dependencies).sort(), [
+    "@opentelemetry/api",
+    "prom-client",
+  ]);
+  assert(
+    contents.get("README.md")!.replaceAll("\n", " ").includes(description),
+  );
+  assert(keywords.includes("prometheus"));
+});
+
+/** Each import in the package's files that the filter takes, and what imports it. */
+function importsOf(filter: RegExp): (readonly [path: string, name: string])[] {
+  const imports = /^(?:import|export|}).* from "(.*)"|\bimport\("(.*)"\)/gm;
+  return [...contents].filter(([path]) => filter.test(path))
+    .flatMap(([path, text]) =>
+      [...text.matchAll(imports)].map(([, one, other]) =>
+        [path, one ?? other!] as const
+      )
+    );
+}
+
+Deno.test("The npm package has every file that one of its files imports", () => {
+  const missing = importsOf(/./).filter(([path, name]) => {
+    if (!name.startsWith(".")) return false;
+    const file = new URL(name, `file:///${path}`).pathname.slice(1);
+    return !contents.has(
+      path.endsWith(".d.ts") ? file.replace(/js$/, "d.ts") : file,
+    );
+  });
+  assertEquals(missing, []);
+});
+
+Deno.test("The npm package's types want no other package's, which may want more", () => {
+  const wanted = importsOf(/\.d\.ts$/).filter(([, name]) => !/^\./.test(name));
+  assertEquals(wanted, []);
+});
