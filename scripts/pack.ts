@@ -26,6 +26,13 @@ const FIELDS = {
 };
 
 /**
+ * The versions of prom-client that work. An import map has no way to write several
+ * majors; with one, npm would install a second prom-client beside that of a project,
+ * whose metrics the package would not show.
+ */
+const PROM_CLIENT = "^14.0.0 || ^15.0.0";
+
+/**
  * Makes the tarball.
  *
  * @param tarball The path to write it to.
@@ -47,6 +54,7 @@ export async function pack(
     const path = `${folder}/package/package.json`;
     const fields = JSON.parse(await Deno.readTextFile(path));
     Object.assign(fields, FIELDS);
+    fields.dependencies["prom-client"] = PROM_CLIENT;
     if (repository !== undefined) {
       fields.repository = { type: "git", url: `git+${repository}.git` };
     }

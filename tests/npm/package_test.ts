@@ -50,10 +50,12 @@ Deno.test("The npm package's package.json says what npm shows and checks", () =>
     repository: { type: "git", url: `git+${REPOSITORY}.git` },
   });
   assertEquals(Object.keys(exports), Object.keys(config.exports));
-  assertEquals(Object.keys(dependencies).sort(), [
-    "@opentelemetry/api",
-    "prom-client",
-  ]);
+  assertEquals(dependencies, {
+    "@opentelemetry/api": config.imports["@opentelemetry/api"].split("@").at(
+      -1,
+    ),
+    "prom-client": "^14.0.0 || ^15.0.0",
+  });
   assert(
     contents.get("README.md")!.replaceAll("\n", " ").includes(description),
   );
