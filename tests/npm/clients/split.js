@@ -1,6 +1,6 @@
 /**
  * Runs a pipeline beside a client of the project's own: `node split.js CLIENT USE`,
- * where USE is "records", "idle" or "configures".
+ * where USE is "records", "records late", "idle" or "configures".
  */
 import { configure, metricsHandler, pipeline } from "@lukhas/stage-metrics";
 import process from "node:process";
@@ -13,12 +13,17 @@ configure({
   lane: "test",
   onIssue: ({ issue, message }) => issues.push(`${issue}: ${message}`),
 });
-if (use === "configures") configure({ registry: register });
-if (use !== "idle") {
+const record = () =>
   new Counter({ name: "requests_total", help: "Requests." }).inc();
-}
-pipeline("p", () => {});
 const serve = metricsHandler();
-await serve(new Request("http://localhost/"));
-const response = await serve(new Request("http://localhost/"));
-console.log(JSON.stringify({ text: await response.text(), issues }));
+const scrape = async () =>
+  await (await serve(new Request("http://localhost/"))).text();
+
+if (use === "configures") configure({ registry: register });
+if (use === "configures" || use === "records") record();
+pipeline("p", () => {});
+await scrape();
+if (use === "records late") record();
+// What the second scrape finds is counted in its own answer, or in the next one.
+await scrape();
+console.log(JSON.stringify({ text: await scrape(), issues }));
