@@ -57,7 +57,8 @@ export function createScrape(
   };
   return async (request) => {
     const format = negotiateFormat(request.headers.get("Accept"), formats);
-    const gzip = acceptsGzip(request.headers.get("Accept-Encoding"));
+    const gzip = mayEncode(request) &&
+      acceptsGzip(request.headers.get("Accept-Encoding"));
     const headers = new Headers({
       "Content-Type": CONTENT_TYPES[format],
       "Cache-Control": "no-store",
@@ -75,6 +76,15 @@ export function createScrape(
       { headers },
     );
   };
+}
+
+/**
+ * Returns whether a body may be encoded. Next.js removes the `Content-Encoding` of a
+ * route handler's response, so that an encoded one cannot be read; it compresses the
+ * body itself.
+ */
+function mayEncode(request: Request): boolean {
+  return !("nextUrl" in request);
 }
 
 /** Returns a text that is the same for requests that may share an answer. */
