@@ -15,7 +15,6 @@ import {
   type MetricsRegistry,
   Registration,
 } from "./registry.ts";
-import { isObject } from "./is_object.ts";
 import type { Instance } from "./scope.ts";
 import { hasIncompatibleCopies, shared } from "./shared.ts";
 import { register } from "prom-client";
@@ -50,12 +49,12 @@ let isUsedHere = false;
 /**
  * Sets options of the default instance.
  *
- * A hot reload sets them again. Where it evaluates this module again, too, they may be
- * others; else they are those of before.
+ * A hot reload sets them again, and their values may be others. Where it evaluates this
+ * module again, too, it may set further options.
  *
  * @throws {TypeError} If an option has the wrong type, or is unknown.
  * @throws {RangeError} If an option is out of range, or does not go with the others.
- * @throws {Error} If the instance is in use, and an option would change.
+ * @throws {Error} If the instance is in use, and no earlier call has set an option.
  */
 export function configureDefault(options: StageMetricsOptions): void {
   const added = copyStageMetricsOptions(options);
@@ -71,20 +70,12 @@ export function configureDefault(options: StageMetricsOptions): void {
   else state.root = recreateRoot(state.root.instance.registration);
 }
 
-/**
- * Returns whether options were set before. Functions and objects may be other ones, as
- * a module that is evaluated again creates them again.
- */
+/** Returns whether earlier calls have set all of the options, to whichever values. */
 function repeats(
   added: StageMetricsOptions,
   before: StageMetricsOptions,
 ): boolean {
-  const known: Readonly<Record<string, unknown>> = { ...before };
-  return Object.entries(added).every(([name, value]) =>
-    Array.isArray(value) || !isObject(value)
-      ? String(value) === String(known[name])
-      : isObject(known[name])
-  );
+  return Object.keys(added).every((name) => Object.hasOwn(before, name));
 }
 
 /** The source of the imported functions. */

@@ -156,9 +156,11 @@ Deno.test("configure() may repeat a call while in use, and a fresh copy may chan
 configured
 issue reported to the first hook
   dev 2
-${late}${late}  dev 2
+configured
+${late}  dev 2
   other 2
-${late}`,
+configured
+`,
   );
 });
 
