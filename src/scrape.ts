@@ -50,8 +50,10 @@ export function createScrape(
   const gatherChosen = chosen && createGather(chosen, () => instance().issues);
   const gathers = new WeakMap<Instance, Gather>();
   const gatherOf = (owner: Instance) => {
+    // Each time, as it finds metrics that are split among clients only by now.
+    const shown = registries();
     const gather = gathers.get(owner) ??
-      createGather(registries(), () => owner.issues);
+      createGather(shown, () => owner.issues);
     gathers.set(owner, gather);
     return gather;
   };
