@@ -18,8 +18,8 @@ import type { StreamMethods } from "./stream.ts";
  * and a call that throws changes nothing.
  *
  * Call it first thing: the first scope, record or scrape uses the options. After that,
- * a call may set only options that an earlier one has set, as a hot reload does, and
- * their new values count from then on.
+ * a call may change them only where it is made again from the same place, as by a hot
+ * reload. They count from then on.
  *
  * There is one default instance in a process, also where several copies of this module
  * or of prom-client are loaded, as by bundles. Importing the module registers nothing:
@@ -29,8 +29,7 @@ import type { StreamMethods } from "./stream.ts";
  * @throws {TypeError} If an option has the wrong type, or is unknown.
  * @throws {RangeError} If an option is out of range, or does not go with those that
  * earlier calls set.
- * @throws {Error} If the default instance is in use, and no earlier call has set an
- * option.
+ * @throws {Error} If the default instance is in use, and the call would change it.
  *
  * @example
  * ```ts

@@ -1,3 +1,4 @@
+import { captureStack, findCallSite } from "./call_site.ts";
 import { findGlobalRegistries } from "./clients.ts";
 import { type Ambient, getAmbient, type InstanceSource } from "./context.ts";
 import {
@@ -23,6 +24,8 @@ import { register } from "prom-client";
 interface DefaultInstance {
   /** What `configure` has set. */
   options: StageMetricsOptions;
+  /** The places in the code that it was called from. */
+  readonly places: Set<string | undefined>;
   /** Shows declarations until a scope, record or scrape uses the instance. */
   draft: Instance | undefined;
   /** The context of scopes with nothing around them, once it is in use. */
@@ -36,6 +39,7 @@ interface DefaultInstance {
 
 const state = shared<DefaultInstance>("default instance", () => ({
   options: {},
+  places: new Set(),
   draft: undefined,
   root: undefined,
   declarations: [],
@@ -49,33 +53,37 @@ let isUsedHere = false;
 /**
  * Sets options of the default instance.
  *
- * A hot reload sets them again, and their values may be others. Where it evaluates this
- * module again, too, it may set further options.
+ * While it is in use, only a hot reload may set others. That evaluates either this
+ * module again, or the caller's alone, whose call then comes from the same place.
  *
  * @throws {TypeError} If an option has the wrong type, or is unknown.
  * @throws {RangeError} If an option is out of range, or does not go with the others.
- * @throws {Error} If the instance is in use, and no earlier call has set an option.
+ * @throws {Error} If the instance is in use, and the call would change it.
  */
 export function configureDefault(options: StageMetricsOptions): void {
   const added = copyStageMetricsOptions(options);
   const merged: StageMetricsOptions = { ...state.options, ...added };
   checkStageMetricsOptions(merged);
-  if (isUsedHere && !repeats(added, state.options)) {
+  const place = findCallSite(captureStack(""), "");
+  const isReloaded = !isUsedHere || state.places.has(place);
+  if (!isReloaded && !isSet(added, state.options)) {
     throw new Error(
       "Cannot configure the default instance: it is in use already, call configure() before the first scope, record or scrape",
     );
   }
+  if (place !== undefined) state.places.add(place);
   state.options = merged;
   if (state.root === undefined) state.draft = createDraft();
   else state.root = recreateRoot(state.root.instance.registration);
 }
 
-/** Returns whether earlier calls have set all of the options, to whichever values. */
-function repeats(
+/** Returns whether options have these values already. */
+function isSet(
   added: StageMetricsOptions,
-  before: StageMetricsOptions,
+  options: StageMetricsOptions,
 ): boolean {
-  return Object.keys(added).every((name) => Object.hasOwn(before, name));
+  const values: Readonly<Record<string, unknown>> = { ...options };
+  return Object.entries(added).every(([name, value]) => value === values[name]);
 }
 
 /** The source of the imported functions. */
