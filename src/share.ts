@@ -15,10 +15,12 @@ export interface ShareMethods {
 
 /** Makes a `shareMetrics` function. */
 export function createShareFunction(
-  { onInstance }: InstanceSource,
+  { rootInstance, onInstance }: InstanceSource,
 ): ShareMethods["shareMetrics"] {
   return () => {
     const workers = joinWorkers();
+    // A scrape of another worker uses this one's instance, too.
+    workers.beforeAnswer.add(rootInstance);
     onInstance(({ registration, issues }) => {
       workers.teller.share(registration.registry, () => issues);
     });
@@ -32,7 +34,7 @@ export function createShareFunction(
  * @param timeout How long a worker is waited for, in milliseconds.
  */
 export function createWorkersCollect(
-  { instance, onInstance }: InstanceSource,
+  { instance, rootInstance, onInstance }: InstanceSource,
   chosen: readonly MetricsRegistry[] | undefined,
   timeout: number,
 ): Collect {
@@ -40,8 +42,12 @@ export function createWorkersCollect(
   const share = (registry: MetricsRegistry) =>
     workers.teller.share(registry, () => instance().issues);
   // Now, not at the first scrape: the others may be scraped before.
-  if (chosen !== undefined) chosen.forEach(share);
-  else onInstance(({ registration }) => share(registration.registry));
+  if (chosen !== undefined) {
+    chosen.forEach(share);
+  } else {
+    workers.beforeAnswer.add(rootInstance);
+    onInstance(({ registration }) => share(registration.registry));
+  }
   const refresh = coalesce((patience: number) =>
     workers.refresh(timeout, patience)
   );

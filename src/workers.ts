@@ -45,6 +45,8 @@ export class Workers {
   /** Stops to wait for the answer to "fetch", while that is under way. */
   #stopFetch: (() => void) | undefined;
   #round = 0;
+  /** Called before this worker answers another one's scrape. */
+  readonly beforeAnswer = new Set<() => unknown>();
   /** Called after each letter, by those who wait for some. */
   readonly #watchers = new Set<() => void>();
 
@@ -227,6 +229,7 @@ export class Workers {
   }
 
   async #answer(to: string, round: number, patience: number): Promise<void> {
+    for (const fn of this.beforeAnswer) fn();
     this.teller.tellOwn();
     await this.teller.tellOthers(patience / 2);
     const version = this.teller.version;

@@ -867,6 +867,16 @@ Deno.test("A worker whose registry is cleared tells what it counted once it is u
   });
 });
 
+Deno.test("definePipeline() in a thread shows 0 before that thread runs anything", async () => {
+  await withThreads([{}, {}, { serves: false }], async (one, two, three) => {
+    await two.tell("declare", "of a thread that serves");
+    await three.tell("declare", "of a thread that shares");
+    const text = await one.tell("scrape");
+    assertEquals(totalOf(text, "of a thread that serves"), 0);
+    assertEquals(totalOf(text, "of a thread that shares"), 0);
+  });
+});
+
 Deno.test("A process that shares its metrics ends by itself, and is scraped before without others", async () => {
   assertEquals(await runFixture("shares_alone", []), "1\n1\nended\n");
 });
