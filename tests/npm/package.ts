@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { pack as packTo } from "../../scripts/pack.ts";
+import { pack as packTo } from "../../.ci/pack.ts";
 import { CACHE, install } from "./install.ts";
 import { readdir } from "node:fs/promises";
 
