@@ -19,7 +19,7 @@ import type { StreamMethods } from "./stream.ts";
  *
  * Call it first thing: the first scope, record or scrape uses the options. After that,
  * a call may change them only where it is made again from the same place, as by a hot
- * reload. They count from then on.
+ * reload, and replace functions and objects by others. They count from then on.
  *
  * There is one default instance in a process, also where several copies of this module
  * or of prom-client are loaded, as by bundles. Importing the module registers nothing:

@@ -16,6 +16,7 @@ import {
   type MetricsRegistry,
   Registration,
 } from "./registry.ts";
+import { isObject } from "./is_object.ts";
 import type { Instance } from "./scope.ts";
 import { hasIncompatibleCopies, shared } from "./shared.ts";
 import { register } from "prom-client";
@@ -53,8 +54,9 @@ let isUsedHere = false;
 /**
  * Sets options of the default instance.
  *
- * While it is in use, only a hot reload may set others. That evaluates either this
- * module again, or the caller's alone, whose call then comes from the same place.
+ * While it is in use, only a hot reload may set them again. That evaluates either this
+ * module again, or the caller's alone. Then the call comes from the same place, or an
+ * edit has moved it, and it has the values of before.
  *
  * @throws {TypeError} If an option has the wrong type, or is unknown.
  * @throws {RangeError} If an option is out of range, or does not go with the others.
@@ -77,13 +79,20 @@ export function configureDefault(options: StageMetricsOptions): void {
   else state.root = recreateRoot(state.root.instance.registration);
 }
 
-/** Returns whether options have these values already. */
+/**
+ * Returns whether options have these values already. Functions and objects may be new
+ * ones, as a module that is evaluated again creates them again.
+ */
 function isSet(
   added: StageMetricsOptions,
   options: StageMetricsOptions,
 ): boolean {
   const values: Readonly<Record<string, unknown>> = { ...options };
-  return Object.entries(added).every(([name, value]) => value === values[name]);
+  return Object.entries(added).every(([name, value]) =>
+    Array.isArray(value) || !isObject(value)
+      ? String(value) === String(values[name])
+      : isObject(values[name])
+  );
 }
 
 /** The source of the imported functions. */

@@ -158,10 +158,8 @@ reported to the hook of green
   blue 1
   green 1
 configured
-${late}${late}reported to the hook of green
-reported to the hook of green
-  blue 1
-  green 1
+${late}${late}  blue 1
+  green 2
   red 2
 ${late}`,
   );
