@@ -71,6 +71,28 @@ function eavesdrop(): {
   return { kinds, sizes, close: () => channel.close() };
 }
 
+/** Waits until a letter of a kind was heard. */
+async function heard(
+  { kinds }: { readonly kinds: readonly string[] },
+  kind: string,
+): Promise<void> {
+  while (!kinds.includes(kind)) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
+
+/** Waits until so many letters were heard, which may be after their scrape. */
+async function hear(
+  { kinds }: { readonly kinds: readonly string[] },
+  count: number,
+): Promise<string[]> {
+  while (kinds.length < count) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  // What two threads say may be heard in another order by a third.
+  return [...kinds].sort();
+}
+
 /** What one registry says that counted all of it by itself. */
 async function scrapeAlone(
   record: () => void,
@@ -381,17 +403,12 @@ Deno.test("Who stood still does not call silent whom it could not hear", async (
     assertEquals(totalOf(await a!.tell("scrape"), "p"), 1);
     await b!.tell("record", "p", 0.1, 2);
     const ear = eavesdrop();
-    const heard = async (kind: string) => {
-      while (!ear.kinds.includes(kind)) {
-        await new Promise((resolve) => setTimeout(resolve, 1));
-      }
-    };
     const wakeB = await b!.hang();
     const scraping = a!.tell("scrape");
-    await heard("ask");
+    await heard(ear, "ask");
     const wakeA = await a!.hang();
     wakeB();
-    await heard("told");
+    await heard(ear, "told");
     // By the clock, all the time that there was is over.
     await new Promise((resolve) => setTimeout(resolve, 1500));
     wakeA();
@@ -747,19 +764,19 @@ Deno.test("What travels is what changed, in messages of 64 KB at most", async ()
     const ear = eavesdrop();
     const text = await a!.tell("scrape");
     assertEquals(totalOf(text, "pipeline 999"), 1);
+    await heard(ear, "told");
     const most = Math.max(...ear.sizes);
     assert(most <= MAX_MESSAGE_SIZE, `${most}`);
     assert(ear.sizes.length > 3, `${ear.sizes}`);
 
     ear.kinds.length = 0;
     assertEquals(await a!.tell("scrape"), text);
-    // What two threads say may be heard in another order by a third.
-    assertEquals(ear.kinds.sort(), ["ask", "told"]);
+    assertEquals(await hear(ear, 2), ["ask", "told"]);
 
     await b!.tell("record", "pipeline 0", 0.1);
     ear.kinds.length = ear.sizes.length = 0;
     await a!.tell("scrape");
-    assertEquals(ear.kinds.sort(), ["ask", "tell", "told"]);
+    assertEquals(await hear(ear, 3), ["ask", "tell", "told"]);
     const largest = Math.max(...ear.sizes);
     assert(largest < 500, `${largest}`);
     ear.close();

@@ -56,53 +56,72 @@ const SETUPS: readonly {
   },
 ];
 
-async function installProject() {
+/** A project that has the program, also as bundles. */
+interface Project {
+  readonly folder: string;
+  /** The paths of the programs, by the names of the setups. */
+  readonly files: ReadonlyMap<string, string>;
+}
+
+async function installProject(): Promise<Project> {
   const folder = await installOnce("call-site", ["prom-client@15"]);
   await installPackage(folder, await pack());
   await Deno.writeTextFile(`${folder}/program.mjs`, PROGRAM);
-  return folder;
+  const files = new Map<string, string>();
+  for (const { name, options } of SETUPS) {
+    const file = options === undefined
+      ? "program.mjs"
+      : await bundleProgram(folder, options);
+    files.set(name, `${folder}/${file}`);
+  }
+  await stop();
+  return { folder, files };
 }
 
-const folder = await fetched("the place in a warning", installProject());
+/** Bundles the program, and returns its path in the project. */
+async function bundleProgram(
+  folder: string,
+  options: BuildOptions,
+): Promise<string> {
+  const { metafile, warnings } = await build({
+    ...options,
+    absWorkingDir: folder,
+    entryPoints: ["program.mjs"],
+    outdir: `bundled/${options.format}${options.minify ? "-minified" : ""}${
+      options.sourcemap ? "-mapped" : ""
+    }`,
+    bundle: true,
+    platform: "node",
+    // Node's CommonJS in an ES module.
+    ...(options.format === "esm" && {
+      banner: {
+        js:
+          'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
+      },
+    }),
+    metafile: true,
+    logLevel: "silent",
+  });
+  assertEquals(warnings, []);
+  return Object.keys(metafile.outputs).find((each) => !each.endsWith(".map"))!;
+}
+
+const project = await fetched("the place in a warning", installProject());
 const RUNTIMES = {
   Node: await fetched("the place in a warning in Node", installNode(24)),
   Bun: await fetched("the place in a warning in Bun", installBun()),
 };
 
 for (const [runtimeName, runtime] of Object.entries(RUNTIMES)) {
-  for (const { name, options, args = [], place } of SETUPS) {
+  for (const { name, args = [], place } of SETUPS) {
     // Bun has no such flag: it applies the source maps of its own bundles.
     const isMapped = runtimeName === "Node" || args.length === 0;
     Deno.test({
       name: `stage() warns of no wrong line in ${runtimeName}, ${name}`,
-      ignore: folder === undefined || runtime === undefined || !isMapped,
+      ignore: project === undefined || runtime === undefined || !isMapped,
       async fn() {
-        let file = `${folder}/program.mjs`;
-        if (options !== undefined) {
-          const { metafile, warnings } = await build({
-            ...options,
-            absWorkingDir: folder!,
-            entryPoints: ["program.mjs"],
-            outdir: "bundled",
-            bundle: true,
-            platform: "node",
-            // Node's CommonJS in an ES module.
-            ...(options.format === "esm" && {
-              banner: {
-                js:
-                  'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
-              },
-            }),
-            metafile: true,
-            logLevel: "silent",
-          });
-          await stop();
-          assertEquals(warnings, []);
-          const outputs = Object.keys(metafile.outputs);
-          file = `${folder}/${outputs.find((each) => !each.endsWith(".map"))}`;
-        }
         const { success, stderr } = await new Deno.Command(runtime!.binary, {
-          args: [...args, file],
+          args: [...args, project!.files.get(name)!],
           env: { NO_COLOR: "1" },
         }).output();
         const warning = new TextDecoder().decode(stderr);
