@@ -11,7 +11,7 @@ import {
   type MetricsRegistry,
   registrationsOf,
 } from "./registry.ts";
-import type { ScrapeRequest } from "./request.ts";
+import { isRequested, type ScrapeRequest } from "./request.ts";
 import {
   type GatheredFamily,
   GatheredSample,
@@ -162,7 +162,7 @@ export async function collect(
     );
   }
   const own = metrics.filter(isFamily)
-    .filter(({ fullName }) => names?.has(fullName) ?? true);
+    .filter(({ fullName }) => isRequested(names, fullName));
   const late = new Set<string>();
   const others = await Promise.all(
     metrics.filter((metric) => !isFamily(metric))
@@ -186,7 +186,7 @@ export async function collect(
   return {
     registry,
     own,
-    others: others.flat().filter(({ name }) => names?.has(name) ?? true),
+    others: others.flat().filter(({ name }) => isRequested(names, name)),
     late,
     issues,
   };
@@ -195,11 +195,11 @@ export async function collect(
 /** Whether a foreign metric is asked for, or may set one that is. */
 function isToBeRead(
   name: string,
-  names: ReadonlySet<string> | undefined,
+  names: ScrapeRequest["names"],
 ): boolean {
-  if (names === undefined || names.has(name)) return true;
+  if (isRequested(names, name)) return true;
   return DEFAULT_METRIC.test(name) &&
-    [...names].some((each) => DEFAULT_METRIC.test(each));
+    [...names ?? []].some((each) => DEFAULT_METRIC.test(each));
 }
 
 async function readForeign(

@@ -8,6 +8,7 @@ import {
   checkOptions,
   checkString,
   type OptionChecks,
+  typeName,
 } from "./options.ts";
 import { checkRegistry, type MetricsRegistry } from "./registry.ts";
 import { pathOf } from "./request.ts";
@@ -245,9 +246,7 @@ function checkFormats(action: string, name: string, formats: unknown): void {
   if (formats === undefined) return;
   if (!Array.isArray(formats)) {
     throw new TypeError(
-      `Cannot ${action}: ${name} must be an array, got ${
-        formats === null ? "null" : typeof formats
-      }`,
+      `Cannot ${action}: ${name} must be an array, got ${typeName(formats)}`,
     );
   }
   if (formats.length === 0) {

@@ -171,11 +171,13 @@ export function createDraftInstance(options: StageMetricsOptions): Instance {
 function findOrCreateRegistration(options: StageMetricsOptions): Registration {
   const { registry = defaultRegistry, prefix = DEFAULT_PREFIX } = options;
   const existing = findRegistration(registry, prefix);
-  if (existing === undefined) return newRegistration(registry, prefix, options);
-  const mayReplace = !existing.isInUse &&
-    existing.findConflict(options) !== undefined;
-  if (!mayReplace) return existing;
-  existing.remove();
+  if (existing !== undefined) {
+    const { isInUse } = existing;
+    if (isInUse || existing.findConflict(options) === undefined) {
+      return existing;
+    }
+    existing.remove();
+  }
   return newRegistration(registry, prefix, options);
 }
 

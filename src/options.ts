@@ -235,7 +235,8 @@ export function checkSignal(
   );
 }
 
-function typeName(value: unknown): string {
+/** Returns the type of a value, for a message. */
+export function typeName(value: unknown): string {
   return value === null ? "null" : typeof value;
 }
 

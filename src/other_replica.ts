@@ -185,7 +185,10 @@ export class OtherReplica {
       if (before[place] !== undefined) changes.push([place]);
     }
     if (changes.length === 0 && known !== undefined) return [];
-    return [...inParts(name, description, changes)];
+    return Array.from(
+      partsOf(changes),
+      ([, part]) => ({ name, description, changes: part }),
+    );
   }
 
   /** What is known of a metric, unless it was another one of that name. */
@@ -214,15 +217,12 @@ function createFinder(
   };
 }
 
-function* inParts(
-  name: string,
-  description: Description,
-  changes: readonly SampleChange[],
-): Iterable<OtherTelling> {
-  // One at least: a metric may have no samples.
-  for (let at = 0; at === 0 || at < changes.length; at += TELLING_SIZE) {
-    const part = changes.slice(at, at + TELLING_SIZE);
-    yield { name, description, changes: part };
+/** Splits items into parts, one at least: a metric may have no samples. */
+function* partsOf<T>(
+  items: readonly T[],
+): Iterable<readonly [at: number, part: T[]]> {
+  for (let at = 0; at === 0 || at < items.length; at += TELLING_SIZE) {
+    yield [at, items.slice(at, at + TELLING_SIZE)];
   }
 }
 
@@ -230,8 +230,7 @@ function* packAll(
   entries: readonly (readonly [name: string, entry: Entry])[],
 ): Iterable<OtherTelling> {
   for (const [name, { description, places }] of entries) {
-    for (let at = 0; at === 0 || at < places.length; at += TELLING_SIZE) {
-      const part = places.slice(at, at + TELLING_SIZE);
+    for (const [at, part] of partsOf(places)) {
       let last: GatheredSample | undefined;
       const changes: SampleChange[] = [];
       for (const [index, sample] of part.entries()) {
@@ -310,10 +309,10 @@ function applyChange(
 
 function isSame(one: GatheredSample, other: GatheredSample): boolean {
   return Object.is(one.value, other.value) &&
-    isSameExemplar(one.exemplar, other.exemplar);
+    isEqualExemplar(one.exemplar, other.exemplar);
 }
 
-function isSameExemplar(
+function isEqualExemplar(
   one: Exemplar | undefined,
   other: Exemplar | undefined,
 ): boolean {

@@ -53,9 +53,7 @@ export class Peer {
     for (;;) {
       const next = this.backlog.get(this.version + 1);
       if (next === undefined) break;
-      const commit = await this.replica.prepareOthers(next);
-      this.replica.applyOwn(next);
-      commit();
+      await this.replica.apply(next);
       this.version++;
     }
     for (const version of this.backlog.keys()) {

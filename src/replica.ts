@@ -103,18 +103,14 @@ export class Replica {
       ...parts.map(({ replica }) => replica.#registries.length),
     );
     const merging = Array.from({ length: count }, async (_, index) => {
-      const registries = parts.map(({ replica, ...part }) => ({
-        ...replica.registry(index),
-        ...part,
-      }));
-      const own = OwnReplica.merge(
-        registries.map(({ own, isAlive }) => ({ replica: own, isAlive })),
-      );
+      const own = OwnReplica.merge(parts.map(({ replica, isAlive }) => ({
+        replica: replica.registry(index).own,
+        isAlive,
+      })));
       const others = await OtherReplica.merge(
-        registries.map(({ others, isAlive, age }) => ({
-          replica: others,
-          isAlive,
-          age,
+        parts.map(({ replica, ...part }) => ({
+          replica: replica.registry(index).others,
+          ...part,
         })),
         onConflict,
       );

@@ -15,6 +15,14 @@ const MAX_PATIENCE_MS = 60_000;
 /** The suffixes by which the names of samples differ from that of their family. */
 const SUFFIX = /_(?:bucket|sum|count|total)$/;
 
+/** Returns whether a scrape that asks for families of these names asks for one. */
+export function isRequested(
+  names: ScrapeRequest["names"],
+  name: string,
+): boolean {
+  return names === undefined || names.has(name);
+}
+
 /** Reads the parts of a request that decide which metrics are collected. */
 export function readScrapeRequest(
   { url, headers }: Pick<Request, "url" | "headers">,

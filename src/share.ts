@@ -1,6 +1,7 @@
 import { coalesce } from "./coalesce.ts";
 import type { InstanceSource } from "./context.ts";
 import type { MetricsRegistry } from "./registry.ts";
+import { isRequested } from "./request.ts";
 import type { Collect } from "./scrape.ts";
 import { joinWorkers } from "./workers.ts";
 
@@ -56,6 +57,6 @@ export function createWorkersCollect(
     await refresh(Math.min(patience, timeout));
     return async () =>
       (await workers.families(numbers))
-        .filter(({ name }) => names?.has(name) ?? true);
+        .filter(({ name }) => isRequested(names, name));
   };
 }

@@ -267,12 +267,11 @@ export class Workers {
     { workers, departed, hasForgotten }: Letter & { kind: "everything" },
     enclosed: readonly Enclosed[],
   ): Promise<void> {
+    const tellings = groupByWorker(enclosed);
     const replicas = new Map<string | null, Replica>();
     for (const id of [null, ...workers.map(({ id }) => id)]) {
       const replica = new Replica();
-      await replica.apply(
-        enclosed.filter(({ of }) => of === id).map(({ telling }) => telling),
-      );
+      await replica.apply(tellings.get(id) ?? []);
       replicas.set(id, replica);
     }
     // Once ids are forgotten, it could be anyone who is not known.
@@ -419,6 +418,18 @@ function* encloseAll(
   for (const [of, tellings] of replicas) {
     for (const telling of tellings) yield { of, telling };
   }
+}
+
+function groupByWorker(
+  enclosed: readonly Enclosed[],
+): ReadonlyMap<Enclosed["of"], Telling[]> {
+  const groups = new Map<Enclosed["of"], Telling[]>();
+  for (const { of, telling } of enclosed) {
+    const group = groups.get(of) ?? [];
+    group.push(telling);
+    groups.set(of, group);
+  }
+  return groups;
 }
 
 /** This thread as a worker: one, however many handlers and copies of this library it has. */

@@ -1,5 +1,6 @@
 /** Slow collectors of foreign metrics, and scrapes that ask for some metrics only. */
 import { createStageMetrics, type StageMetrics } from "../mod.ts";
+import { until } from "./until.ts";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 
@@ -63,15 +64,6 @@ function namesOf(text: string): string[] {
 /** Waits until all that was about to happen has happened. */
 function settled(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve));
-}
-
-/** Waits until something is so; it fails if that takes ten seconds. */
-async function until(isSo: () => boolean): Promise<void> {
-  const end = performance.now() + 10_000;
-  while (!isSo()) {
-    assert(performance.now() < end, `It did not become so: ${isSo}`);
-    await settled();
-  }
 }
 
 Deno.test("metricsHandler() waits half of the scrape's timeout for a collector", async () => {

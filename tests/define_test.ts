@@ -54,88 +54,86 @@ Deno.test("definePipeline(): its series are there at 0 before the first run", as
   assertEquals(await value("pipeline_in_progress", own), 0);
 });
 
-/** Declares before anything is configured or used, as `fixtures/declared.ts` does it. */
-function declare(scenario: string): Promise<string> {
-  return runFixture("declared", ["--allow-env"], { SCENARIO: scenario });
-}
-
-Deno.test("definePipeline() shows its counters at 0 whoever renders the registry", async () => {
-  assertEquals(
-    await declare("rendered at once"),
-    `declared
+/** Declarations before the default instance is in use, by `fixtures/declared.ts`. */
+const EARLY_DECLARATIONS = [
+  {
+    name:
+      "definePipeline() shows its counters at 0 whoever renders the registry",
+    scenario: "rendered at once",
+    printed: `declared
   production declared 0
   production declared first 0
 `,
-  );
-});
-
-Deno.test("definePipeline() declares anew when configure() changes the lane", async () => {
-  assertEquals(
-    await declare("other options"),
-    `other lane
+  },
+  {
+    name: "definePipeline() declares anew when configure() changes the lane",
+    scenario: "other options",
+    printed: `other lane
   canary declared 0
   canary next 0
 merged before the first scope
   canary declared 1
   canary next 0
 `,
-  );
-});
-
-Deno.test("definePipeline() moves to the registry that configure() sets", async () => {
-  assertEquals(
-    await declare("other registry"),
-    `default registry
+  },
+  {
+    name: "definePipeline() moves to the registry that configure() sets",
+    scenario: "other registry",
+    printed: `default registry
 other registry
   shop: production declared 0
 in use
   shop: production declared 1
 `,
-  );
-});
-
-Deno.test("definePipeline() shares its registry with createStageMetrics()", async () => {
-  assertEquals(
-    await declare("other instances"),
-    `shared
+  },
+  {
+    name: "definePipeline() shares its registry with createStageMetrics()",
+    scenario: "other instances",
+    printed: `shared
   production declared 0
   own declared 1
 in use
   production declared 1
   own declared 1
 `,
-  );
-});
-
-Deno.test("definePipeline() gives way to an instance with other options", async () => {
-  assertEquals(
-    await declare("an instance with another limit"),
-    `in use
+  },
+  {
+    name: "definePipeline() gives way to an instance with other options",
+    scenario: "an instance with another limit",
+    printed: `in use
   production own 1
   production declared 1
   production next 0
 `,
-  );
-});
-
-Deno.test("definePipeline() reports an issue once, to the hook that is configured later", async () => {
-  assertEquals(
-    await declare("issues"),
-    `reported invalid_name
+  },
+  {
+    name:
+      "definePipeline() reports an issue once, to the hook that is configured later",
+    scenario: "issues",
+    printed: `reported invalid_name
 running
 lukhas_orchestration_instrumentation_issues_total{issue="invalid_name"} 1
 `,
-  );
-});
-
-Deno.test("configure() registers the metrics, so that Registry.merge() finds them", async () => {
-  assertEquals(
-    await declare("registry configured"),
-    `merged before the first scope
+  },
+  {
+    name:
+      "configure() registers the metrics, so that Registry.merge() finds them",
+    scenario: "registry configured",
+    printed: `merged before the first scope
   production p 1
 `,
-  );
-});
+  },
+];
+
+for (const { name, scenario, printed } of EARLY_DECLARATIONS) {
+  Deno.test(name, async () => {
+    const environment = { SCENARIO: scenario };
+    assertEquals(
+      await runFixture("declared", ["--allow-env"], environment),
+      printed,
+    );
+  });
+}
 
 Deno.test("definePipeline(): plain and typed stages have the declared options, and a call's own win", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
