@@ -35,7 +35,7 @@ function startService() {
   /** Starts a thread, and another one in its place when it ends. */
   function startThread(index: number) {
     threads[index] = new Worker(new URL(import.meta.url))
-      // An error that nobody listens to would end the service.
+      // An error without a listener would end the service.
       .on("error", console.error)
       .once("exit", () => startThread(index));
   }

@@ -4,24 +4,24 @@ import { spend } from "./slices.ts";
 /** Bytes of a letter that go into one message. */
 const PIECE_SIZE = 60 * 1024;
 
-/** UTF-16 code units that are put together before they are sent. */
+/** How many UTF-16 code units are collected before they are sent. */
 const BATCH_SIZE = 30 * 1024;
 
-/** As many bytes are written or read about as fast as one sample is handled. */
+/** How many bytes take about as long to write or read as one sample takes to handle. */
 const BYTES_PER_ITEM = 120;
 
 /**
  * A piece of a letter. Pieces arrive in the order in which they were sent, but some may
- * be lost: Deno drops those for which a thread that stands still has no room.
+ * be lost: Deno drops messages when the queue of a blocked thread is full.
  */
 interface Piece {
   readonly from: string;
-  /** The number of the letter: between its pieces, others may be sent. */
+  /** The number of the letter. Pieces of several letters may alternate. */
   readonly letter: number;
   /** The number of the piece in its letter, from 0. */
   readonly index: number;
   readonly isLast: boolean;
-  /** Lines of JSON: all that is enclosed, and then the letter itself. */
+  /** Lines of JSON: the enclosed items, then the letter itself. */
   readonly bytes: Uint8Array;
 }
 
@@ -41,11 +41,11 @@ interface RawChannel {
 /**
  * Sends letters to all threads of the process, and receives theirs.
  *
- * A letter is of any size. It is read in slices, and handed over when it is there as a
- * whole; no message is larger than 64 KB.
+ * A letter is of any size. It is read in slices, and passed on once it is complete; no
+ * message is larger than 64 KB.
  *
  * @typeParam L The letters; anything that JSON can hold.
- * @typeParam E What a letter may enclose, many of them.
+ * @typeParam E The items that a letter may enclose.
  */
 export class Channel<L, E> {
   readonly #raw: RawChannel;
@@ -54,13 +54,13 @@ export class Channel<L, E> {
   #count = 0;
   readonly #unread: Piece[] = [];
   #isReading = false;
-  /** What is there of letters, by sender and then by number. */
+  /** The letters that are not complete yet, by sender and then by number. */
   readonly #incoming = new Map<string, Map<number, Incoming>>();
 
   /**
    * @param name All channels of one name hear each other.
    * @param id Whom the others know this one by.
-   * @param onLetter Called with each letter of another's, one after the other.
+   * @param onLetter Called with the letters of other threads, one after the other.
    */
   constructor(name: string, id: string, onLetter: OnLetter<L, E>) {
     this.#id = id;
@@ -77,17 +77,17 @@ export class Channel<L, E> {
     this.#raw.unref();
   }
 
-  /** Whether something has arrived that is still to be read. */
+  /** Whether messages have arrived that were not read yet. */
   get isReading(): boolean {
     return this.#isReading;
   }
 
-  /** Whether a sender has begun a letter that is not there as a whole. */
+  /** Whether a letter of a sender is not complete yet. */
   isReceiving(from: string): boolean {
     return this.#incoming.has(from);
   }
 
-  /** Drops what there is of letters of a sender that has ended. */
+  /** Drops the incomplete letters of a sender that has ended. */
   forget(from: string): void {
     this.#incoming.delete(from);
   }
@@ -101,9 +101,9 @@ export class Channel<L, E> {
   }
 
   /**
-   * Sends a letter that encloses much, in slices.
+   * Sends a letter that encloses many items, in slices.
    *
-   * @param finish Returns the letter itself, once all else has been sent.
+   * @param finish Returns the letter itself, once its items have been sent.
    */
   async postInSlices(enclosed: Iterable<E>, finish: () => L): Promise<void> {
     const outgoing = this.#open();
@@ -138,7 +138,7 @@ export class Channel<L, E> {
     const { from, letter, index, isLast, bytes } = piece;
     const letters = this.#incoming.get(from) ?? new Map<number, Incoming>();
     const incoming = index === 0 ? new Incoming() : letters.get(letter);
-    // A newcomer hears the end of letters that began before it.
+    // A new thread receives the last pieces of letters that were sent before it started.
     if (incoming === undefined) return;
     const isValid = incoming.read(bytes, index, isLast);
     if (isValid && !isLast) letters.set(letter, incoming);
@@ -190,14 +190,14 @@ class Outgoing {
 
 /** A letter that is being received. */
 class Incoming {
-  /** What its lines hold: all that is enclosed, and then the letter itself. */
+  /** The values of its lines: the enclosed items, then the letter itself. */
   readonly values: unknown[] = [];
   readonly #decoder = new TextDecoder();
-  /** Of a line that is not there as a whole. */
+  /** The pieces of a line that is not complete yet. */
   #pieces: string[] = [];
   #next = 0;
 
-  /** Takes in a piece, and returns whether it is the next one and could be read. */
+  /** Reads a piece, and returns whether it is valid and the next one. */
   read(bytes: Uint8Array, index: number, isLast: boolean): boolean {
     if (index !== this.#next++) return false;
     const text = this.#decoder.decode(bytes, { stream: !isLast });

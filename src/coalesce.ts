@@ -32,7 +32,7 @@ export function coalesce<K, T>(
 
 /**
  * Lets calls that come in the same turn of the event loop share one run. Unlike
- * {@linkcode coalesce}, it lets runs overlap: nobody waits for those before.
+ * {@linkcode coalesce}, it lets runs overlap instead of waiting for earlier ones.
  *
  * @param keyOf Only calls with the same key share a run.
  */

@@ -13,7 +13,7 @@ export class CollectorTimeout extends Error {
   override name = "TimeoutError";
 }
 
-/** Of all copies of this library, as they share the metrics. */
+/** The calls by all copies of this library, which share the metrics. */
 const calls = shared("collector_calls", () => new WeakMap<object, Call>());
 
 /**
@@ -52,7 +52,7 @@ export async function callCollector<T>(
 
 function startCall(metric: { get(): unknown }): Call {
   const call = {
-    // Not called before the call is known: the collector may scrape itself.
+    // Called after the call is stored, as a collector may scrape its own registry.
     result: Promise.resolve().then(() => metric.get())
       .then((view) => ({ view })),
     startedAt: performance.now(),

@@ -23,7 +23,7 @@ import { register } from "prom-client";
 
 /** The default instance of the process, for all copies of this module. */
 interface DefaultInstance {
-  /** What `configure` has set. */
+  /** The options that `configure` has set. */
   options: StageMetricsOptions;
   /** The places in the code that it was called from. */
   readonly places: Set<string | undefined>;
@@ -54,9 +54,9 @@ let isUsedHere = false;
 /**
  * Sets options of the default instance.
  *
- * While it is in use, only a hot reload may set them again. That evaluates either this
- * module again, or the caller's alone. Then the call comes from the same place, or an
- * edit has moved it, and it has the values of before.
+ * While it is in use, only a hot reload may set them again. If that evaluates the
+ * caller's module but not this one, the call comes from the same place in the code, or
+ * repeats the values of before.
  *
  * @throws {TypeError} If an option has the wrong type, or is unknown.
  * @throws {RangeError} If an option is out of range, or does not go with the others.
@@ -181,7 +181,7 @@ function prepareDraft(): void {
   else registration.remove();
 }
 
-/** Returns the registry and prefix now configured: as before, unless set since. */
+/** Returns the configured registry and prefix, by default those of before. */
 function chosenPlace(before: Registration) {
   const { registry = before.registry, prefix = before.options.prefix } =
     state.options;

@@ -24,7 +24,7 @@ import { FamilyView } from "./view.ts";
 /** How long a collector may take: half of what Prometheus waits, if left alone. */
 const COLLECTOR_PATIENCE_MS = 5_000;
 
-/** The request for everything, by someone who waits as long as Prometheus does. */
+/** Asks for all metrics, with the default patience. */
 const EVERYTHING: ScrapeRequest = { patience: undefined, names: undefined };
 
 /**
@@ -64,7 +64,7 @@ export interface RegistryContent {
   /** Families of ours, to be read when all that others take their time for is there. */
   readonly own: readonly Family[];
   readonly others: readonly GatheredFamily[];
-  /** The names of those whose collectors took too long. */
+  /** The names of foreign metrics whose collectors took too long. */
   readonly late: ReadonlySet<string>;
   /** Who is told of troubles with it. */
   readonly issues: () => IssueReporter;
@@ -88,7 +88,7 @@ export async function gather(
 /**
  * Collects the foreign metrics of registries.
  *
- * @returns What merges them with ours, all of which it reads at the same instant.
+ * @returns A function that merges them with the own metrics, which it reads all at once.
  */
 export async function collectRegistries(
   registries: readonly MetricsRegistry[],
@@ -213,9 +213,9 @@ async function readForeign(
   const help = String(view.help);
   const aggregator = processAggregator(name, help) ?? view.aggregator ?? "sum";
   const common = defaultLabels(registry);
-  // At once: the client counts on in these very objects while they are read.
+  // Copied at once, as the client changes these objects while they are read.
   const numbers = values.map(({ value }) => Number(value));
-  // The client adds this bucket, whether the user has one of that bound or not.
+  // The client adds this bucket even if the user's last bound is infinite.
   const hasInfinity = type === "histogram" &&
     values.some(({ labels }) => labels?.["le"] === "+Inf");
   const merger = new SampleMerger(aggregator);
@@ -247,7 +247,7 @@ function registeredName(
   return registry.getSingleMetric(total) === metric ? total : name;
 }
 
-/** Copies an exemplar; one whose time is not known is not shown. */
+/** Copies an exemplar, unless its time is unknown. */
 function toExemplar(
   { labelSet = {}, value, timestamp }: ForeignExemplar,
 ): Exemplar | undefined {
@@ -261,7 +261,7 @@ function toExemplar(
   };
 }
 
-/** Makes labels ones of ours, in place: nothing of others' is called in rendering. */
+/** Converts label values in place, so that rendering never calls foreign code. */
 function toLabels(
   labels: Record<string, unknown>,
 ): Record<string, string | number> {
@@ -275,7 +275,7 @@ function toLabels(
   return labels as Record<string, string | number>;
 }
 
-/** What is not finite has one spelling in all formats, and none in JSON. */
+/** Spells out infinities and `NaN`, which all formats write alike and JSON lacks. */
 function toBound(value: number): string | number {
   return Number.isFinite(value) ? value : formatValue(value);
 }

@@ -53,7 +53,7 @@ export interface MetricsHandlerOptions<A extends unknown[] = unknown[]> {
   /**
    * Answers for all worker threads of the process that share their metrics, by
    * this option or by `shareMetrics`: counters, histograms and what is running
-   * are summed, metrics of others merged by their `aggregator`. The default metrics
+   * are summed, foreign metrics merged by their `aggregator`. The default metrics
    * that describe the process, `process_*` under any prefix, are shown once.
    *
    * A worker that does not answer within `timeout` milliseconds delays one scrape

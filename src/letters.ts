@@ -8,19 +8,19 @@ export type Letter =
   | { readonly kind: "here"; readonly hasJoined: boolean }
   /** Tell me all that you know. */
   | { readonly kind: "fetch"; readonly of: string }
-  /** Encloses what each of the workers, and all that have left together, told. */
+  /** Encloses the metrics of each worker, and the sum of all that have left. */
   | {
     readonly kind: "everything";
     readonly to: string;
     readonly workers: readonly WorkerState[];
-    /** Those who left lately, and for how many ms they are to be remembered. */
+    /** Workers that left lately, and for how many ms their ids are kept. */
     readonly departed: readonly (readonly [id: string, milliseconds: number])[];
-    /** Whether others left, of whom nobody knows the ids any more. */
+    /** Whether more workers have left, whose ids were dropped since. */
     readonly hasForgotten: boolean;
   }
   /** I am scraped: tell what changed since you last told, within so many ms. */
   | { readonly kind: "ask"; readonly round: number; readonly patience: number }
-  /** Encloses what changed. */
+  /** Encloses the changes since the last such letter. */
   | {
     readonly kind: "tell";
     /** Counts what the sender tells: nothing of it may be missed. */
@@ -38,10 +38,10 @@ export type Letter =
   /** I end, and told my last. */
   | { readonly kind: "bye" };
 
-/** What a letter encloses, in small parts. */
+/** An item that a letter encloses: a small part of the metrics of a worker. */
 export interface Enclosed {
   readonly telling: Telling;
-  /** Whose it is, if not the sender's: `null` for all that have left together. */
+  /** The worker's id, if it is not the sender: `null` for all that have left. */
   readonly of?: string | null;
 }
 

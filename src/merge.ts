@@ -8,8 +8,8 @@ import { forEachInSlices } from "./slices.ts";
  * Makes the families of several sources those of one: what they share by name
  * and labels is merged as prom-client's cluster registry does it, by aggregator.
  *
- * @param onConflict Told of a family that is left out, as it is of another type
- * than the one of that name before it.
+ * @param onConflict Called with a family that is left out, as an earlier one of its name
+ * is of another type.
  */
 export async function mergeFamilies(
   families: Iterable<GatheredFamily>,
@@ -40,7 +40,7 @@ async function mergeSame(
   return { name, help, type, aggregator, samples: await merged.samples() };
 }
 
-/** Makes one of all samples of the same name and labels. */
+/** Merges samples of the same name and labels. */
 export class SampleMerger {
   readonly #aggregator: string;
   readonly #merged = new Map<string, GatheredSample | Merged>();

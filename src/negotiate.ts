@@ -25,8 +25,8 @@ const MEDIA_RANGES: Readonly<
 };
 
 /**
- * Chooses the format of an answer: the one that the client prefers, else the first,
- * which is also what a client gets that accepts none.
+ * Chooses the format of an answer: the one that the client prefers, or the first one
+ * if it has no preference or accepts none of them.
  *
  * @param accept The header `Accept` of the request.
  * @param formats The formats to choose from, one at least.

@@ -125,8 +125,8 @@ export function nodeMetricsHandler<
     if (next !== undefined && pathOf(request.url ?? "/") !== path) {
       return settle(next(request, response));
     }
-    // A client that leaves before the end is no trouble of the server's, nor is
-    // one that somebody else has answered meanwhile.
+    // A client that leaves early is no error of the server, nor is a response that
+    // was ended elsewhere meanwhile.
     return answer(serve(toFetchRequest(request)), response).catch(() => {});
   };
 }

@@ -13,35 +13,35 @@ import {
 } from "./samples.ts";
 import { forEachInSlices } from "./slices.ts";
 
-/** How many changes travel together: what is handled at once stays small. */
+/** The most changes in one telling, so that none takes long to handle. */
 const TELLING_SIZE = 200;
 
 /** A metric, its samples and name aside. */
 type Description = Omit<GatheredFamily, "name" | "samples">;
 
-/** What changed in a metric of others, or a part of it, as it travels. */
+/** Changes of a foreign metric, or a part of them, as they are sent. */
 export interface OtherTelling {
   readonly name: string;
-  /** `null`: the registry has it no more. */
+  /** `null` if the registry does not have the metric any more. */
   readonly description: Description | null;
   readonly changes: readonly SampleChange[];
 }
 
 /**
- * A sample that changed, by its place among those of its metric. Its name and labels
- * travel once, when it is new there; a place alone is empty from now on.
+ * A sample that changed, by its place among the samples of its metric. Its name and
+ * labels are sent once, when the place gets it. A place without a value is empty now.
  */
 type SampleChange = readonly [
   place: number,
   value?: PackedNumber,
   exemplar?: PackedExemplar | null,
-  /** `null`: that of the new sample before it in the same part. */
+  /** `null` if it is that of the new sample before it in the same part. */
   name?: string | null,
-  /** As pairs: what differs from those of the new sample before it. */
+  /** All labels, or as pairs those that the new sample before it has otherwise. */
   labels?: SampleLabels | readonly (readonly [string, string | number])[],
 ];
 
-/** The samples of a metric, by place. They are replaced, and never changed. */
+/** The samples of a metric, by place. The array is replaced, never changed. */
 type Places = readonly (GatheredSample | undefined)[];
 
 interface Entry {
@@ -57,7 +57,7 @@ interface MutableEntry extends Entry {
 export interface OtherPart {
   readonly replica: OtherReplica;
   readonly isAlive: boolean;
-  /** The lower, the sooner its readings of the process are taken. */
+  /** Readings of the process are taken from the replica with the lowest age. */
   readonly age: number;
 }
 
@@ -65,7 +65,7 @@ export interface OtherPart {
 export class OtherReplica {
   readonly #entries = new Map<string, Entry>();
 
-  /** Returns what they hold that was not told yet. */
+  /** Returns the changes since the last telling. */
   async changes(families: readonly GatheredFamily[]): Promise<OtherTelling[]> {
     const tellings: OtherTelling[] = [];
     for (const family of families) {
@@ -80,9 +80,9 @@ export class OtherReplica {
   }
 
   /**
-   * Takes in what was told, in slices.
+   * Reads tellings, in slices.
    *
-   * @returns What makes all of it visible at once.
+   * @returns A function that applies all of their changes at once.
    */
   async prepare(tellings: readonly OtherTelling[]): Promise<() => void> {
     const entries = new Map<string, MutableEntry | undefined>();
@@ -107,16 +107,16 @@ export class OtherReplica {
     };
   }
 
-  /** All of it as it is by now, for those who know nothing. */
+  /** Returns all metrics as they are now, for a worker that has none of them. */
   everything(): Iterable<OtherTelling> {
     return packAll([...this.#entries]);
   }
 
   /**
-   * Makes one of several, as they are by now. Gauges are those of who is alive, but
-   * for the start of the process, which does not change with its threads.
+   * Merges replicas as they are now. Gauges of workers that have ended are left out,
+   * except the start time of the process, which all of its threads share.
    *
-   * @param onConflict Told of a metric that they have as different types.
+   * @param onConflict Called with a metric that they have as different types.
    */
   static merge(
     parts: readonly OtherPart[],
@@ -201,7 +201,7 @@ export class OtherReplica {
   }
 }
 
-/** Returns what finds the place of a sample: most are where they were. */
+/** Returns a function that finds the place of a sample, at its index first. */
 function createFinder(
   places: Places,
 ): (key: string, index: number) => number | undefined {
@@ -252,7 +252,7 @@ function packValue(
     : [place, packNumber(value), packExemplar(exemplar)];
 }
 
-/** @param last The one before it that is new, in the same part. */
+/** @param last The new sample before it in the same part. */
 function packNew(
   place: number,
   { name, labels, value, exemplar }: GatheredSample,
@@ -278,7 +278,7 @@ function packLabels(labels: SampleLabels, last: SampleLabels) {
     : labels;
 }
 
-/** Returns the last sample that was new. */
+/** Applies a change, and returns the last new sample. */
 function applyChange(
   places: (GatheredSample | undefined)[],
   [place, packed, packedExemplar, name, packedLabels]: SampleChange,

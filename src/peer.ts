@@ -6,10 +6,10 @@ const FOLD_AFTER_MS = 10_000;
 /** After so long a silence, a worker is taken for terminated. */
 const GONE_AFTER_MS = 600_000;
 
-/** For so long the id of one that is gone is known: by then, nothing of it arrives. */
+/** How long the id of a worker that left is kept: no message is late by more. */
 const REMEMBER_LEFT_MS = 60_000;
 
-/** The same for one that did not say so: it may hang, and speak again. */
+/** How long the id of a silent worker is kept: it may hang, and answer again. */
 const REMEMBER_SILENT_MS = 3_600_000;
 
 /** Another worker. */
@@ -39,7 +39,7 @@ export class Peer {
       isPast(this.silentSince, GONE_AFTER_MS);
   }
 
-  /** For how long it is to be known that it was folded, in milliseconds. */
+  /** How long its id is kept after it was folded, in milliseconds. */
   get rememberMs(): number {
     return this.leftAt === undefined ? REMEMBER_SILENT_MS : REMEMBER_LEFT_MS;
   }

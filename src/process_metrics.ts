@@ -31,13 +31,13 @@ export type ProcessAggregator = "max" | "earliest" | "freshest";
 /**
  * Returns how a metric is merged that describes the process, and so is never summed:
  *
- * - `max`: a counter. prom-client counts from the moment at which a thread began to;
- *   the highest one has seen the most of the process.
- * - `earliest`: the start. It is rounded, and some runtimes take that of the thread.
+ * - `max`: a counter. Each thread counts from the time at which it began to collect, so
+ *   the highest value covers the most of the process.
+ * - `earliest`: the start time. It is rounded, and some runtimes give the thread's.
  * - `freshest`: a reading, best taken in the thread that is scraped.
  *
- * With a prefix, a name could be anybody's, as that of a counter
- * `image_process_cpu_seconds_total` is: only with the clients' own HELP is it theirs.
+ * A prefixed name must also have the HELP of the clients: a user may have a counter
+ * `image_process_cpu_seconds_total`.
  */
 export function processAggregator(
   name: string,

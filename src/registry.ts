@@ -88,9 +88,9 @@ export class Registration {
   readonly issueCounts: IssueCounts;
   /** Seconds; monotonic; never throws. */
   readonly now: () => number;
-  /** Reports what concerns no instance: that of the first instance, silent before. */
+  /** Reports issues of no single instance, as the first instance wants it. */
   issues: IssueReporter;
-  /** Whether an instance records here, rather than declarations alone. */
+  /** Whether an instance records here: declarations alone do not count. */
   isInUse = false;
   /** Whether the registry has taken the families, when last looked at. */
   isRegistered = false;
@@ -162,7 +162,7 @@ export class Registration {
     Object.assign(this.issueCounts, zeroIssues());
   }
 
-  /** Removes the families from the registry, if that lets them go. */
+  /** Removes the families from the registry. */
   remove(): void {
     registrations.get(this.registry)?.delete(this.options.prefix);
     this.isRegistered = false;

@@ -13,9 +13,9 @@ export interface Telling {
 /** A worker's replica, as it is merged with others. */
 export interface ReplicaPart {
   readonly replica: Replica;
-  /** Whether what it had running still runs. */
+  /** Whether the worker, and so its running scopes, are alive. */
   readonly isAlive: boolean;
-  /** The lower, the sooner its readings of the process are taken. */
+  /** Readings of the process are taken from the part with the lowest age. */
   readonly age: number;
 }
 
@@ -37,7 +37,7 @@ export class Replica {
     };
   }
 
-  /** Takes in what was told of the metrics of ours, at once. */
+  /** Applies the changes of own metrics, at once. */
   applyOwn(tellings: readonly Telling[]): void {
     for (const { registry, own = [] } of tellings) {
       for (const telling of own) this.registry(registry).own.apply(telling);
@@ -45,9 +45,9 @@ export class Replica {
   }
 
   /**
-   * Takes in what was told of the metrics of others, in slices.
+   * Reads the changes of foreign metrics, in slices.
    *
-   * @returns What makes all of it visible at once.
+   * @returns A function that applies all of them at once.
    */
   async prepareOthers(tellings: readonly Telling[]): Promise<() => void> {
     const byRegistry = new Map<number, OtherTelling[]>();
@@ -65,14 +65,14 @@ export class Replica {
     };
   }
 
-  /** Takes in what was told. */
+  /** Applies all changes. */
   async apply(tellings: readonly Telling[]): Promise<void> {
     const commit = await this.prepareOthers(tellings);
     this.applyOwn(tellings);
     commit();
   }
 
-  /** All of it as it is by now, for those who know nothing. */
+  /** Returns all metrics as they are now, for a worker that has none of them. */
   everything(): Iterable<Telling> {
     const tellings = this.#registries.map(({ own, others }, registry) => ({
       registry,
@@ -90,10 +90,10 @@ export class Replica {
   }
 
   /**
-   * Makes one of several, as they are by now: counters and histograms are added up,
-   * gauges only of those that are alive.
+   * Merges replicas as they are now: counters and histograms are added up, gauges only
+   * of workers that are alive.
    *
-   * @param onConflict Told of a metric that workers have as different types.
+   * @param onConflict Called with a metric that workers have as different types.
    */
   static async merge(
     parts: readonly ReplicaPart[],
@@ -122,7 +122,7 @@ export class Replica {
   }
 }
 
-/** Splits what is told, so that each part is small if it is about others' metrics. */
+/** Splits tellings, so that each with foreign metrics is small. */
 function* splitAll(
   tellings: readonly {
     readonly registry: number;

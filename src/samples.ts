@@ -73,7 +73,7 @@ export function withCommon<T>(
   return all;
 }
 
-/** Every value stands behind its length, so that none can pass for another label. */
+/** Writes each value after its length, so that no value can look like another label. */
 function createKey(name: string, labels: SampleLabels): string {
   let key = name;
   for (const label of Object.keys(labels).sort()) {

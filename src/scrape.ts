@@ -14,8 +14,7 @@ import { type Reading, UnfinishedBodies } from "./unfinished.ts";
  * Collects everything that takes time, and returns a function that gathers the metrics:
  * all own ones at the instant of its call.
  *
- * @param fallback Who is told of troubles with a registry that has no metrics of
- * this library.
+ * @param fallback Reports issues with a registry that has no metrics of this library.
  */
 export type Collect = (
   registries: readonly MetricsRegistry[],
@@ -50,7 +49,7 @@ export function createScrape(
   const gatherChosen = chosen && createGather(chosen, () => instance().issues);
   const gathers = new WeakMap<Instance, Gather>();
   const gatherOf = (owner: Instance) => {
-    // Each time, as it finds metrics that are split among clients only by now.
+    // At each scrape, as it also looks for metrics in other clients.
     const shown = registries();
     const gather = gathers.get(owner) ??
       createGather(shown, () => owner.issues);

@@ -29,10 +29,10 @@ export function createShareFunction(
 }
 
 /**
- * Makes what collects the metrics of all workers.
+ * Creates the function that collects the metrics of all workers.
  *
- * @param chosen The registries of this one, if not its instance's.
- * @param timeout How long a worker is waited for, in milliseconds.
+ * @param chosen The registries of this worker, if not its instance's.
+ * @param timeout How long to wait for a worker, in milliseconds.
  */
 export function createWorkersCollect(
   { instance, rootInstance, onInstance }: InstanceSource,

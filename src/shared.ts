@@ -1,4 +1,4 @@
-/** Changes with the shape of the shared state: copies with another one are strangers. */
+/** Changes with the shape of the shared state, which only equal shapes share. */
 const SHAPE = 2;
 
 const realm = globalThis as { [key: symbol]: unknown };

@@ -3,16 +3,16 @@ import { setImmediate } from "node:timers";
 /** How many items are handled in one turn of the event loop: a few milliseconds. */
 const SLICE_SIZE = 500;
 
-/** How many may still be handled in this turn, by all that works in slices. */
+/** How many items may still be handled in this turn, by all callers together. */
 let left = SLICE_SIZE;
 
-/** The next turn, while there is something that waits for it. */
+/** The next turn, if a caller waits for it. */
 let nextTurn: Promise<void> | undefined;
 
 /**
  * Counts items that were handled.
  *
- * @returns What is to be awaited before the next ones, if they were enough for one turn.
+ * @returns A promise to await before the next items, if this turn has had enough.
  */
 export function spend(items: number): Promise<void> | undefined {
   left -= items;
@@ -26,7 +26,7 @@ export function spend(items: number): Promise<void> | undefined {
   );
 }
 
-/** Calls a function with each item, and lets everything else run in between. */
+/** Calls a function with each item, and lets the event loop run in between. */
 export async function forEachInSlices<T>(
   items: Iterable<T>,
   visit: (item: T) => void,

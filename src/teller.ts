@@ -15,11 +15,11 @@ interface Shared {
   readonly issues: () => IssueReporter;
 }
 
-/** How what a teller tells is sent. */
+/** Sends the changes that a teller finds. */
 export interface Outbox {
-  /** Sends it at once. */
+  /** Sends them at once. */
   post(tellings: readonly Telling[], version: number): void;
-  /** Sends it in slices; asks for the version when all of it has been sent. */
+  /** Sends them in slices, and then asks for their version. */
   postInSlices(
     tellings: readonly Telling[],
     finish: () => number,
@@ -33,7 +33,7 @@ export class Teller {
   /** How often something was told. */
   version = 0;
   readonly #shared: Shared[] = [];
-  /** The numbers of the last run of `tellOthers` that began, and that told something. */
+  /** The numbers of the last run of `tellOthers` that began, and of the last that told. */
   #lastBegun = 0;
   #lastTold = 0;
   #telling: Promise<void> = Promise.resolve();
@@ -86,7 +86,7 @@ export class Teller {
           collect(registry, issues, patience)
         ),
       );
-      // In turn: each tells what is not as the one before told it.
+      // One after the other, as each sends the difference to the one before.
       const tell = () => this.#tellContents(run, contents);
       this.#telling = this.#telling.then(tell, tell);
       await this.#telling;
@@ -102,7 +102,7 @@ export class Teller {
     run: number,
     contents: readonly RegistryContent[],
   ): Promise<void> {
-    // What a run that began later has told is newer.
+    // A run that began later has collected newer values.
     if (run < this.#lastTold) return;
     this.#lastTold = run;
     const tellings: Telling[] = [];
@@ -125,7 +125,7 @@ export class Teller {
     }
     if (tellings.length === 0) return;
     const commit = await this.replica.prepareOthers(tellings);
-    // Only what was sent as a whole counts, here as well as with the others.
+    // Applied here when it is complete, as other workers apply it.
     await this.#outbox.postInSlices(tellings, () => {
       commit();
       return ++this.version;

@@ -61,7 +61,7 @@ export class UnfinishedBodies {
    * Gathers as soon as there is room. Calls take turns, as many scrapes may have waited
    * for the same collector.
    *
-   * @param gather Returns the families that bodies are then begun of.
+   * @param gather Returns the families for the bodies that begin next.
    */
   admit(
     gather: () => Promise<GatheredFamily[]>,
@@ -72,7 +72,7 @@ export class UnfinishedBodies {
       this.#add(gathered);
       return gathered;
     });
-    // Not the value, which would be held until the next scrape.
+    // Without its value, which would be retained until the next scrape.
     this.#admitting = admitted.then(() => {}, () => {});
     return admitted;
   }

@@ -13,7 +13,7 @@ import { shared } from "./shared.ts";
 import { Teller } from "./teller.ts";
 import { within } from "./within.ts";
 
-/** The number changes with the letters: who speaks otherwise is not understood. */
+/** The number changes with the letters: versions with other letters are not mixed. */
 const CHANNEL_NAME = "@lukhas/stage-metrics/2";
 
 /** How long a newcomer waits, at the most, to be told what was before it. */
@@ -36,9 +36,9 @@ export class Workers {
   readonly #peers = new Map<string, Peer>();
   /** What those counted who left: one replica, however many they were. */
   #departed = new Replica();
-  /** Until when the ids of those are known, in ms. */
+  /** The ids of workers that left, and until when they are kept, in ms. */
   readonly #departedIds = new Map<string, number>();
-  /** Whether there are some of whom the ids are not known any more. */
+  /** Whether ids of workers that left were dropped. */
   #hasForgotten = false;
   #hasJoined = false;
   readonly #joining: Promise<void>;
@@ -121,8 +121,8 @@ export class Workers {
   }
 
   /**
-   * The metrics of shared registries, as all workers hold them together by now: what
-   * is told while they are merged is not in them.
+   * Returns the metrics of shared registries, of all workers together, as they are
+   * now: changes that arrive while they are merged are left out.
    */
   async families(registries: readonly number[]): Promise<GatheredFamily[]> {
     const peers = [...this.#peers].map(([id, peer]) => ({
@@ -146,7 +146,7 @@ export class Workers {
     return { replica: this.#departed, isAlive: false, age: 3 };
   }
 
-  /** Reads a letter; what takes longer than that goes on by itself. */
+  /** Reads a letter. Answers to it are not waited for. */
   async #read(
     from: string,
     letter: Letter,
@@ -274,7 +274,7 @@ export class Workers {
       await replica.apply(tellings.get(id) ?? []);
       replicas.set(id, replica);
     }
-    // Once ids are forgotten, it could be anyone who is not known.
+    // Once ids were dropped, an unknown worker may be one that was counted already.
     const isComplete = !this.#hasForgotten;
     const known = new Set(departed.map(([id]) => id));
     const ids = [...this.#departedIds.keys()];
@@ -304,7 +304,7 @@ export class Workers {
     for (const { id } of workers) await this.#peers.get(id)?.catchUp();
   }
 
-  /** Adds those to the departed who will not come back. */
+  /** Adds up workers that will not come back with those that left before. */
   readonly #fold = coalesce<void, void>(async () => {
     this.#forget();
     for (const [id, peer] of this.#peers) {
@@ -315,7 +315,7 @@ export class Workers {
         this.#departedPart,
         { replica, isAlive: false, age: 2 },
       ]);
-      // Something may have arrived meanwhile: then it is for the next time.
+      // A letter may have arrived meanwhile: then it is left for the next time.
       const isSame = this.#departed === departed &&
         this.#peers.get(id) === peer && peer.version === version &&
         peer.isToBeFolded;
@@ -379,7 +379,7 @@ export class Workers {
       const watcher = () => {
         if (isSo()) stop();
       };
-      // What has arrived but was not read may be what is waited for.
+      // A message that was not read yet may be the awaited one.
       const onTimeout = () => {
         if (!this.#channel.isReading) stop();
         else stopTimeout = attentiveTimeout(onTimeout, 0, isRef);

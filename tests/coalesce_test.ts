@@ -32,7 +32,7 @@ Deno.test("coalesce() goes on after a run that failed", async () => {
   assertEquals(await run("a"), 2);
 });
 
-/** A function whose runs end when the test says so, by number. */
+/** Creates a function whose runs the test ends, by number. */
 function manualRuns() {
   const started: string[] = [];
   const ends: (() => void)[] = [];

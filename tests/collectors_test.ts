@@ -6,7 +6,7 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 
 const PREFIX = "lukhas_orchestration_";
 
-/** Metrics beside which a registry has one whose collector ends when the test says so. */
+/** Creates metrics, and a foreign one whose collector the test ends. */
 function withSlowCollector() {
   const messages: string[] = [];
   const registry = new Registry();
@@ -108,7 +108,7 @@ Deno.test("metricsHandler() does not call a collector again while its last call 
   assertStringIncludes(await scraping, "\nslow 2\n");
 });
 
-Deno.test("metricsHandler() calls a collector again whose call hung and then failed", async () => {
+Deno.test("metricsHandler() calls a collector again after its hung call failed", async () => {
   const { metrics, calls, messages } = withSlowCollector();
   const handler = metrics.metricsHandler();
   await scrape(handler, { timeout: 0.1 });
@@ -138,7 +138,7 @@ Deno.test("metricsHandler() has no scrape wait longer because another one has mo
   assertEquals([calls.length, messages.length], [1, 1]);
 });
 
-Deno.test("metricsHandler() shows what is counted while a scrape waits for a collector", async () => {
+Deno.test("metricsHandler() shows counts made while a scrape waits for a collector", async () => {
   const { metrics, registry, calls } = withSlowCollector();
   const handler = metrics.metricsHandler();
   const first = scrape(handler);
@@ -153,7 +153,7 @@ Deno.test("metricsHandler() shows what is counted while a scrape waits for a col
   assertStringIncludes(await second, "\nquick 7\n");
 });
 
-/** A registry of ours that also has a metric of each type, of somebody else's. */
+/** Creates a registry with own metrics and a foreign one of each type. */
 function withForeignMetrics() {
   const registry = new Registry();
   const registers = [registry];
@@ -211,7 +211,7 @@ Deno.test("metricsHandler() shows only the metrics that `name[]` asks for", asyn
   assertEquals(await scrape(handler, { query: "?name[]=none" }), "");
 });
 
-Deno.test("metricsHandler() finds a counter by `name[]` whose name the client has cut", async () => {
+Deno.test("metricsHandler() finds a counter by `name[]` after the client cut its name", async () => {
   const { handler, registry } = withForeignMetrics();
   registry.setContentType(
     Registry.OPENMETRICS_CONTENT_TYPE as unknown as typeof registry.contentType,
@@ -233,7 +233,7 @@ Deno.test("metricsHandler() calls no collector that `name[]` does not ask for", 
   assertEquals(collected, ["a", "h", "g"]);
 });
 
-Deno.test("metricsHandler() gives scrapes at once with other names what each asks for", async () => {
+Deno.test("metricsHandler() answers concurrent scrapes with the names each asks for", async () => {
   const { handler } = withForeignMetrics();
   const names = ["g", "h", "none", "a_total", "g"];
   const texts = await Promise.all([

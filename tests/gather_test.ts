@@ -402,7 +402,7 @@ Deno.test("metricsHandler() never shows two samples of the same labels", async (
     labelNames: ["a"],
     registers,
   });
-  // The registry adds to one of them what the other one has.
+  // The default labels make the two samples equal.
   counter.inc(1);
   counter.inc({ a: "x" }, 2);
   const text = await scrape(registry, TEXT);

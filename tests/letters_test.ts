@@ -8,7 +8,7 @@ import { BroadcastChannel } from "node:worker_threads";
 const CHANNEL_NAME = "@lukhas/stage-metrics/2";
 const PREFIX = "lukhas_orchestration_";
 
-/** A letter, and what it encloses. */
+/** A letter and its enclosed items. */
 type Sent = Letter & { readonly enclosed?: readonly Enclosed[] };
 
 /** What a worker that consists of letters alone makes of those of others. */
@@ -260,10 +260,10 @@ Deno.test("Who has left for good is not taken in again, whoever tells of it", as
   assertEquals(told, { total: "7", running: "0" });
 });
 
-Deno.test("Workers forget the ids of those that left, but not what they counted", async () => {
+Deno.test("Workers drop the ids of workers that left, and keep their counts", async () => {
   const count = 200;
   let onEverything = (_letter: Letter & { kind: "everything" }) => {};
-  // It has told something that nobody heard: it is asked for everything.
+  // One of its letters was lost, so it is asked for all metrics.
   let version = 0;
   const other: Reply = (letter, from) => {
     switch (letter.kind) {
@@ -296,7 +296,7 @@ Deno.test("Workers forget the ids of those that left, but not what they counted"
     Number(/pipeline_total\{.*status="success"\} (.*)/.exec(text)?.[1]);
   const scrapeAfter = async (milliseconds: number) => {
     await thread.tell("advance", milliseconds);
-    // What left long ago is folded by one scrape, and shown by the next.
+    // One scrape folds the workers that left long ago, the next one shows it.
     await thread.tell("scrape");
     return totalIn(await thread.tell("scrape"));
   };
@@ -320,7 +320,7 @@ Deno.test("Workers forget the ids of those that left, but not what they counted"
       post(channel, id, { kind: "hello" });
       post(channel, id, { kind: "tell", version: 1, enclosed: enclose(1, 0) });
       post(channel, id, { kind: "bye" });
-      // Deno drops what a channel has no room for.
+      // Deno drops messages when a channel is full.
       await thread.tell("advance", 0);
     }
     post(channel, "other", { kind: "hello" });

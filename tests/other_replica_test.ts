@@ -19,7 +19,7 @@ function samplesOf(replica: OtherReplica): string[] {
   ).sort();
 }
 
-/** What the others make of it, once it has travelled. */
+/** Returns the tellings as another thread receives them. */
 async function send(
   tellings: readonly OtherTelling[],
   ...replicas: OtherReplica[]
@@ -29,7 +29,7 @@ async function send(
   }
 }
 
-Deno.test("OtherReplica holds what another thread reads, whatever comes and goes", async () => {
+Deno.test("OtherReplica equals that of another thread as samples come and go", async () => {
   const [own, other] = [new OtherReplica(), new OtherReplica()];
   let seed = 1;
   const random = (limit: number) => {
@@ -66,7 +66,7 @@ Deno.test("OtherReplica holds what another thread reads, whatever comes and goes
   }
 });
 
-Deno.test("OtherReplica shows what it is told at once, though it reads it in slices", async () => {
+Deno.test("OtherReplica applies changes at once after reading them in slices", async () => {
   const replica = new OtherReplica();
   const families = (value: number) => [
     family(

@@ -487,11 +487,11 @@ Deno.test("metricsHandler() with workers shows the metrics of the process once",
         "order_process_total",
       ].map((name) => valueOf(text, name));
     for (const [i, thread] of threads.entries()) {
-      // What is read anew, as the thread that is scraped read it.
+      // Readings are those of the scraped thread.
       const text = await thread.tell("scrape");
       assertEquals(valuesOf(text), [10 + i, 10, 12, 33]);
     }
-    // Neither the counters fall, nor does the start move, whoever ends.
+    // When a thread ends, no counter falls and the start time stays.
     for (const i of [0, 2]) {
       threads[i]!.tell("exit");
       await threads[i]!.ended;
@@ -667,7 +667,7 @@ Deno.test("A collector that never ends holds no scrape, and nothing else back", 
   });
 });
 
-/** What Prometheus sends that waits for so many seconds. */
+/** Returns the header of a Prometheus that waits for so many seconds. */
 function waiting(seconds: number): Record<string, string> {
   return { "X-Prometheus-Scrape-Timeout-Seconds": `${seconds}` };
 }
@@ -692,7 +692,7 @@ Deno.test("A scrape's timeout bounds the wait for collectors in every worker", a
   });
 });
 
-Deno.test("What a collector gave that now hangs stands in, so that no sum falls", async () => {
+Deno.test("The last values of a collector that hangs stand in, so that no sum falls", async () => {
   await withThreads([{}, {}], async (a, b) => {
     await a!.tell("hangCollector", 1);
     await b!.tell("hangCollector", 2);

@@ -19,7 +19,7 @@ const THREADS = 4;
 const LABEL_SETS = 1_500;
 const ROUNDS = 9;
 
-/** What was measured of scrapes; times in milliseconds. */
+/** Figures of scrapes; times in milliseconds. */
 interface ThreadScrape {
   /** From the request to the last byte. */
   readonly duration: number;
@@ -32,7 +32,7 @@ interface ThreadScrape {
   readonly otherStall: number;
 }
 
-/** What was measured. */
+/** All figures of threads. */
 export interface ThreadFigures {
   /** The first scrape, for which everything has to be sent. */
   readonly first: ThreadScrape;
@@ -40,7 +40,7 @@ export interface ThreadFigures {
   readonly newcomer: ThreadScrape;
   /** The median of scrapes for which every value has changed. */
   readonly changed: ThreadScrape;
-  /** The size of what was scraped last. */
+  /** The size of the last answer. */
   readonly bytes: number;
 }
 
@@ -127,7 +127,7 @@ export function isMeasuredThread(): boolean {
 
 type Commands = ReturnType<typeof createCommands>;
 
-/** Does what the thread that measures asks for. */
+/** Answers the commands of the thread that measures. */
 export function serveThread(): void {
   const commands = createCommands();
   parentPort!.on("message", async (command: keyof Commands) => {

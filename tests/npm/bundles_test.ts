@@ -167,7 +167,7 @@ async function bundleParts(folder: string): Promise<void> {
   await stop();
 }
 
-/** Lets what esbuild makes of CommonJS, as prom-client is, require Node's modules. */
+/** Gives ES modules by esbuild a `require`, which prom-client calls for Node's modules. */
 const REQUIRE_BANNER =
   'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);';
 

@@ -122,7 +122,7 @@ class RunningExample implements AsyncDisposable {
   readonly #metricsPorts: readonly number[];
   readonly #child: Deno.ChildProcess;
   readonly #home = Deno.makeTempDirSync();
-  // A connection of its own each time, so that all who listen get some.
+  // One connection each, so that all processes get some.
   readonly #client = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
 
   constructor(
@@ -299,7 +299,7 @@ test(CLUSTER, "replaces a process that is killed", async (platform) => {
     assert(!(await running.processes()).includes(processes[0]!));
     return await running.count("success");
   });
-  // The new one begins at 0, which `rate()` takes for what it is.
+  // The new process begins at 0, which `rate()` recognises as a reset.
   const killed = after.indexOf(0);
   assertEquals(after, before.with(killed, 0));
   await running.askOften();

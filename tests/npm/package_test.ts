@@ -35,7 +35,7 @@ Deno.test("The npm package refers to no source map, and is small", async () => {
   }
 });
 
-Deno.test("The npm package's package.json says what npm shows and checks", () => {
+Deno.test("The npm package's package.json has the fields that npm shows and checks", () => {
   const { exports, dependencies, description, keywords, ...rest } = JSON.parse(
     contents.get("package.json")!,
   );
@@ -62,7 +62,7 @@ Deno.test("The npm package's package.json says what npm shows and checks", () =>
   assert(keywords.includes("prometheus"));
 });
 
-/** Each import in the package's files that the filter takes, and what imports it. */
+/** Returns the imports that pass the filter, and the files that have them. */
 function importsOf(filter: RegExp): (readonly [path: string, name: string])[] {
   const imports = /^(?:import|export|}).* from "(.*)"|\bimport\("(.*)"\)/gm;
   return [...contents].filter(([path]) => filter.test(path))

@@ -22,7 +22,7 @@ async function startService(): Promise<
   return { threads, resident };
 }
 
-/** The series of a scrape, and their values: those of ours that stand still. */
+/** Returns the own series of a scrape that do not change with time. */
 function ownSamples(text: string): Map<string, number> {
   const line = new RegExp(`^(${PREFIX}[^ ]*) (.*)$`, "gm");
   const samples = [...text.matchAll(line)]

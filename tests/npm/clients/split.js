@@ -24,6 +24,6 @@ if (use === "configures" || use === "records") record();
 pipeline("p", () => {});
 await scrape();
 if (use === "records late") record();
-// What the second scrape finds is counted in its own answer, or in the next one.
+// An issue that the second scrape finds shows in its answer or in the next one.
 await scrape();
 console.log(JSON.stringify({ text: await scrape(), issues }));
