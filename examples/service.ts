@@ -15,6 +15,7 @@ import {
   stage,
   stageStream,
 } from "@lukhas/stage-metrics";
+import { originOf } from "./service/address.ts";
 import {
   type Answer,
   decide,
@@ -23,9 +24,13 @@ import {
   validate,
 } from "./service/answer.ts";
 import { greeting, help } from "./service/help.ts";
-import { findFiles, readPassages } from "./service/markdown.ts";
 import { NoAnswer } from "./service/no_answer.ts";
+import { indexFolder, NoteIndex } from "./service/note_index.ts";
 import { parseQuestion } from "./service/question.ts";
+import {
+  REPOSITORY_QUESTIONS,
+  type Suggestions,
+} from "./service/suggestions.ts";
 
 /**
  * Declares the main job and its budgets, in milliseconds.
@@ -42,8 +47,7 @@ function defineAnswering(patience: number) {
       processing: budget(120),
       validation: budget(40),
       reflection: budget(30),
-      // Parts of the processing, and the way to the client.
-      read: {},
+      // A part of the processing, and the way to the client.
       rank: {},
       delivery: {},
     },
@@ -52,27 +56,48 @@ function defineAnswering(patience: number) {
 
 /**
  * The main job: what a question asks decides which stages run, how long they take
- * and whether they fail.
+ * and whether they fail. The stages that take long stop when a deadline passes or
+ * the client leaves.
+ *
+ * @param client Aborted when the client leaves.
  */
-async function answer(folder: string, text: string): Promise<Answer> {
+async function answer(
+  index: NoteIndex,
+  text: string,
+  client: AbortSignal,
+): Promise<Answer> {
   const question = stage("intent", () => parseQuestion(text));
-  const plan = await stage("decision", () => decide(folder, question));
-  const found = await stage("processing", () => search(folder, question, plan));
+  const plan = stage("decision", () => decide(index, question));
+  const found = await stage(
+    "processing",
+    { signal: client },
+    ({ signal }) => search(index, question, plan, signal),
+  );
 
   let { quotes, confidence } = found;
   if (plan.verbatim) {
     try {
-      await stage("validation", () => validate(folder, question, found));
+      await stage(
+        "validation",
+        { signal: client },
+        ({ signal }) => validate(index, question, found, signal),
+      );
     } catch {
+      client.throwIfAborted();
       // A quote that does not hold is an answer still, only a worse one.
       confidence /= 2;
     }
   }
   if (confidence < 1) {
     try {
-      const better = stage("reflection", () => reflect(question, found));
+      const better = await stage(
+        "reflection",
+        { signal: client },
+        ({ signal }) => reflect(index, question, plan, found, signal),
+      );
       ({ quotes, confidence } = better);
     } catch {
+      client.throwIfAborted();
       // So is the first one where a second look finds nothing better.
     }
   }
@@ -96,46 +121,67 @@ function deliver(question: string, { quotes, confidence }: Answer): Response {
   return new Response(stageStream("delivery", body), { headers });
 }
 
+/** What the service is set up with. */
+export interface ServiceOptions {
+  /** The port that it listens on. */
+  readonly port: number;
+  /** The questions that it suggests. */
+  readonly suggestions: Suggestions;
+  /**
+   * By what the budgets are multiplied.
+   *
+   * @default {1}
+   */
+  readonly patience?: number;
+}
+
 /**
  * Makes the service's handler, for `Deno.serve`.
- *
- * @param patience By what the budgets are multiplied.
  */
 export function createHandler(
-  folder: string,
-  patience = 1,
+  index: NoteIndex,
+  { port, suggestions, patience = 1 }: ServiceOptions,
 ): (request: Request) => Promise<Response> {
+  const origin = originOf(port);
   const answering = defineAnswering(patience);
   return metricsHandler({
     async next(request) {
-      const url = new URL(request.url);
-      if (url.pathname === "/") return new Response(help(url));
-      if (url.pathname !== "/ask") {
+      const { pathname, searchParams } = new URL(request.url);
+      if (pathname === "/") return new Response(help(origin, suggestions));
+      if (pathname !== "/ask") {
         return new Response("Not Found\n", { status: 404 });
       }
       if (request.method !== "GET") {
         const headers = { Allow: "GET" };
         return new Response("Method Not Allowed\n", { status: 405, headers });
       }
-      const question = url.searchParams.get("q");
-      if (question === null) return new Response(help(url), { status: 400 });
+      const question = searchParams.get("q");
+      if (question === null) {
+        return new Response(help(origin, suggestions), { status: 400 });
+      }
+      const { signal } = request;
       return await answering.run(async () =>
-        deliver(question, await answer(folder, question))
-      ).catch(failure);
+        deliver(question, await answer(index, question, signal))
+      ).catch((error) => failure(error, signal));
     },
   });
 }
 
-function failure(error: Error): Response {
+function failure(error: Error, client: AbortSignal): Response {
+  // Nobody reads it; the status is the one that proxies log of such requests.
+  if (client.aborted) return new Response(null, { status: 499 });
   if (error instanceof NoAnswer) {
     return json({ error: error.message }, error.status);
   }
   if (error.name === "TimeoutError") {
-    return json({ error: "It took too long: try with more --patience" }, 504);
+    return json({ error: TOO_SLOW }, 504);
   }
   console.error(error);
   return json({ error: "Internal Server Error" }, 500);
 }
+
+const TOO_SLOW = "It took too long: start the demo with --patience 10, " +
+  "which multiplies every time limit by 10";
 
 function json(value: unknown, status: number): Response {
   const headers = { "Content-Type": "application/json" };
@@ -147,7 +193,6 @@ function json(value: unknown, status: number): Response {
 
 const DEFAULT_PORT = 8000;
 const DEFAULT_FOLDER = fileURLToPath(import.meta.resolve("../"));
-const DEFAULT_QUESTION = "which permissions does the library need";
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
@@ -161,22 +206,20 @@ async function main(): Promise<void> {
   const [folder = DEFAULT_FOLDER] = positionals;
   const patience = Number(values.patience);
   if (!(patience > 0)) throw new Error("patience must be a positive number");
-  const files = await findFiles(folder).catch(() => []);
-  if (files.length === 0) throw new Error(`no Markdown file in ${folder}`);
-  // Of a folder that nobody knows, a heading is a question with an answer.
-  const question = folder === DEFAULT_FOLDER
-    ? DEFAULT_QUESTION
-    : (await readPassages(folder, files[0]!))[0]?.heading || DEFAULT_QUESTION;
-  const serve = (port: number) =>
-    Deno.serve({
-      hostname: "127.0.0.1",
-      port,
-      onListen({ port }) {
-        console.log(
-          greeting(`http://127.0.0.1:${port}`, files.length, question),
-        );
-      },
-    }, createHandler(folder, patience));
+  const index = await indexFolder(folder).catch(() => new NoteIndex(folder));
+  if (index.files.length === 0) {
+    throw new Error(`there is no Markdown file in the folder "${folder}"`);
+  }
+  const suggestions = REPOSITORY_QUESTIONS;
+  const serve = (port: number) => {
+    const server = Deno.serve(
+      { hostname: "127.0.0.1", port, onListen() {} },
+      (request) => handler(request),
+    );
+    const options = { port: server.addr.port, suggestions, patience };
+    const handler = createHandler(index, options);
+    console.log(greeting(originOf(options.port), index, suggestions.Ask));
+  };
   if (values.port !== undefined) {
     serve(Number(values.port));
     return;

@@ -45,6 +45,7 @@ export async function startService(folder: string): Promise<
   const service = new Deno.Command(Deno.execPath(), {
     args: [
       "run",
+      "--unstable-no-legacy-abort",
       "--allow-net=127.0.0.1",
       "--allow-read",
       "--allow-env=LUKHAS_LANE",

@@ -1,16 +1,35 @@
 import { createHandler } from "../examples/service.ts";
+import { nextTurn } from "../examples/service/pauses.ts";
+import { indexFolder, NoteIndex } from "../examples/service/note_index.ts";
+import { rank, relatives } from "../examples/service/ranking.ts";
+import { REPOSITORY_QUESTIONS } from "../examples/service/suggestions.ts";
 import { captureMetrics } from "../src/testing.ts";
 import { createFolder, startService } from "./service.ts";
 import { pipelineTotal, samplesOf, stageTotal } from "./samples.ts";
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertStringIncludes,
+} from "@std/assert";
+import { fileURLToPath } from "node:url";
 
 const NAME = "matriz_async_cognitive";
 
-/** Asks one question, and says what came back and what was recorded. */
+const SUGGESTIONS = { Ask: "roses" };
+const OPTIONS = { port: 8000, suggestions: SUGGESTIONS, patience: 1000 };
+const ORIGIN = "http://127.0.0.1:8000";
+
+function askUrl(question: string): string {
+  return `${ORIGIN}/ask?q=${encodeURIComponent(question)}`;
+}
+
+/** Asks one question, and returns the answer and what was recorded. */
 async function ask(folder: string, question: string) {
+  const index = await indexFolder(folder);
   return await captureMetrics({ lane: "test" }, async (metrics) => {
-    const response = await createHandler(folder, 1000)(
-      new Request(`http://localhost/ask?q=${encodeURIComponent(question)}`),
+    const response = await createHandler(index, OPTIONS)(
+      new Request(askUrl(question)),
     );
     const { quotes, confidence, error } = await response.json();
     return {
@@ -23,6 +42,15 @@ async function ask(folder: string, question: string) {
       samples: await samplesOf(metrics),
     };
   });
+}
+
+/** Makes an index that takes many slices of time to search for "roses". */
+function createLargeIndex(): NoteIndex {
+  const index = new NoteIndex("nowhere");
+  const words = Array.from({ length: 100 }, (_, i) => `word${i}`).join(" ");
+  const text = `Roses want sun. ${words} roses ${words}\n\n`;
+  for (let i = 0; i < 20; i++) index.add(`${i}.md`, text.repeat(1_000));
+  return index;
 }
 
 /** The samples of a run: how it ended, and how each of its stages did. */
@@ -40,7 +68,6 @@ const FOUND = {
   intent: "success",
   decision: "success",
   processing: "success",
-  read: "success",
   rank: "success",
 };
 
@@ -130,30 +157,178 @@ Deno.test("The demo fails where there is nothing to search for, or to find", asy
   });
 });
 
-Deno.test("The demo answers with 504 where a disk does not answer in time", async () => {
+Deno.test("The demo answers 504 when a deadline passes, and says what helps", async () => {
+  const index = createLargeIndex();
+  await captureMetrics({ lane: "test" }, async (metrics) => {
+    const handler = createHandler(index, { ...OPTIONS, patience: 1e-3 });
+    const response = await handler(new Request(askUrl("roses")));
+    assertEquals(response.status, 504);
+    assertStringIncludes(
+      (await response.json()).error,
+      "It took too long: start the demo with --patience 10",
+    );
+    const samples = await samplesOf(metrics);
+    assertEquals(samples[pipelineTotal(NAME, "timeout")], 1);
+    // The search that nobody waits for any more sees its signal by then.
+    await nextTurn();
+  });
+});
+
+Deno.test("The demo stops when its client leaves", async () => {
+  const index = createLargeIndex();
+  await captureMetrics({ lane: "test" }, async (metrics) => {
+    const client = new AbortController();
+    const handler = createHandler(index, OPTIONS);
+    const { signal } = client;
+    const answer = handler(new Request(askUrl("roses"), { signal }));
+    client.abort();
+    assertEquals((await answer).status, 499);
+    const samples = await samplesOf(metrics);
+    const cancelled = stageTotal(NAME, "processing", "failure")
+      .replace("_total", "_cancelled_total");
+    assertEquals(samples[cancelled], 1);
+    assertEquals(samples[pipelineTotal(NAME, "failure")], 1);
+    await nextTurn();
+  });
+});
+
+Deno.test("rank() and relatives() stop when their signal aborts", async () => {
+  const index = createLargeIndex();
+  for (let i = 0; i < 200_000; i++) index.add(`v${i}.md`, `vocabulary${i}`);
+  const side = { terms: ["roses", "word1"], wanted: ["roses want"] };
+  for (
+    const work of [
+      (signal: AbortSignal) => rank(index, index.files, side, 2, signal),
+      (signal: AbortSignal) => relatives(index, "roses", signal),
+    ]
+  ) {
+    const controller = new AbortController();
+    const timer = setTimeout(() => controller.abort("left"), 0);
+    const reason = await work(controller.signal).catch((error) => error);
+    clearTimeout(timer);
+    assertEquals(reason, "left");
+  }
+});
+
+Deno.test("The demo answers other requests while it searches", async () => {
+  const index = createLargeIndex();
+  const ended: string[] = [];
+  const handler = createHandler(index, OPTIONS);
+  await using server = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen() {} },
+    ({ url }) => handler(new Request(url.replace(/:\d+/, ":8000"))),
+  );
+  const get = async (path: string) => {
+    await (await fetch(`http://127.0.0.1:${server.addr.port}${path}`)).text();
+    ended.push(path);
+  };
+  await get("/");
+  const searches = Array.from({ length: 20 }, () => get("/ask?q=roses"));
+  await new Promise((resolve) => setTimeout(resolve));
+  await Promise.all([...searches, get("/metrics")]);
+  assert(ended.indexOf("/metrics") < 15, ended.join(" "));
+});
+
+Deno.test("The demo reads its files once, however many ask", async () => {
   await using folder = await createFolder();
+  const index = await indexFolder(folder.path);
   const { readTextFile } = Deno;
+  let reads = 0;
+  Deno.readTextFile = (...args) => (reads++, readTextFile(...args));
   try {
-    Deno.readTextFile = () => new Promise(() => {});
-    await captureMetrics({ lane: "test" }, async (metrics) => {
-      const response = await createHandler(folder.path, 0.1)(
-        new Request("http://localhost/ask?q=roses"),
-      );
-      assertEquals(response.status, 504);
-      assertStringIncludes(await response.text(), "It took too long");
-      const samples = await samplesOf(metrics);
-      assertEquals(samples[pipelineTotal(NAME, "timeout")], 1);
+    await captureMetrics({ lane: "test" }, async () => {
+      const handler = createHandler(index, OPTIONS);
+      for (let i = 0; i < 3; i++) {
+        const response = await handler(new Request(askUrl("roses")));
+        assertEquals(response.status, 200);
+        await response.text();
+      }
     });
   } finally {
     Deno.readTextFile = readTextFile;
   }
+  assertEquals(reads, 0);
+});
+
+Deno.test("The demo notices that a quote has changed meanwhile", async () => {
+  await using folder = await createFolder();
+  const index = await indexFolder(folder.path);
+  await Deno.writeTextFile(`${folder.path}/garden.md`, "# Garden\n\nRoses.\n");
+  await captureMetrics({ lane: "test" }, async (metrics) => {
+    const handler = createHandler(index, OPTIONS);
+    const url = askUrl('"Roses want sun"');
+    const response = await handler(new Request(url));
+    assertEquals((await response.json()).confidence, 0.5);
+    const samples = await samplesOf(metrics);
+    assertEquals(samples[stageTotal(NAME, "validation", "failure")], 1);
+  });
+});
+
+Deno.test("indexFolder() leaves out what is large, binary, linked or unreadable", async () => {
+  await using folder = await createFolder();
+  const { path } = folder;
+  await Deno.writeTextFile(`${path}/large.md`, "tulip\n\n".repeat(150_000));
+  await Deno.writeFile(`${path}/binary.md`, new Uint8Array([116, 0, 255, 10]));
+  await Deno.writeTextFile(`${path}/paragraph.md`, "tulip ".repeat(2_000));
+  await Deno.writeTextFile(`${path}/table.md`, "| tulip | red |\n| - | - |\n");
+  await Deno.symlink(path, `${path}/loop`);
+  await Deno.symlink(`${path}/garden.md`, `${path}/link.md`);
+  await Deno.mkdir(`${path}/folder.md`);
+  await Deno.mkdir(`${path}/node_modules`);
+  await Deno.writeTextFile(`${path}/node_modules/a.md`, "tulip\n");
+  const { readDir } = Deno;
+  await Deno.mkdir(`${path}/secret`);
+  Deno.readDir = (folder) => {
+    if (`${folder}`.endsWith("secret")) {
+      throw new Deno.errors.PermissionDenied();
+    }
+    return readDir(folder);
+  };
+  try {
+    const { files, passages } = await indexFolder(path);
+    assertEquals(files, [
+      "binary.md",
+      "garden.md",
+      "kitchen/bread.md",
+      "large.md",
+      "paragraph.md",
+      "table.md",
+    ]);
+    assertEquals(
+      [...new Set(passages.map(({ file }) => file))],
+      ["garden.md", "kitchen/bread.md"],
+    );
+  } finally {
+    Deno.readDir = readDir;
+  }
+});
+
+Deno.test("NoteIndex is full when it has many files or much text", () => {
+  const files = new NoteIndex("nowhere");
+  for (let i = 0; i < 4_999; i++) files.add(`${i}.md`, "roses");
+  assertEquals(files.isFull, false);
+  files.add("last.md", "roses");
+  assertEquals(files.isFull, true);
+
+  const chars = new NoteIndex("nowhere");
+  const text = `${"x".repeat(999_998)}\n\n`;
+  for (let i = 0; i < 31; i++) chars.add(`${i}.md`, text);
+  assertEquals(chars.isFull, false);
+  chars.add("last.md", text);
+  assertEquals(chars.isFull, true);
+});
+
+Deno.test("NoteIndex cuts a heading that every passage would repeat", () => {
+  const index = new NoteIndex("nowhere");
+  index.add("a.md", `# ${"rose ".repeat(100_000)}\n\nLily.\n\nFern.\n`);
+  assertEquals(index.passages.map(({ heading }) => heading.length), [200, 200]);
 });
 
 Deno.test("The demo helps who asks nothing, or elsewhere", async () => {
-  const handler = createHandler("nowhere");
+  const handler = createHandler(new NoteIndex("nowhere"), OPTIONS);
   const answers = await Promise.all(["/", "/ask", "/elsewhere"].map(
     async (path) => {
-      const response = await handler(new Request(`http://localhost${path}`));
+      const response = await handler(new Request(`${ORIGIN}${path}`));
       return [response.status, (await response.text()).slice(0, 4)];
     },
   ));
@@ -164,12 +339,10 @@ Deno.test("The demo starts, says where it is and what to try, and answers", asyn
   await using folder = await createFolder();
   await using service = await startService(folder.path);
   assertMatch(service.greeting, /^Answering from 2 Markdown files on http/);
-  const commands = service.greeting.match(/(?<=curl '?)http[^'\s]+/g) ?? [];
-  const answers = await Promise.all(commands.map(async (url) => {
-    const response = await fetch(url);
-    return [response.status, await response.text()] as const;
-  }));
-  assertEquals(answers.map(([status]) => status), [200, 200, 200]);
+  assertEquals(
+    (await runCommands(service.greeting.replace(/q=[^']+/, "q=roses"))).length,
+    3,
+  );
   const metrics = await (await fetch(`${service.url}/metrics`)).text();
   assertStringIncludes(
     metrics,
@@ -177,11 +350,37 @@ Deno.test("The demo starts, says where it is and what to try, and answers", asyn
   );
 });
 
+/** Runs the commands of a text, which are all of curl's, and returns the bodies. */
+async function runCommands(text: string): Promise<string[]> {
+  const urls = text.match(/(?<=curl '?)http[^'\s]+/g) ?? [];
+  return await Promise.all(urls.map(async (url) => {
+    const response = await fetch(url);
+    assertEquals(response.status, 200, url);
+    return await response.text();
+  }));
+}
+
+Deno.test("The demo's questions about this repository quote prose", async () => {
+  const index = await indexFolder(fileURLToPath(import.meta.resolve("../")));
+  for (const question of Object.values(REPOSITORY_QUESTIONS)) {
+    await captureMetrics({ lane: "test" }, async () => {
+      const handler = createHandler(index, OPTIONS);
+      const response = await handler(new Request(askUrl(question)));
+      const { quotes, confidence } = await response.json();
+      assertEquals(confidence, 1, question);
+      for (const { file, text } of quotes) {
+        assert(file !== "CHANGELOG.md", `${question}: ${text}`);
+        assert(!/^\||\?\W*$/.test(text), `${question}: ${text}`);
+      }
+    });
+  }
+});
+
 Deno.test("The demo says in one line why it cannot start", async () => {
   const script = new URL("../examples/service.ts", import.meta.url).href;
   for (
     const [args, message] of [
-      [["nowhere"], "no Markdown file in nowhere"],
+      [["nowhere"], 'there is no Markdown file in the folder "nowhere"'],
       [["--port=x"], "Invalid port: NaN"],
       [["--patience=0"], "patience must be a positive number"],
       [["--prot=1"], "Unknown option '--prot'"],

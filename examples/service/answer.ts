@@ -1,19 +1,14 @@
 import { stage } from "@lukhas/stage-metrics";
-import {
-  findFiles,
-  named,
-  type Passage,
-  readLines,
-  readPassages,
-} from "./markdown.ts";
+import { linesOf, named, type Passage, readText } from "./markdown.ts";
 import { NoAnswer } from "./no_answer.ts";
+import type { NoteIndex } from "./note_index.ts";
 import type { Question } from "./question.ts";
 import { coverage, rank, relatives } from "./ranking.ts";
 
 /** How a question is to be answered. */
 export interface Plan {
   readonly files: readonly string[];
-  /** Whether the quotes are held against the files once more. */
+  /** Whether the quotes are compared with the files once more. */
   readonly verbatim: boolean;
 }
 
@@ -31,49 +26,51 @@ const QUOTES_PER_SIDE = 2;
  *
  * @throws {NoAnswer} If it names a file that is not there.
  */
-export async function decide(
-  folder: string,
+export function decide(
+  index: NoteIndex,
   { file, phrases }: Question,
-): Promise<Plan> {
-  const all = await findFiles(folder);
-  const files = file === undefined ? all : named(all, file);
+): Plan {
+  const files = file === undefined ? index.files : named(index.files, file);
   if (files.length === 0) throw new NoAnswer(`There is no file "${file}"`);
   return { files, verbatim: phrases.length > 0 };
 }
 
-/** Reads the files, and quotes what fits best; of a comparison, for each side. */
+/** Quotes what fits a question best; of a comparison, for each side. */
 export async function search(
-  folder: string,
-  { sides, wanted }: Question,
+  index: NoteIndex,
+  { sides }: Question,
   { files }: Plan,
-): Promise<Answer & { readonly passages: readonly Passage[] }> {
-  const passages = await stage("read", async () => {
-    const all: Passage[] = [];
-    for (const file of files) all.push(...await readPassages(folder, file));
-    return all;
-  });
-  const best = sides.flatMap((terms) =>
-    stage("rank", () => rank(passages, terms, wanted).slice(0, QUOTES_PER_SIDE))
-  );
+  signal?: AbortSignal,
+): Promise<Answer> {
+  const best = [];
+  for (const side of sides) {
+    const found = await stage(
+      "rank",
+      () => rank(index, files, side, QUOTES_PER_SIDE, signal),
+    );
+    best.push(...found);
+  }
   // Both sides of a comparison may find the same passage.
   const quotes = [...new Set(best)];
-  return { passages, quotes, confidence: coverage(quotes, sides.flat()) };
+  const terms = sides.flatMap((side) => side.terms);
+  return { quotes, confidence: coverage(quotes, terms) };
 }
 
 /**
- * Holds the quotes against the files as they are now, and against what the
- * question has in quotation marks.
+ * Compares the quotes with the files as they are now, and with what the question
+ * has in quotation marks.
  *
  * @throws {NoAnswer} If a quote does not hold, or none has the phrase.
  */
 export async function validate(
-  folder: string,
+  { folder }: NoteIndex,
   { phrases }: Question,
   { quotes }: Answer,
+  signal?: AbortSignal,
 ): Promise<void> {
   for (const { file, line, text } of quotes) {
-    const lines = await readLines(folder, file);
-    const length = text.split("\n").length;
+    const lines = linesOf(await readText(folder, file, signal));
+    const length = linesOf(text).length;
     if (lines.slice(line - 1, line - 1 + length).join("\n") !== text) {
       throw new NoAnswer(`${file}:${line} has changed meanwhile`);
     }
@@ -95,21 +92,26 @@ function oneLine(text: string): string {
  *
  * @throws {NoAnswer} If that finds nothing better.
  */
-export function reflect(
-  { sides, wanted }: Question,
-  { passages, confidence }: Answer & { readonly passages: readonly Passage[] },
-): Answer {
-  const wider = sides.map((terms) =>
-    terms.map((term) => relatives(passages, term))
-  );
-  const best = wider.flatMap((terms) =>
-    rank(passages, terms.flat(), wanted).slice(0, QUOTES_PER_SIDE)
-  );
+export async function reflect(
+  index: NoteIndex,
+  { sides }: Question,
+  { files }: Plan,
+  { confidence }: Answer,
+  signal?: AbortSignal,
+): Promise<Answer> {
+  const best = [];
+  const wider = [];
+  for (const { terms, wanted } of sides) {
+    const groups = [];
+    for (const term of terms) groups.push(await relatives(index, term, signal));
+    const side = { terms: groups.flat(), wanted };
+    best.push(...await rank(index, files, side, QUOTES_PER_SIDE, signal));
+    wider.push(...groups);
+  }
   const quotes = [...new Set(best)];
-  const terms = wider.flat();
-  const found = terms.filter((words) => coverage(quotes, words) > 0).length;
-  if (found / terms.length <= confidence) {
+  const found = wider.filter((words) => coverage(quotes, words) > 0).length;
+  if (found / wider.length <= confidence) {
     throw new NoAnswer("A wider search found nothing better");
   }
-  return { quotes, confidence: found / terms.length };
+  return { quotes, confidence: found / wider.length };
 }

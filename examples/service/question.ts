@@ -1,13 +1,19 @@
 import { NoAnswer } from "./no_answer.ts";
 
-/** What somebody wants to know. */
-export interface Question {
-  /** The words to search for; of a comparison, those of each side. */
-  readonly sides: readonly (readonly string[])[];
-  /** What was put in quotation marks: it must stand so in the answer. */
-  readonly phrases: readonly string[];
+/** One of the things that a question is about. */
+export interface Side {
+  /** The words to search for. */
+  readonly terms: readonly string[];
   /** Words in a row that the best passages have: the phrases, or "lane is". */
   readonly wanted: readonly string[];
+}
+
+/** What somebody wants to know. */
+export interface Question {
+  /** What it is about: one thing, or the two of a comparison. */
+  readonly sides: readonly Side[];
+  /** What was put in quotation marks: it must stand so in the answer. */
+  readonly phrases: readonly string[];
   /** The one file to look into, if the question names it. */
   readonly file: string | undefined;
 }
@@ -48,21 +54,20 @@ export function parseQuestion(text: string): Question {
   const rest = text.replace(FILE, " ");
   const compared = COMPARISONS.map((form) => form.exec(rest)?.slice(1))
     .find((sides) => sides !== undefined);
-  const sides = (compared ?? [rest]).map((side) =>
-    words(side).filter((word) => !STOP_WORDS.has(word))
-  );
-  if (sides.some((side) => side.length === 0)) {
+  const isDefinition = compared !== undefined || DEFINITION.test(rest);
+  const sides = (compared ?? [rest]).map((side) => {
+    const terms = words(side).filter((word) => !STOP_WORDS.has(word));
+    const subject = terms.join(" ");
+    const definitions = isDefinition ? [`${subject} is`, `${subject} are`] : [];
+    return { terms, wanted: phrases.length > 0 ? phrases : definitions };
+  });
+  if (sides.some(({ terms }) => terms.length === 0)) {
     throw new NoAnswer("The question has no word to search for", 400);
   }
-  const wanted = phrases.map((phrase) => words(phrase).join(" "));
-  if (wanted.length === 0 && DEFINITION.test(rest)) {
-    const subject = sides[0]!.join(" ");
-    wanted.push(`${subject} is`, `${subject} are`);
-  }
-  return { sides, phrases, wanted, file };
+  return { sides, phrases, file };
 }
 
-/** The words of a text, in lower case. */
+/** Returns the words of a text, in lower case. */
 export function words(text: string): string[] {
   return text.toLowerCase().match(/[\p{L}\p{N}_]+/gu) ?? [];
 }

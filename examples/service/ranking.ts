@@ -1,52 +1,112 @@
-import type { Passage } from "./markdown.ts";
-import { words } from "./question.ts";
+import { isItem, type Passage } from "./markdown.ts";
+import type { NoteIndex } from "./note_index.ts";
+import { createPauses } from "./pauses.ts";
+import { type Side, words } from "./question.ts";
 
 /** The usual parameters of BM25: saturation by frequency, and by length. */
 const K1 = 1.2;
 const B = 0.75;
 
-/**
- * Ranks passages by how well they match the terms, best first, and before all
- * others those that have wanted words in a row; those without a match are left out.
- *
- * @see {@link https://doi.org/10.1561/1500000019 | Robertson and Zaragoza, BM25 and Beyond}
- */
-export function rank(
-  passages: readonly Passage[],
-  terms: readonly string[],
-  wanted: readonly string[] = [],
-): Passage[] {
-  const documents = passages.map(({ heading, text }) => {
-    const counts = new Map<string, number>();
-    const all = words(`${heading} ${text}`);
-    for (const word of all) counts.set(word, (counts.get(word) ?? 0) + 1);
-    const row = ` ${words(text).join(" ")} `;
-    const isWanted = wanted.some((each) => row.includes(` ${each} `));
-    return { counts, length: all.length, isWanted };
-  });
-  const averageLength = documents.reduce((sum, { length }) => sum + length, 0) /
-    documents.length;
-  const weights = terms.map((term) => {
-    const matches = documents.filter(({ counts }) => counts.has(term)).length;
-    return Math.log(1 + (documents.length - matches + 0.5) / (matches + 0.5));
-  });
-  const scores = documents.map(({ counts, length }) =>
-    terms.reduce((score, term, i) => {
-      const count = counts.get(term) ?? 0;
-      const saturation = count + K1 * (1 - B + B * length / averageLength);
-      return score + weights[i]! * count * (K1 + 1) / saturation;
-    }, 0)
-  );
-  return passages
-    .map((passage, i) => ({ passage, score: scores[i]!, ...documents[i]! }))
-    .filter(({ score }) => score > 0)
-    .sort((a, b) =>
-      Number(b.isWanted) - Number(a.isWanted) || b.score - a.score
-    )
-    .map(({ passage }) => passage);
+/** An item of a list says less than a paragraph does. */
+const ITEM_WEIGHT = 0.5;
+
+/** Of how many passages the scores are held at a time. */
+const BLOCK = 4_096;
+
+interface Candidate {
+  readonly passage: Passage;
+  readonly isWanted: boolean;
+  readonly score: number;
 }
 
-/** The share of the terms that occur in the passages, from 0 to 1. */
+/**
+ * Finds the passages of some files that match a side of a question best, best
+ * first, and before all others those that have its wanted words in a row.
+ *
+ * @throws The signal's reason, if that aborts meanwhile.
+ * @see {@link https://doi.org/10.1561/1500000019 | Robertson and Zaragoza, BM25 and Beyond}
+ */
+export async function rank(
+  index: NoteIndex,
+  files: readonly string[],
+  { terms, wanted }: Side,
+  limit: number,
+  signal?: AbortSignal,
+): Promise<Passage[]> {
+  const { passages, lengths, averageLength } = index;
+  const pause = createPauses(signal);
+  const isAmongFiles = new Set(files);
+  const patterns = wanted.map(words).filter((row) => row.length > 0)
+    .map(inARow);
+  const lists = [];
+  for (const term of new Set(terms)) {
+    const places = index.placesOf(term);
+    const matches = countDistinct(places);
+    const others = passages.length - matches;
+    const weight = Math.log(1 + (others + 0.5) / (matches + 0.5));
+    lists.push({ places, weight, next: 0 });
+    await pause();
+  }
+  const best: Candidate[] = [];
+  const scores = new Float64Array(BLOCK);
+  for (let start = 0; start < passages.length; start += BLOCK) {
+    scores.fill(0);
+    for (const list of lists) {
+      const { places, weight } = list;
+      while (places[list.next]! < start + BLOCK) {
+        const place = places[list.next]!;
+        const first = list.next;
+        while (places[list.next] === place) list.next++;
+        const count = list.next - first;
+        const length = lengths[place]! / averageLength;
+        const saturation = count + K1 * (1 - B + B * length);
+        scores[place - start]! += weight * count * (K1 + 1) / saturation;
+      }
+    }
+    for (const [i, score] of scores.entries()) {
+      if (score === 0) continue;
+      const passage = passages[start + i]!;
+      const { file, text } = passage;
+      if (!isAmongFiles.has(file)) continue;
+      best.push({
+        passage,
+        isWanted: !isQuestion(text) && patterns.some((each) => each.test(text)),
+        score: isItem(text) ? score * ITEM_WEIGHT : score,
+      });
+      best.sort(byFit).splice(limit);
+    }
+    await pause();
+  }
+  return best.map(({ passage }) => passage);
+}
+
+/** A text that asks itself is no answer. */
+function isQuestion(text: string): boolean {
+  return /\?[*_]*$/.test(text);
+}
+
+function byFit(a: Candidate, b: Candidate): number {
+  return Number(b.isWanted) - Number(a.isWanted) || b.score - a.score;
+}
+
+/** Returns how many different numbers there are in a sorted list. */
+function countDistinct(numbers: readonly number[]): number {
+  return numbers.reduce(
+    (count, number, i) => number === numbers[i - 1] ? count : count + 1,
+    0,
+  );
+}
+
+/** Returns a pattern for words in a row, whatever stands between them. */
+function inARow(all: readonly string[]): RegExp {
+  const row = all.join(String.raw`[^\p{L}\p{N}_]+`);
+  return new RegExp(
+    String.raw`(?<![\p{L}\p{N}_])${row}(?![\p{L}\p{N}_])`,
+    "iu",
+  );
+}
+
+/** Returns the share of the terms that occur in the passages, from 0 to 1. */
 export function coverage(
   passages: readonly Passage[],
   terms: readonly string[],
@@ -57,12 +117,22 @@ export function coverage(
   return terms.filter((term) => found.has(term)).length / terms.length;
 }
 
-/** Words of the passages that begin as the term does: "lanes" for "laned". */
-export function relatives(
-  passages: readonly Passage[],
+/**
+ * Finds the words of an index that begin as a term does: "lanes" for "laned".
+ *
+ * @throws The signal's reason, if that aborts meanwhile.
+ */
+export async function relatives(
+  { vocabulary }: NoteIndex,
   term: string,
-): string[] {
+  signal?: AbortSignal,
+): Promise<string[]> {
   const stem = term.slice(0, Math.max(4, term.length - 3));
-  const all = new Set(passages.flatMap(({ text }) => words(text)));
-  return [...all].filter((word) => word.startsWith(stem));
+  const pause = createPauses(signal);
+  const found: string[] = [];
+  for (const word of vocabulary) {
+    if (word.startsWith(stem)) found.push(word);
+    await pause();
+  }
+  return found;
 }
