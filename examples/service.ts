@@ -15,7 +15,7 @@ import {
   stage,
   stageStream,
 } from "@lukhas/stage-metrics";
-import { originOf } from "./service/address.ts";
+import { isAddressedTo, originOf } from "./service/address.ts";
 import {
   type Answer,
   decide,
@@ -136,7 +136,9 @@ export interface ServiceOptions {
 }
 
 /**
- * Makes the service's handler, for `Deno.serve`.
+ * Makes the service's handler, for `Deno.serve`. It answers requests that name its
+ * own address only, whatever they ask for: a web page that has its own name resolve
+ * to 127.0.0.1 could read the notes, and the metrics, through its visitor's browser.
  */
 export function createHandler(
   index: NoteIndex,
@@ -144,7 +146,7 @@ export function createHandler(
 ): (request: Request) => Promise<Response> {
   const origin = originOf(port);
   const answering = defineAnswering(patience);
-  return metricsHandler({
+  const handler = metricsHandler({
     async next(request) {
       const { pathname, searchParams } = new URL(request.url);
       if (pathname === "/") return new Response(help(origin, suggestions));
@@ -165,6 +167,12 @@ export function createHandler(
       ).catch((error) => failure(error, signal));
     },
   });
+  return async (request) => {
+    if (isAddressedTo(request, port)) return await handler(request);
+    const text = `Misdirected Request: this is ${origin}, and answers to no ` +
+      "other name, so that no web page can read what is asked here\n";
+    return new Response(text, { status: 421 });
+  };
 }
 
 function failure(error: Error, client: AbortSignal): Response {

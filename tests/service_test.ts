@@ -324,6 +324,40 @@ Deno.test("NoteIndex cuts a heading that every passage would repeat", () => {
   assertEquals(index.passages.map(({ heading }) => heading.length), [200, 200]);
 });
 
+Deno.test("The demo answers to the names of this machine only", async () => {
+  const index = new NoteIndex("nowhere");
+  const handler = createHandler(index, OPTIONS);
+  const statusOf = async (Host: string, path: string) => {
+    const request = new Request(`${ORIGIN}${path}`, { headers: { Host } });
+    const response = await handler(request);
+    const text = await response.text();
+    assert(!text.includes("evil"), text);
+    return response.status;
+  };
+  for (const path of ["/", "/metrics", "/ask?q=roses", "/elsewhere"]) {
+    for (
+      const host of [
+        "evil.example:8000",
+        "evil.example",
+        "localhost",
+        "localhost:8001",
+        "localhost.evil.example:8000",
+        "127.0.0.1:8000.evil.example",
+        "127.0.0.1:8000@evil.example",
+        "127.0.0.1:8000/evil",
+        "0.0.0.0:8000",
+        "",
+      ]
+    ) assertEquals(await statusOf(host, path), 421, `${host} ${path}`);
+  }
+  for (const host of ["localhost:8000", "127.0.0.1:8000", "[::1]:8000"]) {
+    assertEquals(await statusOf(host, "/"), 200);
+  }
+  const atPort80 = createHandler(index, { ...OPTIONS, port: 80 });
+  const request = new Request("http://localhost/");
+  assertEquals((await atPort80(request)).status, 200);
+});
+
 Deno.test("The demo helps who asks nothing, or elsewhere", async () => {
   const handler = createHandler(new NoteIndex("nowhere"), OPTIONS);
   const answers = await Promise.all(["/", "/ask", "/elsewhere"].map(
@@ -359,6 +393,25 @@ async function runCommands(text: string): Promise<string[]> {
     return await response.text();
   }));
 }
+
+Deno.test("The demo shows commands of its own address, whatever Host says", async () => {
+  await using folder = await createFolder();
+  await using service = await startService(folder.path);
+  const { host, port } = new URL(service.url);
+  for (const name of [`localhost:${port}`, host, "$(evil)"]) {
+    using connection = await Deno.connect({
+      hostname: "127.0.0.1",
+      port: Number(port),
+    });
+    const request =
+      `GET / HTTP/1.1\r\nHost: ${name}\r\nConnection: close\r\n\r\n`;
+    await connection.write(new TextEncoder().encode(request));
+    const text = await new Response(connection.readable).text();
+    assertMatch(text, name.includes("evil") ? /^HTTP.1.1 4/ : /^HTTP.1.1 200/);
+    const urls = text.match(/http:\/\/[^/' ,\s]+/g) ?? [];
+    assertEquals(urls.filter((url) => url !== `http://${host}`), []);
+  }
+});
 
 Deno.test("The demo's questions about this repository quote prose", async () => {
   const index = await indexFolder(fileURLToPath(import.meta.resolve("../")));
