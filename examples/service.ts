@@ -30,6 +30,7 @@ import { parseQuestion } from "./service/question.ts";
 import {
   REPOSITORY_QUESTIONS,
   type Suggestions,
+  suggestQuestions,
 } from "./service/suggestions.ts";
 
 /**
@@ -218,7 +219,9 @@ async function main(): Promise<void> {
   if (index.files.length === 0) {
     throw new Error(`there is no Markdown file in the folder "${folder}"`);
   }
-  const suggestions = REPOSITORY_QUESTIONS;
+  const suggestions = folder === DEFAULT_FOLDER
+    ? REPOSITORY_QUESTIONS
+    : suggestQuestions(index);
   const serve = (port: number) => {
     const server = Deno.serve(
       { hostname: "127.0.0.1", port, onListen() {} },

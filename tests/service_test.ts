@@ -2,7 +2,10 @@ import { createHandler } from "../examples/service.ts";
 import { nextTurn } from "../examples/service/pauses.ts";
 import { indexFolder, NoteIndex } from "../examples/service/note_index.ts";
 import { rank, relatives } from "../examples/service/ranking.ts";
-import { REPOSITORY_QUESTIONS } from "../examples/service/suggestions.ts";
+import {
+  REPOSITORY_QUESTIONS,
+  suggestQuestions,
+} from "../examples/service/suggestions.ts";
 import { captureMetrics } from "../src/testing.ts";
 import { createFolder, startService } from "./service.ts";
 import { pipelineTotal, samplesOf, stageTotal } from "./samples.ts";
@@ -373,10 +376,7 @@ Deno.test("The demo starts, says where it is and what to try, and answers", asyn
   await using folder = await createFolder();
   await using service = await startService(folder.path);
   assertMatch(service.greeting, /^Answering from 2 Markdown files on http/);
-  assertEquals(
-    (await runCommands(service.greeting.replace(/q=[^']+/, "q=roses"))).length,
-    3,
-  );
+  assertEquals((await runCommands(service.greeting)).length, 3);
   const metrics = await (await fetch(`${service.url}/metrics`)).text();
   assertStringIncludes(
     metrics,
@@ -411,6 +411,41 @@ Deno.test("The demo shows commands of its own address, whatever Host says", asyn
     const urls = text.match(/http:\/\/[^/' ,\s]+/g) ?? [];
     assertEquals(urls.filter((url) => url !== `http://${host}`), []);
   }
+});
+
+Deno.test("The demo suggests questions about its folder that have an answer", async () => {
+  await using folder = await createFolder();
+  await using service = await startService(folder.path);
+  const text = await (await fetch(service.url)).text();
+  assertEquals(text.match(/^[^:]+/gm), [
+    "Ask",
+    "Exactly",
+    "Compare",
+    "In one file",
+    "Metrics",
+  ]);
+  const answers = (await runCommands(text)).slice(0, -1).map((body) =>
+    JSON.parse(body)
+  );
+  assertEquals(answers.map(({ question }) => question), [
+    "Garden",
+    '"Roses want sun"',
+    "Garden versus Bread",
+    "Garden in garden.md",
+  ]);
+  assertEquals(answers.map(({ confidence }) => confidence), [1, 1, 1, 1]);
+});
+
+Deno.test("suggestQuestions() does without headings, words and files", () => {
+  const index = new NoteIndex("nowhere");
+  assertEquals(suggestQuestions(index), { Ask: "anything" });
+  index.add("a b.md", "# What is it?\n\nIt is.\n");
+  assertEquals(suggestQuestions(index), { Ask: "anything" });
+  index.add("c.md", "Roses want sun, and rain.\n");
+  assertEquals(suggestQuestions(index), {
+    Ask: "Roses want sun",
+    Exactly: '"Roses want sun"',
+  });
 });
 
 Deno.test("The demo's questions about this repository quote prose", async () => {
