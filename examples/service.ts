@@ -25,7 +25,7 @@ import {
 } from "./service/answer.ts";
 import { greeting, help } from "./service/help.ts";
 import { NoAnswer } from "./service/no_answer.ts";
-import { indexFolder, NoteIndex } from "./service/note_index.ts";
+import { indexFolder, type NoteIndex } from "./service/note_index.ts";
 import { parseQuestion } from "./service/question.ts";
 import {
   REPOSITORY_QUESTIONS,
@@ -212,10 +212,14 @@ async function main(): Promise<void> {
       patience: { type: "string", default: "1" },
     },
   });
+  if (positionals.length > 1) {
+    throw new Error(`it reads one folder, got ${positionals.length}`);
+  }
   const [folder = DEFAULT_FOLDER] = positionals;
   const patience = Number(values.patience);
   if (!(patience > 0)) throw new Error("patience must be a positive number");
-  const index = await indexFolder(folder).catch(() => new NoteIndex(folder));
+  await checkFolder(folder);
+  const index = await indexFolder(folder);
   if (index.files.length === 0) {
     throw new Error(`there is no Markdown file in the folder "${folder}"`);
   }
@@ -241,6 +245,15 @@ async function main(): Promise<void> {
     if (!(error instanceof Deno.errors.AddrInUse)) throw error;
     serve(0);
   }
+}
+
+/** Throws an error that says what a path is, where it is no folder to be read. */
+async function checkFolder(path: string): Promise<void> {
+  const { isDirectory } = await Deno.stat(path).catch((error) => {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new Error(`there is no folder "${path}"`);
+  });
+  if (!isDirectory) throw new Error(`"${path}" is not a folder`);
 }
 
 if (import.meta.main) {

@@ -465,10 +465,17 @@ Deno.test("The demo's questions about this repository quote prose", async () => 
 });
 
 Deno.test("The demo says in one line why it cannot start", async () => {
+  await using folder = await createFolder();
   const script = new URL("../examples/service.ts", import.meta.url).href;
+  const file = `${folder.path}/garden.md`;
+  const empty = `${folder.path}/empty`;
+  await Deno.mkdir(empty);
   for (
     const [args, message] of [
-      [["nowhere"], 'there is no Markdown file in the folder "nowhere"'],
+      [["nowhere"], 'there is no folder "nowhere"'],
+      [[file], `"${file}" is not a folder`],
+      [[empty], `there is no Markdown file in the folder "${empty}"`],
+      [["a", "b"], "it reads one folder, got 2"],
       [["--port=x"], "Invalid port: NaN"],
       [["--patience=0"], "patience must be a positive number"],
       [["--prot=1"], "Unknown option '--prot'"],
