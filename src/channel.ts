@@ -1,4 +1,4 @@
-import { BroadcastChannel } from "node:worker_threads";
+import Module from "node:module";
 import { spend } from "./slices.ts";
 
 /** Bytes of a letter that go into one message. */
@@ -48,8 +48,9 @@ interface RawChannel {
  * @typeParam E The items that a letter may enclose.
  */
 export class Channel<L, E> {
+  /** The name by which the others know this thread. */
+  readonly id: string;
   readonly #raw: RawChannel;
-  readonly #id: string;
   readonly #onLetter: OnLetter<L, E>;
   #count = 0;
   readonly #unread: Piece[] = [];
@@ -59,15 +60,13 @@ export class Channel<L, E> {
 
   /**
    * @param name All channels of one name hear each other.
-   * @param id Whom the others know this one by.
    * @param onLetter Called with the letters of other threads, one after the other.
+   * @throws {Error} If the runtime has no `BroadcastChannel`.
    */
-  constructor(name: string, id: string, onLetter: OnLetter<L, E>) {
-    this.#id = id;
+  constructor(name: string, onLetter: OnLetter<L, E>) {
+    this.#raw = openChannel(name);
+    this.id = crypto.randomUUID();
     this.#onLetter = onLetter;
-    // Node's channel: Deno's global one cannot be unref'd, and would keep the
-    // process from ending.
-    this.#raw = new BroadcastChannel(name) as unknown as RawChannel;
     this.#raw.onmessage = ({ data }) => {
       // The name is free to others: what is none of ours is nothing to us.
       if (!isPiece(data)) return;
@@ -118,7 +117,7 @@ export class Channel<L, E> {
   #open(): Outgoing {
     const letter = ++this.#count;
     return new Outgoing((bytes, index, isLast) =>
-      this.#raw.postMessage({ from: this.#id, letter, index, isLast, bytes })
+      this.#raw.postMessage({ from: this.id, letter, index, isLast, bytes })
     );
   }
 
@@ -216,6 +215,24 @@ class Incoming {
   }
 }
 
+/**
+ * Opens Node's channel: Deno's global one cannot be unref'd, and would keep the process
+ * from ending. It is loaded here, as some hosts have no `node:worker_threads`.
+ */
+function openChannel(name: string): RawChannel {
+  try {
+    const require = Module.createRequire("file:///");
+    const { BroadcastChannel } = require("node:worker_threads");
+    return new BroadcastChannel(name);
+  } catch (cause) {
+    throw new Error(
+      "Cannot count with other threads: this runtime has no BroadcastChannel",
+      { cause },
+    );
+  }
+}
+
 function isPiece(data: unknown): data is Piece {
-  return (data as Partial<Piece> | null)?.bytes instanceof Uint8Array;
+  // Unlike `instanceof`, it knows the arrays of other realms, as those of Jest.
+  return ArrayBuffer.isView((data as Partial<Piece> | null)?.bytes);
 }

@@ -176,6 +176,12 @@ export class Family {
     return this.get();
   }
 
+  /** Leaves out the group, which leads back to the family. */
+  toJSON(): Omit<MetricView, "values"> {
+    const { name, help, type, aggregator } = this;
+    return { name, help, type, aggregator };
+  }
+
   reset(): void {
     const { rows, reset } = this.#options;
     if (reset === undefined) return;

@@ -1,6 +1,8 @@
 import { captureStack, findCallSite } from "./call_site.ts";
 import { describeError } from "./describe_error.ts";
 import { RateLimit } from "./rate_limit.ts";
+// Unlike `instanceof`, it knows the promises of other realms.
+import { isPromise } from "node:util/types";
 
 /** How often an instance's `onIssue` is called, for each kind of issue. */
 const REPORTS_PER_SECOND = 10;
@@ -110,7 +112,7 @@ export class IssueReporter {
         ? warn(report)
         : this.#onIssue(report);
       // The rejection of an async hook must not become an unhandled one.
-      if (result instanceof Promise) {
+      if (isPromise(result)) {
         result.catch(() => this.#counts.hook_error++);
       }
     } catch {
@@ -141,7 +143,7 @@ export class IssueReporter {
     try {
       const result = hook();
       // An async one returns too late to be of use. Its errors count, too.
-      if (result instanceof Promise) result.catch(report);
+      if (isPromise(result)) result.catch(report);
       return result;
     } catch (error) {
       report(error);

@@ -190,6 +190,11 @@ export abstract class Scope implements TreeNode<Scope> {
 
   abstract describe(): string;
 
+  /** Returns its labels, as a log of scopes is written by `JSON.stringify()`. */
+  toJSON(): Readonly<Record<string, string>> {
+    return this.series.labels.values;
+  }
+
   /** Describes it for its span. */
   protected abstract describeSpan(): SpanDescription;
 

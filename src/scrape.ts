@@ -72,11 +72,25 @@ export function createScrape(
     const gather = gatherChosen ?? gatherOf(instance());
     const gathered = await gather(readScrapeRequest(request));
     const body = toStream(gathered, format, unfinished);
+    const init: ResponseInit & WorkerdResponseInit = {
+      headers,
+      encodeBody: "manual",
+    };
     return new Response(
       gzip ? body.pipeThrough(new CompressionStream("gzip")) : body,
-      { headers },
+      init,
     );
   };
+}
+
+/**
+ * Keeps workerd from compressing a body again whose `Content-Encoding` is gzip. Other
+ * runtimes ignore it.
+ *
+ * @see {@link https://developers.cloudflare.com/workers/runtime-apis/response/#parameters | Cloudflare Workers, Response}
+ */
+interface WorkerdResponseInit {
+  readonly encodeBody: "automatic" | "manual";
 }
 
 /**

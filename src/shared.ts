@@ -1,7 +1,10 @@
 /** Changes with the shape of the shared state, which only equal shapes share. */
 const SHAPE = 2;
 
-const realm = globalThis as { [key: symbol]: unknown };
+/** In a realm that is frozen, each copy of this module has a state of its own. */
+const realm: { [key: symbol]: unknown } = Object.isExtensible(globalThis)
+  ? globalThis
+  : Object.create(globalThis);
 
 const shapes =
   (realm[Symbol.for("@lukhas/stage-metrics/shapes")] ??= new Set()) as Set<

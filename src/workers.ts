@@ -29,7 +29,6 @@ const FETCH_MS = 250;
  * just that: so all of them show the same, whichever is asked.
  */
 export class Workers {
-  readonly #id = crypto.randomUUID();
   readonly #channel: Channel<Letter, Enclosed>;
   /** What this worker itself tells. */
   readonly teller: Teller;
@@ -53,7 +52,6 @@ export class Workers {
   constructor() {
     this.#channel = new Channel(
       CHANNEL_NAME,
-      this.#id,
       (from, letter, enclosed) =>
         this.#guard(() => this.#read(from, letter, enclosed)),
     );
@@ -132,7 +130,7 @@ export class Workers {
       age: peer.isExpected ? 1 : 2,
     }));
     const { replica } = this.teller;
-    const own = { id: this.#id, replica, isAlive: true, age: 0 };
+    const own = { id: this.#channel.id, replica, isAlive: true, age: 0 };
     // In one order everywhere: some metrics go by the first one's value.
     const parts = [own, ...peers].sort((a, b) => a.id < b.id ? -1 : 1);
     const merged = await this.#merge([...parts, this.#departedPart]);
@@ -165,12 +163,12 @@ export class Workers {
         if (letter.hasJoined && !this.#hasJoined) this.#fetch(from);
         break;
       case "fetch":
-        if (letter.of === this.#id) {
+        if (letter.of === this.#channel.id) {
           this.#guard(() => this.#tellEverything(from));
         }
         break;
       case "everything":
-        if (letter.to === this.#id) await this.#takeIn(letter, enclosed);
+        if (letter.to === this.#channel.id) await this.#takeIn(letter, enclosed);
         break;
       case "ask":
         this.#guard(() => this.#fold());
@@ -184,7 +182,7 @@ export class Workers {
         await peer.catchUp();
         break;
       case "told":
-        if (letter.to !== this.#id) break;
+        if (letter.to !== this.#channel.id) break;
         peer.answered = letter;
         if (peer.version < letter.version) this.#fetch(from);
         break;
@@ -245,14 +243,14 @@ export class Workers {
       isSilent: silentSince !== undefined,
     }));
     const { version, replica } = this.teller;
-    workers.push({ id: this.#id, version, hasLeft: false, isSilent: false });
+    workers.push({ id: this.#channel.id, version, hasLeft: false, isSilent: false });
     const now = performance.now();
     const departed = [...this.#departedIds]
       .map(([id, until]) => [id, until - now] as const);
     const hasForgotten = this.#hasForgotten;
     const replicas: [id: string | null, Iterable<Telling>][] = [
       [null, this.#departed.everything()],
-      [this.#id, replica.everything()],
+      [this.#channel.id, replica.everything()],
     ];
     for (const [id, { replica }] of peers) {
       replicas.push([id, replica.everything()]);

@@ -24,6 +24,7 @@ import {
   assertRejects,
   assertThrows,
 } from "@std/assert";
+import { runInNewContext } from "node:vm";
 import { Registry } from "prom-client";
 
 function create(onIssue?: (report: IssueReport) => void) {
@@ -253,6 +254,8 @@ Deno.test("onIssue() that throws or rejects is counted, and costs the work nothi
         throw new Error("Broken hook");
       },
       () => Promise.reject(new Error("Broken hook")),
+      // A promise of another realm, as each test file of Jest has one.
+      runInNewContext("() => Promise.reject(new Error('Broken hook'))"),
     ]
   ) {
     const metrics = create(onIssue);

@@ -1,4 +1,5 @@
 import {
+  createStageMetrics,
   definePipeline,
   openPipeline,
   type Outcome,
@@ -22,6 +23,7 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
+import { Registry } from "prom-client";
 
 const OPTIONS = { lane: "test", onIssue() {} };
 
@@ -492,4 +494,24 @@ Deno.test("stage() ignores unknown options, pipeline() checks detached", () => {
     TypeError,
     "Cannot run a pipeline: detached must be a boolean, got string",
   );
+});
+
+Deno.test("JSON.stringify() shows a scope's labels, and leaves a registry readable", async () => {
+  const registry = new Registry();
+  const { pipeline } = createStageMetrics({ registry, lane: "test" });
+  const written = await pipeline("p", async (scope) => [
+    JSON.stringify(scope),
+    await scope.stage("s", (stage) => JSON.stringify({ stage })),
+  ]);
+  assertEquals(written, [
+    '{"lane":"test","pipeline_name":"p"}',
+    '{"stage":{"lane":"test","pipeline_name":"p","stage_name":"s"}}',
+  ]);
+  const { _metrics: metrics } = JSON.parse(JSON.stringify(registry));
+  assertEquals(metrics.lukhas_orchestration_stage_total, {
+    name: "lukhas_orchestration_stage_total",
+    help: "The total number of stage executions.",
+    type: "counter",
+    aggregator: "sum",
+  });
 });

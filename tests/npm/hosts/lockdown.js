@@ -1,0 +1,3 @@
+await import("ses");
+
+globalThis.lockdown();
