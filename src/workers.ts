@@ -168,7 +168,9 @@ export class Workers {
         }
         break;
       case "everything":
-        if (letter.to === this.#channel.id) await this.#takeIn(letter, enclosed);
+        if (letter.to === this.#channel.id) {
+          await this.#takeIn(letter, enclosed);
+        }
         break;
       case "ask":
         this.#guard(() => this.#fold());
@@ -243,7 +245,12 @@ export class Workers {
       isSilent: silentSince !== undefined,
     }));
     const { version, replica } = this.teller;
-    workers.push({ id: this.#channel.id, version, hasLeft: false, isSilent: false });
+    workers.push({
+      id: this.#channel.id,
+      version,
+      hasLeft: false,
+      isSilent: false,
+    });
     const now = performance.now();
     const departed = [...this.#departedIds]
       .map(([id, until]) => [id, until - now] as const);
