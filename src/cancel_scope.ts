@@ -1,6 +1,6 @@
 import { isObject } from "./is_object.ts";
 import type { OutcomeLabel } from "./outcome.ts";
-import { follow, type Follower, unfollow } from "./signals.ts";
+import { follow, type Follower, reasonOf, unfollow } from "./signals.ts";
 
 /** Why a scope ended before its callback did. */
 export interface Cancellation {
@@ -77,13 +77,24 @@ export class CancelScope implements Follower {
   ) {
     this.#scope = scope;
     this.#timeout = timeout;
+    this.#followed = signal;
     this.isEnforced = timeout !== undefined || signal !== undefined;
-    if (signal !== undefined) {
-      // Kept, as the caller may replace it in the options later.
-      this.#followed = signal;
-      follow(signal, this);
-    }
+  }
+
+  /**
+   * Starts the deadline, and follows the caller's signal unless that is aborted.
+   *
+   * @returns The signal if it is aborted.
+   * @throws The error of a signal or a timer that is not the platform's.
+   */
+  start(): AbortSignal | undefined {
+    const timeout = this.#timeout;
     if (timeout !== undefined && timeout !== Infinity) this.#wait(timeout);
+    const signal = this.#followed;
+    if (signal === undefined) return undefined;
+    if (signal.aborted) return signal;
+    follow(signal, this);
+    return undefined;
   }
 
   /** Aborts when the scope is cancelled, or when a pipeline around it throws. */
@@ -142,12 +153,18 @@ export class CancelScope implements Follower {
     controller.abort(reason);
   }
 
-  /** Clears its timer and its listeners. */
+  /**
+   * Clears its timer and its listeners.
+   *
+   * @throws The error of a signal or a timer that is not the platform's.
+   */
   stop(): void {
-    if (this.#timer !== undefined) clearTimeout(this.#timer);
-    if (this.#followed !== undefined) unfollow(this.#followed, this);
+    const timer = this.#timer;
+    const followed = this.#followed;
     this.#timer = this.#followed = this.#onCancel = undefined;
     this.cancelledBy = undefined;
+    if (timer !== undefined) clearTimeout(timer);
+    if (followed !== undefined) unfollow(followed, this);
   }
 
   /** Holds the signal weakly from now on, as it will never be aborted. */
@@ -172,8 +189,8 @@ export class CancelScope implements Follower {
     this.#controller = undefined;
   }
 
-  onAbort({ reason }: AbortSignal): void {
-    this.#cancel(this.#scope.cancellationBy(reason));
+  onAbort(signal: AbortSignal): void {
+    this.#cancel(this.#scope.cancellationBy(reasonOf(signal)));
   }
 
   #cancel(cancellation: Cancellation): void {

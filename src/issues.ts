@@ -22,8 +22,8 @@ const REPORTS_PER_SECOND = 10;
  * - `registry_conflict`: the registry has other metrics of the same names, or the same
  *   metrics with other options;
  * - `collector_error`: a metric of the registry could not be collected;
- * - `hook_error`: `classifyError`, `classifyResult`, `onIssue`, `clock` or `tracing`
- *   threw;
+ * - `hook_error`: `classifyError`, `classifyResult`, `onIssue`, `clock`, `tracing`, a
+ *   `signal`, or a stream that was stopped threw;
  * - `already_closed`: an open pipeline was closed twice;
  * - `worker_unresponsive`: a worker did not answer a scrape in time.
  */
@@ -138,17 +138,22 @@ export class IssueReporter {
    * @returns Its result, or `undefined` if it threw.
    */
   guard<T>(name: string, hook: () => T): T | undefined {
-    const report = (error: unknown) =>
-      this.report("hook_error", `${name} threw ${describeError(error)}`);
     try {
       const result = hook();
       // An async one returns too late to be of use. Its errors count, too.
-      if (isPromise(result)) result.catch(report);
+      if (isPromise(result)) {
+        result.catch((error) => this.reportThrown(name, error));
+      }
       return result;
     } catch (error) {
-      report(error);
+      this.reportThrown(name, error);
       return undefined;
     }
+  }
+
+  /** Reports the error of a function or an object of the user's. */
+  reportThrown(name: string, error: unknown): void {
+    this.report("hook_error", `${name} threw ${describeError(error)}`);
   }
 
   /** Limits the stacks that are taken, as those cost time. */

@@ -13,7 +13,21 @@ export function isAsyncIterable(
 }
 
 function isGenerator(source: unknown): boolean {
-  return Object.prototype.toString.call(source) === "[object AsyncGenerator]";
+  try {
+    return Object.prototype.toString.call(source) === "[object AsyncGenerator]";
+  } catch {
+    // A getter or a proxy that throws belongs to none.
+    return false;
+  }
+}
+
+function canReturn(source: object): boolean {
+  try {
+    return "return" in source;
+  } catch {
+    // A proxy threw.
+    return false;
+  }
 }
 
 /**
@@ -23,17 +37,19 @@ function isGenerator(source: unknown): boolean {
 class IteratorReader implements Reader {
   readonly stage: StreamStage;
   readonly #source: AsyncIterable<unknown>;
+  readonly #isGenerator: boolean;
   #iterator: AsyncIterator<unknown> | undefined;
   /** The latest call of a generator, while it is pending. */
   #pendingCall: Promise<unknown> | undefined;
 
   constructor(source: AsyncIterable<unknown>, stage: StreamStage) {
     this.#source = source;
+    this.#isGenerator = isGenerator(source);
     this.stage = stage;
   }
 
   step(method: Method, args: unknown[]): Promise<IteratorResult<unknown>> {
-    if (!isGenerator(this.#source)) return this.#call(method, args);
+    if (!this.#isGenerator) return this.#call(method, args);
     // Deno loses the async context of calls that a generator queues by itself.
     const call = this.#pendingCall === undefined
       ? this.#call(method, args)
@@ -74,7 +90,7 @@ class IteratorReader implements Reader {
   close(): void {
     const end = () => this.stage.endCode();
     // Do not open a source only to close it.
-    if (this.#iterator === undefined && !("return" in this.#source)) {
+    if (this.#iterator === undefined && !canReturn(this.#source)) {
       end();
       return;
     }

@@ -43,11 +43,15 @@ class NodeReader implements Reader {
     this.#request = new AsyncResource("StageMetricsRead");
     const isFirst = !this.#isOpen;
     this.#isOpen = true;
-    if (isFirst && this.#isOver()) return;
-    this.#stage.enter(() => {
-      if (isFirst) source.on("data", (chunk) => this.#push(chunk));
-      source.resume();
-    });
+    try {
+      if (isFirst && this.#isOver()) return;
+      this.#stage.enter(() => {
+        if (isFirst) source.on("data", (chunk) => this.#push(chunk));
+        source.resume();
+      });
+    } catch (error) {
+      this.#fail(error as Error);
+    }
   }
 
   /** Stops the source, as the consumer wants no more. */
@@ -107,7 +111,11 @@ class NodeReader implements Reader {
 
   #destroySource(error: Error | undefined): void {
     if (this.#hasEnded) return;
-    this.#stage.enter(() => this.#source.destroy(error));
+    this.#stage.guard(() =>
+      this.#stage.enter(() => {
+        this.#source.destroy(error);
+      })
+    );
   }
 
   /** @param isByAbort Whether an abort by this library caused the error. */

@@ -41,6 +41,12 @@ export function measureWebStream(
 ): ReadableStream {
   const isBytes = isByteStream(source);
   const reader = new WebReader(source, stage);
+  function close(controller: ReadableStreamController<unknown>) {
+    stage.complete();
+    controller.close();
+    // A consumer's own buffer would wait for ever.
+    if ("byobRequest" in controller) controller.byobRequest?.respond(0);
+  }
   const underlying = {
     start(controller: ReadableStreamController<unknown>) {
       const ref = new WeakRef(controller);
@@ -50,23 +56,19 @@ export function measureWebStream(
       });
     },
     async pull(controller: ReadableStreamController<unknown>) {
-      let result: ReadableStreamReadResult<unknown>;
       try {
-        result = await reader.read();
+        const { done, value } = await reader.read();
+        if (stage.cancelledBy !== undefined) return;
+        if (done) {
+          close(controller);
+        } else {
+          stage.chunk();
+          controller.enqueue(value as never);
+        }
       } catch (error) {
         stage.fail(error);
         throw error;
       }
-      if (stage.cancelledBy !== undefined) return;
-      if (!result.done) {
-        stage.chunk();
-        controller.enqueue(result.value as never);
-        return;
-      }
-      stage.complete();
-      controller.close();
-      // A consumer's own buffer would wait for ever.
-      if ("byobRequest" in controller) controller.byobRequest?.respond(0);
     },
     cancel(reason: unknown) {
       stage.giveUp();

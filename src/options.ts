@@ -225,14 +225,25 @@ export function checkSignal(
   value: unknown,
 ): void {
   if (value === undefined) return;
-  // Not `instanceof`: polyfills and other realms have signals of their own.
-  const { aborted, addEventListener } = Object(value) as Partial<AbortSignal>;
-  if (typeof aborted === "boolean" && typeof addEventListener === "function") {
-    return;
-  }
+  if (isSignal(value)) return;
   throw new TypeError(
     `Cannot ${action}: ${name} must be an AbortSignal, got ${typeName(value)}`,
   );
+}
+
+/** Not `instanceof`: polyfills and other realms have signals of their own. */
+function isSignal(value: unknown): boolean {
+  try {
+    const { aborted, addEventListener, removeEventListener } = Object(
+      value,
+    ) as Partial<AbortSignal>;
+    return typeof aborted === "boolean" &&
+      typeof addEventListener === "function" &&
+      typeof removeEventListener === "function";
+  } catch {
+    // A proxy of a signal throws where it is read.
+    return false;
+  }
 }
 
 /** Returns the type of a value, for a message. */

@@ -39,9 +39,18 @@ function runCode<S extends Scope, T>(scope: S, fn: (scope: S) => T): T {
     scope.succeed(value);
     return value;
   }
-  return (scope.isEnforced
+  try {
+    return subscribe(scope, promise) as T;
+  } catch (error) {
+    // A proxy of a promise has its `then`, and throws as soon as that is called.
+    return subscribe(scope, Promise.reject(error)) as T;
+  }
+}
+
+function subscribe(scope: Scope, promise: Promise<unknown>): Promise<unknown> {
+  return scope.isEnforced
     ? raceCancellation(scope, promise)
-    : settleWith(scope, promise)) as T;
+    : settleWith(scope, promise);
 }
 
 // In functions of their own, as a closure's variables are allocated on entry, even
@@ -54,8 +63,9 @@ function settleWith<T>(scope: Scope, promise: Promise<T>): Promise<T> {
     scope.succeed(value);
     return value;
   }, (error) => {
-    if (scope.mayComeFromAbort(error)) ignoreRejection(result);
+    const isByAbort = scope.mayComeFromAbort(error);
     scope.fail(error);
+    if (isByAbort) ignoreRejection(result);
     throw error;
   });
   scope.pend();
@@ -64,19 +74,21 @@ function settleWith<T>(scope: Scope, promise: Promise<T>): Promise<T> {
 
 /** Returns a promise that settles with the code, or before it by a cancellation. */
 function raceCancellation<T>(scope: Scope, promise: Promise<T>): Promise<T> {
+  const settled = promise.then((value) => {
+    scope.succeed(value);
+    return value;
+  }, (error) => {
+    const isByAbort = scope.mayComeFromAbort(error);
+    scope.fail(error);
+    if (isByAbort) ignoreRejection(result);
+    throw error;
+  });
   let cancel: (error: unknown) => void;
   const result = new Promise<T>((resolve, reject) => {
     cancel = reject;
-    promise.then((value) => {
-      scope.succeed(value);
-      return value;
-    }, (error) => {
-      if (scope.mayComeFromAbort(error)) ignoreRejection(result);
-      scope.fail(error);
-      throw error;
-      // By a second `then`, so that an error's stack leads to the caller: V8 follows
-      // the resolving functions of a promise, but no closure.
-    }).then(resolve, reject);
+    // By a second `then`, so that an error's stack leads to the caller: V8 follows the
+    // resolving functions of a promise, but no closure.
+    settled.then(resolve, reject);
   });
   scope.pend((error, isAborted) => {
     if (isAborted) ignoreRejection(result);
@@ -93,7 +105,11 @@ export function ignoreRejection(promise: Promise<unknown>): void {
   promise.catch(() => {});
 }
 
-/** Subscribes to a thenable at once, so that the work it starts has this context. */
+/**
+ * Subscribes to a thenable at once, so that the work it starts has this context.
+ *
+ * @returns A native promise whose `then` does not throw.
+ */
 function toPromise(value: unknown): Promise<unknown> | undefined {
   if (typeof value !== "object" && typeof value !== "function") return;
   if (value === null) return;
@@ -106,10 +122,19 @@ function toPromise(value: unknown): Promise<unknown> | undefined {
   }
   if (typeof then !== "function") return;
   // Not `Object.getPrototypeOf`, which costs as much as all the rest of a scope.
-  if (then === Promise.prototype.then && value.constructor === Promise) {
+  if (then === Promise.prototype.then && isPlain(value)) {
     return value as Promise<unknown>;
   }
   return adopt(value, then);
+}
+
+/** Whether a promise is of no subclass. */
+function isPlain(promise: object): boolean {
+  try {
+    return promise.constructor === Promise;
+  } catch {
+    return false;
+  }
 }
 
 function adopt(value: object, then: CallableFunction): Promise<unknown> {

@@ -6,6 +6,7 @@ import {
 } from "./cancel_scope.ts";
 import type { IssueReporter } from "./issues.ts";
 import { toDuration, toOutcome } from "./labels.ts";
+import { reasonOf } from "./signals.ts";
 import {
   classifyError,
   type ErrorClassifier,
@@ -121,6 +122,10 @@ export abstract class Scope implements TreeNode<Scope> {
     options: ScopeOptions | undefined,
     parent: EnclosingScope | undefined,
   ) {
+    // First: it does not begin where a getter of the options throws.
+    if (options !== undefined) {
+      this.cancelScope = createCancelScope(this, options);
+    }
     this.instance = instance;
     this.series = series;
     this.parent = parent;
@@ -216,17 +221,18 @@ export abstract class Scope implements TreeNode<Scope> {
    * @returns The cancellation, if that signal was aborted beforehand.
    */
   start(): Cancellation | undefined {
-    const options = this.#options;
-    if (options === undefined) return undefined;
-    const { timeout, signal } = options;
-    if (timeout === undefined && signal === undefined) return undefined;
-    if (!signal?.aborted) {
-      this.cancelScope = new CancelScope(this, timeout, signal);
-      return undefined;
+    const { cancelScope } = this;
+    if (cancelScope === undefined) return undefined;
+    let aborted: AbortSignal | undefined;
+    try {
+      aborted = cancelScope.start();
+    } catch (error) {
+      this.instance.issues.reportThrown("timeout or signal", error);
     }
-    const cancellation = this.cancellationBy(signal.reason);
+    if (aborted === undefined) return undefined;
+    const cancellation = this.cancellationBy(reasonOf(aborted));
     this.#settleCancelled(cancellation);
-    this.markAborted(signal.reason);
+    this.markAborted(cancellation.error);
     return cancellation;
   }
 
@@ -344,7 +350,7 @@ export abstract class Scope implements TreeNode<Scope> {
     );
     if (isGivenUp) ending.cancelled++;
     this.#options = undefined;
-    this.cancelScope?.stop();
+    if (this.cancelScope !== undefined) this.#stop(this.cancelScope);
     span?.end(outcome);
     if (this.#code !== "ended") this.#countAbandoned();
     const { parent } = this;
@@ -354,6 +360,14 @@ export abstract class Scope implements TreeNode<Scope> {
     }
     if (this.lastChild !== undefined) this.#handOver(parent);
     else if (this.#code === "ended") this.cancelScope?.release();
+  }
+
+  #stop(cancelScope: CancelScope): void {
+    try {
+      cancelScope.stop();
+    } catch (error) {
+      this.instance.issues.reportThrown("timeout or signal", error);
+    }
   }
 
   #settleCancelled(cancellation: Cancellation): void {
@@ -386,28 +400,47 @@ export abstract class Scope implements TreeNode<Scope> {
   }
 
   #readResult(value: unknown): OutcomeLabel | undefined {
-    const { classifyResult } = this.instance;
-    const own = this.#options?.classifyResult;
-    if (own === undefined && classifyResult === undefined) return undefined;
-    return this.#read("classifyResult", own, value) ??
-      this.#read("classifyResult", classifyResult, value);
+    if (
+      this.#options === undefined && this.instance.classifyResult === undefined
+    ) return undefined;
+    return this.#read(this.#options, "classifyResult", value) ??
+      this.#read(this.instance, "classifyResult", value);
   }
 
   #readError(error: unknown): OutcomeLabel {
-    const own = this.#options?.classifyError;
-    return this.#read("classifyError", own, error) ??
-      this.#read("classifyError", this.instance.classifyError, error) ??
+    return this.#read(this.#options, "classifyError", error) ??
+      this.#read(this.instance, "classifyError", error) ??
       classifyError(error);
   }
 
   #read(
-    name: string,
-    classify: ((value: unknown) => Outcome | undefined) | undefined,
+    owner: Classifiers | undefined,
+    name: keyof Classifiers,
     value: unknown,
   ): OutcomeLabel | undefined {
-    if (classify === undefined) return undefined;
     const { issues } = this.instance;
+    let classify: Classifiers[typeof name];
+    try {
+      classify = owner?.[name];
+    } catch (error) {
+      // A getter of the options threw.
+      issues.reportThrown(name, error);
+    }
+    if (classify === undefined) return undefined;
     const outcome = issues.guard(name, () => classify(value));
     return outcome === undefined ? undefined : toOutcome(outcome, issues);
   }
+}
+
+/** The functions that read how a scope ended. */
+type Classifiers = Pick<ScopeOptions, "classifyError" | "classifyResult">;
+
+/** Creates what can cancel a scope by its options, if they have a limit. */
+function createCancelScope(
+  scope: Scope,
+  { timeout, signal }: ScopeOptions,
+): CancelScope | undefined {
+  return timeout === undefined && signal === undefined
+    ? undefined
+    : new CancelScope(scope, timeout, signal);
 }

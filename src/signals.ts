@@ -1,4 +1,4 @@
-/** Somebody who wants to know when a signal aborts. */
+/** Follows signals, to be called when one aborts. */
 export interface Follower {
   onAbort(signal: AbortSignal): void;
 }
@@ -14,30 +14,50 @@ interface Followed {
  */
 const followed = new WeakMap<AbortSignal, Followed>();
 
-/** Tells a follower when a signal aborts, until it is unfollowed. */
+/**
+ * Calls a follower when a signal aborts, until it is unfollowed.
+ *
+ * @throws The error of a signal that cannot be listened to, as a frozen one in Deno.
+ */
 export function follow(signal: AbortSignal, follower: Follower): void {
-  let entry = followed.get(signal);
-  if (entry === undefined) {
-    const followers = new Set<Follower>();
-    const listener = () => {
-      // The last ones to follow are the innermost: they come first.
-      for (const each of [...followers].reverse()) {
-        // One that was called before may have ended others.
-        if (followers.has(each)) each.onAbort(signal);
-      }
-    };
-    entry = { followers, listener };
-    followed.set(signal, entry);
-    signal.addEventListener("abort", listener, { once: true });
+  const known = followed.get(signal);
+  if (known !== undefined) {
+    known.followers.add(follower);
+    return;
   }
-  entry.followers.add(follower);
+  const followers = new Set([follower]);
+  const listener = () => {
+    // The last ones to follow are the innermost: they come first.
+    for (const each of [...followers].reverse()) {
+      // One that was called before may have ended others.
+      if (followers.has(each)) each.onAbort(signal);
+    }
+  };
+  signal.addEventListener("abort", listener, { once: true });
+  // A signal that calls back at once may have ended the follower already.
+  followed.set(signal, { followers, listener });
 }
 
-/** Tells a follower no more; the last one takes the listener along. */
+/**
+ * Calls a follower no more; the last one takes the listener along.
+ *
+ * @throws The error of a signal that keeps the listener.
+ */
 export function unfollow(signal: AbortSignal, follower: Follower): void {
-  const entry = followed.get(signal)!;
+  const entry = followed.get(signal);
+  if (entry === undefined) return;
   entry.followers.delete(follower);
   if (entry.followers.size > 0) return;
-  signal.removeEventListener("abort", entry.listener);
+  // First, so that the next one to follow is listened for, whatever the signal does.
   followed.delete(signal);
+  signal.removeEventListener("abort", entry.listener);
+}
+
+/** Returns the reason of an aborted signal, or the error that reading it throws. */
+export function reasonOf(signal: AbortSignal): unknown {
+  try {
+    return signal.reason;
+  } catch (error) {
+    return error;
+  }
 }

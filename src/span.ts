@@ -76,7 +76,8 @@ export class RunningSpan implements ScopeSpan {
   enter<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R {
     let end: (() => R) | undefined;
     const call = () => {
-      end = attempt(fn, args);
+      // Once, also where the context manager calls twice.
+      end ??= attempt(fn, args);
     };
     this.#guard(() => context.with(this.#context, call));
     // Where there is no entering, it is called all the same.

@@ -113,7 +113,11 @@ export function createStreamFunction(
     if (source === null) return null;
     const start = () => new StreamStage(context(), name, streamOptions);
     // Checked first, so that nothing has begun where it throws.
-    if (typeof source !== "function") return measurerOf(source)(start());
+    if (typeof source !== "function") {
+      const measure = measurerOf(source);
+      const stage = start();
+      return stage.attempt(() => measure(stage));
+    }
     const stage = start();
     return stage.open(() => {
       const opened = source(stage.scope);

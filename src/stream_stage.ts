@@ -90,13 +90,18 @@ export class StreamStage {
       this.endCode();
       throw this.cancelledBy.error;
     }
+    const opened = this.attempt(() => this.enter(fn));
+    if (opened === null) {
+      this.complete();
+      this.endCode();
+    }
+    return opened;
+  }
+
+  /** Calls a function that the stage fails with if it throws. */
+  attempt<T>(fn: () => T): T {
     try {
-      const opened = this.enter(fn);
-      if (opened === null) {
-        this.complete();
-        this.endCode();
-      }
-      return opened;
+      return fn();
     } catch (error) {
       this.fail(error);
       this.endCode();
@@ -109,10 +114,15 @@ export class StreamStage {
     return runWith(this.#context, () => this.#run.enter(fn));
   }
 
+  /** Calls the source's own code where no consumer waits for what it throws. */
+  guard(fn: () => void): void {
+    this.#run.instance.issues.guard("stream", fn);
+  }
+
   /** Sets what passes a cancellation on to the consumer and the source. */
   onCancel(listener: (error: unknown) => void): void {
     this.#onCancel = listener;
-    if (this.cancelledBy !== undefined) listener(this.cancelledBy.error);
+    if (this.cancelledBy !== undefined) this.#passOn(this.cancelledBy);
   }
 
   /** Ends the time to the first chunk, as a chunk has come. */
@@ -144,7 +154,11 @@ export class StreamStage {
   #cancelled(cancellation: Cancellation): void {
     this.cancelledBy = cancellation;
     this.#end((run) => run.cancel(cancellation), cancellation.error);
-    this.#onCancel?.(cancellation.error);
+    this.#passOn(cancellation);
+  }
+
+  #passOn({ error }: Cancellation): void {
+    this.guard(() => this.#onCancel?.(error));
   }
 
   #end(settle: (run: StreamRun) => void, error?: unknown): void {

@@ -139,5 +139,10 @@ function registeredProvider(): TracerProvider | undefined {
   const realm = globalThis as {
     readonly [REGISTERED]?: { readonly trace?: TracerProvider };
   };
-  return realm[REGISTERED]?.trace;
+  try {
+    return realm[REGISTERED]?.trace;
+  } catch {
+    // A getter of somebody's is no provider.
+    return undefined;
+  }
 }
