@@ -7,6 +7,7 @@ import {
   checkTimeout,
 } from "./options.ts";
 import type { ScopeOptions } from "./scope.ts";
+import { quote } from "./quote.ts";
 
 /**
  * The type of a function's value after wrapping: a native promise for a thenable.
@@ -369,11 +370,6 @@ function isClass(fn: unknown): boolean {
   // That of a class is read-only; so is that of a few built-in functions.
   return prototype?.writable === false &&
     /^class\b/.test(Function.prototype.toString.call(fn));
-}
-
-/** Quotes a name, which may be of any type. */
-function quote(name: unknown): string {
-  return typeof name === "object" ? typeof name : `"${String(name)}"`;
 }
 
 /**

@@ -17,6 +17,7 @@ import {
 } from "./pipeline.ts";
 import { runScope } from "./run.ts";
 import type { StageMethods, StageOptions } from "./stage.ts";
+import { quote } from "./quote.ts";
 
 /**
  * What is declared of a pipeline.
@@ -123,7 +124,7 @@ export function createDefineFunction(
       const [stageName, stageOptions] of Object.entries<StageOptions>(stages)
     ) {
       checkName(action, "the name of a stage", stageName);
-      const stageAction = `declare the stage "${stageName}"`;
+      const stageAction = `declare the stage ${quote(stageName)}`;
       checkObject(stageAction, stageOptions);
       checkOptionNames(stageAction, stageOptions, STAGE_OPTIONS);
       checkScopeOptions(stageAction, stageOptions);

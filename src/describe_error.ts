@@ -1,7 +1,9 @@
-/** Says what was thrown, whatever it was. */
+import { excerpt } from "./quote.ts";
+
+/** Describes what was thrown, whatever it was, for a message. */
 export function describeError(error: unknown): string {
   try {
-    return String(error);
+    return excerpt(String(error));
   } catch {
     return `a value of type ${typeof error} that cannot be shown`;
   }

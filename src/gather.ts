@@ -20,6 +20,7 @@ import {
 } from "./samples.ts";
 import { forEachInSlices } from "./slices.ts";
 import { FamilyView } from "./view.ts";
+import { excerpt, quote } from "./quote.ts";
 
 /** How long a collector may take: half of what Prometheus waits, if left alone. */
 const COLLECTOR_PATIENCE_MS = 5_000;
@@ -134,7 +135,9 @@ export function describeConflict(
   { name, type }: GatheredFamily,
   otherType: string,
 ): string {
-  return `Metric "${name}" was left out: another registry has it as a ${otherType}, not as a ${type}`;
+  return `Metric ${quote(name)} was left out: another registry has it as a ${
+    excerpt(otherType)
+  }, not as a ${excerpt(type)}`;
 }
 
 /**
@@ -177,7 +180,9 @@ export async function collect(
           }
           issues().report(
             "collector_error",
-            `Metric "${metric.name}" was left out: ${describeError(error)}`,
+            `Metric ${quote(metric.name)} was left out: ${
+              describeError(error)
+            }`,
           );
           return [];
         }

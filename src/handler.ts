@@ -11,6 +11,7 @@ import {
   typeName,
 } from "./options.ts";
 import { checkRegistry, type MetricsRegistry } from "./registry.ts";
+import { quote } from "./quote.ts";
 import { pathOf } from "./request.ts";
 import { createScrape } from "./scrape.ts";
 import { createWorkersCollect } from "./share.ts";
@@ -225,7 +226,9 @@ function checkPath(action: string, name: string, path: unknown): void {
   // Any other path could never be equal to that of a request.
   if (path === undefined || pathOf(path as string) === path) return;
   throw new RangeError(
-    `Cannot ${action}: ${name} must be the path of a URL, as "/metrics" is, got "${path}"`,
+    `Cannot ${action}: ${name} must be the path of a URL, as "/metrics" is, got ${
+      quote(path)
+    }`,
   );
 }
 

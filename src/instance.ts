@@ -28,6 +28,7 @@ import {
   Registration,
 } from "./registry.ts";
 import { type TracerProvider, Tracing } from "./tracing.ts";
+import { quote } from "./quote.ts";
 
 const DEFAULT_PREFIX = "lukhas_orchestration_";
 const DEFAULT_CARDINALITY_LIMIT = 2000;
@@ -292,7 +293,9 @@ function checkPrefix(action: string, name: string, prefix: unknown): void {
     return;
   }
   throw new RangeError(
-    `Cannot ${action}: a metric name must match ${METRIC_NAME.source}, got the prefix "${prefix}"`,
+    `Cannot ${action}: a metric name must match ${METRIC_NAME.source}, got the prefix ${
+      quote(prefix)
+    }`,
   );
 }
 

@@ -11,6 +11,7 @@ import {
 } from "./pipeline.ts";
 import type { StageMethods } from "./stage.ts";
 import type { StreamMethods } from "./stream.ts";
+import { quote } from "./quote.ts";
 
 /**
  * `Disposable`, where the compiler knows it. Without the lib `esnext.disposable`, as
@@ -107,7 +108,9 @@ export function openRun(run: PipelineRun): PipelineHandle {
     if (wasCancelled) return;
     run.instance.issues.report(
       "already_closed",
-      `Pipeline "${run.name}" was closed already: call close() or fail() once`,
+      `Pipeline ${
+        quote(run.name)
+      } was closed already: call close() or fail() once`,
     );
   }
 

@@ -1,3 +1,5 @@
+import { quote } from "./quote.ts";
+
 /**
  * Checks the value of one option.
  *
@@ -63,9 +65,9 @@ export function checkOptionNames(
     const similar = findSimilar(name, Object.keys(known));
     const hint = similar === undefined
       ? ""
-      : `, did you mean "${pathOf(similar, parent)}"?`;
+      : `, did you mean ${quote(pathOf(similar, parent))}?`;
     throw new TypeError(
-      `Cannot ${action}: unknown option "${pathOf(name, parent)}"${hint}`,
+      `Cannot ${action}: unknown option ${quote(pathOf(name, parent))}${hint}`,
     );
   }
 }
@@ -261,6 +263,8 @@ function findSimilar(
   candidates: readonly string[],
 ): string | undefined {
   const [best] = candidates
+    // Each character more is an edit, and very long names would take very long.
+    .filter(({ length }) => name.length <= 2 * length)
     .map((candidate) => ({
       candidate,
       distance: editDistance(name.toLowerCase(), candidate.toLowerCase()),

@@ -23,6 +23,7 @@ import {
 } from "./stage.ts";
 import { createStreamFunction, type StreamMethods } from "./stream.ts";
 import type { SpanDescription } from "./tracing.ts";
+import { quote } from "./quote.ts";
 
 /** The options of a pipeline. */
 export interface PipelineOptions extends ScopeOptions {
@@ -194,7 +195,7 @@ export class PipelineRun extends Scope
   }
 
   describe(): string {
-    return `Pipeline '${this.name}'`;
+    return `Pipeline ${quote(this.name)}`;
   }
 
   protected override describeSpan(): SpanDescription {
@@ -266,7 +267,9 @@ export class PipelineRun extends Scope
     if (stageName === undefined) return;
     this.instance.issues.report(
       "unawaited_stage",
-      `Pipeline "${this.name}" returned while its stage "${stageName}" was still running: await it, or start it in a pipeline of its own with detached: true`,
+      `${this.describe()} returned while its stage ${
+        quote(stageName)
+      } was still running: await it, or start it in a pipeline of its own with detached: true`,
     );
   }
 
@@ -362,7 +365,9 @@ function reportLate(
 ): void {
   issues.reportMisuse(
     "late_pipeline",
-    `Pipeline "${name}" started in the context of pipeline "${ended.node.name}", which has ended: it runs as a root. Await what starts it, or, if a timer, server, pool or worker that was made there starts it, pass detached: true`,
+    `Pipeline ${quote(name)} started in the context of pipeline ${
+      quote(ended.node.name)
+    }, which has ended: it runs as a root. Await what starts it, or, if a timer, server, pool or worker that was made there starts it, pass detached: true`,
   );
 }
 

@@ -2,6 +2,7 @@ import type { IssueReporter } from "./issues.ts";
 import { OVERFLOW } from "./labels.ts";
 import type { Instance } from "./scope.ts";
 import type { PipelineNode, Series } from "./series.ts";
+import { quote } from "./quote.ts";
 
 /** Where the runs of a pipeline are counted: with the overflow, if there is no room. */
 export function placePipeline(
@@ -9,7 +10,7 @@ export function placePipeline(
   node: PipelineNode,
 ): Series {
   if (node.series !== undefined) return node.series;
-  if (tree.isFull) reportOverflow(issues, `Pipeline "${node.name}"`);
+  if (tree.isFull) reportOverflow(issues, `Pipeline ${quote(node.name)}`);
   return node.startSeries();
 }
 
@@ -26,7 +27,10 @@ export function placeStage(
   const series = node.findStage(name);
   if (series !== undefined) return series;
   if (tree.isFull) {
-    reportOverflow(issues, `Stage "${name}" of pipeline "${node.name}"`);
+    reportOverflow(
+      issues,
+      `Stage ${quote(name)} of pipeline ${quote(node.name)}`,
+    );
   }
   return node.stage(name);
 }

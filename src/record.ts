@@ -5,6 +5,7 @@ import { toDuration, toLane, toName, toOutcome, UNKNOWN } from "./labels.ts";
 import type { Outcome } from "./outcome.ts";
 import { ambientLane } from "./pipeline.ts";
 import { placePipeline, placeStage } from "./places.ts";
+import { quote } from "./quote.ts";
 
 /** A run of a pipeline that was measured elsewhere. */
 export interface PipelineRecord {
@@ -131,7 +132,9 @@ function ambientName(stageName: string, issues: IssueReporter): string {
   if (pipeline !== undefined) return pipeline.node.name;
   issues.reportMisuse(
     "orphan_stage",
-    `Stage "${stageName}" was recorded with no pipeline around it: give its pipelineName, or record it inside of pipeline()`,
+    `Stage ${
+      quote(stageName)
+    } was recorded with no pipeline around it: give its pipelineName, or record it inside of pipeline()`,
   );
   return UNKNOWN;
 }

@@ -11,6 +11,7 @@ import {
 import { SeriesTree } from "./series.ts";
 import { shared } from "./shared.ts";
 import { register } from "prom-client";
+import { quote } from "./quote.ts";
 
 /**
  * A registry of metrics, as this library needs one.
@@ -128,8 +129,9 @@ export class Registration {
 
   /** Says why an instance with these options cannot share these metrics. */
   findConflict(options: RegistrationChoice): string | undefined {
-    const shared =
-      `Cannot share the metrics "${this.options.prefix}*" of the registry`;
+    const shared = `Cannot share the metrics ${
+      quote(`${this.options.prefix}*`)
+    } of the registry`;
     for (const key of ["pipelineBuckets", "stageBuckets"] as const) {
       const [asked, have] = [options[key]?.join(", "), this.options[key]];
       if (asked !== undefined && asked !== have.join(", ")) {
@@ -191,7 +193,9 @@ export class Registration {
         missing.push(family);
       } else if (found !== family) {
         throw new Error(
-          `Cannot register "${family.fullName}": the registry has a metric of that name already, and it is not this library's`,
+          `Cannot register ${
+            quote(family.fullName)
+          }: the registry has a metric of that name already, and it is not this library's`,
         );
       }
     }

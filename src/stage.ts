@@ -15,6 +15,7 @@ import { runScope } from "./run.ts";
 import { type Instance, Scope, type ScopeOptions } from "./scope.ts";
 import type { Series } from "./series.ts";
 import type { SpanDescription } from "./tracing.ts";
+import { quote } from "./quote.ts";
 
 /** The options of a stage. */
 export interface StageOptions extends ScopeOptions {}
@@ -168,7 +169,7 @@ export class StageRun extends Scope implements StageScope {
   }
 
   describe(): string {
-    return `Stage '${this.name}' of pipeline '${this.pipelineName}'`;
+    return `Stage ${quote(this.name)} of pipeline ${quote(this.pipelineName)}`;
   }
 
   protected override describeSpan(): SpanDescription {
@@ -255,12 +256,16 @@ function reportMisplaced(
   if (pipeline === undefined) {
     issues.reportMisuse(
       "orphan_stage",
-      `Stage "${name}" ran with no pipeline around it: run it inside of pipeline(), or call the stage() of the pipeline's scope`,
+      `Stage ${
+        quote(name)
+      } ran with no pipeline around it: run it inside of pipeline(), or call the stage() of the pipeline's scope`,
     );
   } else if (pipeline.abandonedBelow === 0) {
     issues.reportMisuse(
       "late_stage",
-      `Stage "${name}" started after its pipeline "${pipeline.node.name}" had ended: await what starts it inside the pipeline, or, if a pool, socket or timer that was made there calls back in its context, pass it the callback by the bind() of the scope that it belongs to`,
+      `Stage ${quote(name)} started after its pipeline ${
+        quote(pipeline.node.name)
+      } had ended: await what starts it inside the pipeline, or, if a pool, socket or timer that was made there calls back in its context, pass it the callback by the bind() of the scope that it belongs to`,
     );
   }
 }
@@ -276,7 +281,9 @@ function withDeclared(
   if (declared === undefined) {
     issues.reportMisuse(
       "undeclared_stage",
-      `Stage "${name}" is none that pipeline "${node.name}" declares: add it to its definePipeline()`,
+      `Stage ${quote(name)} is none that pipeline ${
+        quote(node.name)
+      } declares: add it to its definePipeline()`,
     );
     return options;
   }

@@ -9,8 +9,8 @@ import { drawTraces, type SpanRecord } from "./traces.ts";
 
 /** What `fixtures/traced.ts` is to look like. */
 export const EXPECTED_TRACES = (() => {
-  const slow = "Stage 'slow' of pipeline 'answer' timed out after 1 ms";
-  const late = "Pipeline 'late' timed out after 5 ms";
+  const slow = 'Stage "slow" of pipeline "answer" timed out after 1 ms';
+  const late = 'Pipeline "late" timed out after 5 ms';
   return `pipeline answer (answer, test) success
   stage facts (answer, test, facts) success
     stage rank (answer, test, rank) success
@@ -20,16 +20,20 @@ export const EXPECTED_TRACES = (() => {
     pipeline solve (solve, batch) success
       stage add (solve, batch, add) success
   stage parse (answer, test, parse) success
-  stage slow (answer, test, slow) timeout ERROR "${slow}" !TimeoutError: ${slow}
+  stage slow (answer, test, slow) timeout ERROR ${
+    JSON.stringify(slow)
+  } !TimeoutError: ${slow}
 pipeline declared (declared, test) success
   stage step (declared, test, step) success
     stage step (declared, test, step) success
 pipeline failing (failing, test) failure ERROR "No gold"
   stage outer (failing, test, outer) failure ERROR "No gold"
     stage inner (failing, test, inner) failure ERROR "No gold" !RangeError: No gold
-pipeline late (late, test) timeout ERROR "${late}"
-  stage one (late, test, one) timeout ERROR "${late}"
-  stage other (late, test, other) timeout ERROR "${late}" !TimeoutError: ${late}
+pipeline late (late, test) timeout ERROR ${JSON.stringify(late)}
+  stage one (late, test, one) timeout ERROR ${JSON.stringify(late)}
+  stage other (late, test, other) timeout ERROR ${
+    JSON.stringify(late)
+  } !TimeoutError: ${late}
 pipeline open (open, test) success
   stage receive (open, test, receive) success
   stage store (open, test, store) success`;

@@ -48,7 +48,7 @@ Deno.test("A stage of one copy finds the pipeline of another, and ends with it",
       }),
     ]);
   });
-  await assertRejects(() => run, DOMException, "Pipeline 'p' timed out");
+  await assertRejects(() => run, DOMException, 'Pipeline "p" timed out');
   assertEquals(await samplesOf(metrics), {
     [pipelineTotal("p", "timeout")]: 1,
     [stageTotal("p", "quick", "success")]: 1,

@@ -76,14 +76,14 @@ Deno.test("its own timeout passes: the caller gets a TimeoutError at that moment
             return never();
           })),
       DOMException,
-      "Stage 's' of pipeline 'p' timed out after 5 ms",
+      'Stage "s" of pipeline "p" timed out after 5 ms',
     );
     assertEquals(error.name, "TimeoutError");
     assertStrictEquals(scope?.signal.reason, error);
     const late = await assertRejects(
       () => pipeline("p", { timeout: 5 }, never),
       DOMException,
-      "Pipeline 'p' timed out after 5 ms",
+      'Pipeline "p" timed out after 5 ms',
     );
     assertEquals(late.name, "TimeoutError");
     assertEquals(await samplesOf(metrics, TOTALS), {
@@ -267,7 +267,7 @@ Deno.test("a pipeline's deadline passes: all that is open below is recorded firs
     await assertRejects(
       () => result,
       DOMException,
-      "Pipeline 'p' timed out after 5 ms",
+      'Pipeline "p" timed out after 5 ms',
     );
     const expected = {
       [pipelineTotal("p", "timeout")]: 1,
@@ -727,7 +727,7 @@ Deno.test("a pipeline inside of a pipeline: the outer deadline is its limit, and
       await assertRejects(
         () => pipeline("short", { timeout: 1 }, () => stage("s", never)),
         DOMException,
-        "Pipeline 'short' timed out after 1 ms",
+        'Pipeline "short" timed out after 1 ms',
       );
       assertEquals(currentPipeline()?.name, "outer");
     });
@@ -739,7 +739,7 @@ Deno.test("a pipeline inside of a pipeline: the outer deadline is its limit, and
           () => pipeline("long", { timeout: 60_000 }, () => stage("s", never)),
         ),
       DOMException,
-      "Pipeline 'outer' timed out after 5 ms",
+      'Pipeline "outer" timed out after 5 ms',
     );
     assertEquals(await samplesOf(metrics, TOTALS), {
       [pipelineTotal("outer", "success")]: 1,
@@ -798,7 +798,7 @@ Deno.test("an openPipeline's deadline passes: a timeout, and a later close is ig
     await assertRejects(
       () => open,
       DOMException,
-      "Pipeline 'p' timed out after 5 ms",
+      'Pipeline "p" timed out after 5 ms',
     );
     assertEquals(handle.signal.aborted, true);
     handle.close();

@@ -529,7 +529,7 @@ Deno.test("a stageStream's own deadline passes: the consumer gets the error, and
     await assertRejects(
       () => iterator.next(),
       DOMException,
-      "Stage 's' of pipeline 'p' timed out after 5 ms",
+      'Stage "s" of pipeline "p" timed out after 5 ms',
     );
     assertEquals(await iterator.next(), { done: true, value: undefined });
 
@@ -568,12 +568,12 @@ Deno.test("a pipeline's deadline passes while its streams are open: they are set
     await assertRejects(
       () => Array.fromAsync(stream),
       DOMException,
-      "Pipeline 'p' timed out after 5 ms",
+      'Pipeline "p" timed out after 5 ms',
     );
     const during = pipeline("p", { timeout: 5 }, async () => {
       await Array.fromAsync(stageStream("s", stuck()));
     });
-    await assertRejects(() => during, DOMException, "Pipeline 'p' timed out");
+    await assertRejects(() => during, DOMException, 'Pipeline "p" timed out');
     assertEquals(await samplesOf(metrics, /_total$|_in_progress$/), {
       [pipelineTotal("p", "timeout")]: 2,
       [stageTotal("p", "s", "timeout")]: 2,

@@ -338,11 +338,13 @@ Deno.test("A pipeline that ends as its stream does has the status of the stream'
     () => stageStream("s", new ReadableStream()),
   );
   await assertRejects(() => hanging.getReader().read());
-  const late = "Pipeline 'late' timed out after 1 ms";
+  const late = 'Pipeline "late" timed out after 1 ms';
   assertEquals(
     sdk.draw(),
-    `pipeline late (late, test) timeout ERROR "${late}"
-  stage s (late, test, s) timeout ERROR "${late}" !TimeoutError: ${late}
+    `pipeline late (late, test) timeout ERROR ${JSON.stringify(late)}
+  stage s (late, test, s) timeout ERROR ${
+      JSON.stringify(late)
+    } !TimeoutError: ${late}
 pipeline p (p, test) failure ERROR "Broken"
   stage s (p, test, s) failure ERROR "Broken" !Error: Broken`,
   );
@@ -372,8 +374,8 @@ Deno.test("What is thrown and no error is shown once, too", () => {
   assertEquals(
     sdk.draw(),
     messages.map((message) =>
-      `pipeline p (p, test) failure ERROR "${message}"
-  stage s (p, test, s) failure ERROR "${message}" !${message}`
+      `pipeline p (p, test) failure ERROR ${JSON.stringify(message)}
+  stage s (p, test, s) failure ERROR ${JSON.stringify(message)} !${message}`
     ).join("\n"),
   );
 });
@@ -439,12 +441,14 @@ Deno.test("A stage's deadline ends its span at once, and that of nothing else", 
     reject(new Error("Nobody waits for it any more"));
     await stage("next", soon);
   });
-  const message = "Stage 'slow' of pipeline 'p' timed out after 1 ms";
+  const message = 'Stage "slow" of pipeline "p" timed out after 1 ms';
   assertEquals(
     sdk.draw(),
     `pipeline p (p, test) success
   stage next (p, test, next) success
-  stage slow (p, test, slow) timeout ERROR "${message}" !TimeoutError: ${message}`,
+  stage slow (p, test, slow) timeout ERROR ${
+      JSON.stringify(message)
+    } !TimeoutError: ${message}`,
   );
 });
 
@@ -460,8 +464,8 @@ Deno.test("A pipeline's deadline ends all that is open, and is shown once, on th
       ]);
     })
   );
-  const message = "Pipeline 'p' timed out after 5 ms";
-  const ended = `timeout ERROR "${message}"`;
+  const message = 'Pipeline "p" timed out after 5 ms';
+  const ended = `timeout ERROR ${JSON.stringify(message)}`;
   assertEquals(
     sdk.draw(),
     `pipeline p (p, test) ${ended}
@@ -485,10 +489,12 @@ Deno.test("What cleans up after a deadline is below the pipeline that has ended"
     })
   );
   await cleaned;
-  const message = "Pipeline 'p' timed out after 1 ms";
+  const message = 'Pipeline "p" timed out after 1 ms';
   assertEquals(
     sdk.draw(),
-    `pipeline p (p, test) timeout ERROR "${message}" !TimeoutError: ${message}
+    `pipeline p (p, test) timeout ERROR ${
+      JSON.stringify(message)
+    } !TimeoutError: ${message}
   stage clean (p, test, clean) success`,
   );
 });

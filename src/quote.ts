@@ -1,0 +1,38 @@
+/** How much of a text from outside a message shows, in UTF-16 code units. */
+const MAX_LENGTH = 200;
+
+/**
+ * Characters that would end a line of a log, move the cursor of a terminal or reorder
+ * what it shows: controls, line and paragraph separators, marks and overrides of the
+ * writing direction, the byte order mark, and lone surrogates.
+ */
+const UNPRINTABLE =
+  /[\p{Cc}\p{Cs}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/gu;
+
+/**
+ * Quotes a text from outside for a message, such as a name.
+ *
+ * @param value The text; of an object or a function only the type is shown.
+ * @returns At most 200 characters of the text between double quotes, with the escapes
+ * of JSON.
+ */
+export function quote(value: unknown): string {
+  if (Object(value) === value) return typeof value;
+  const text = String(value);
+  const shown = text.slice(0, MAX_LENGTH).replaceAll(/["\\]/g, "\\$&");
+  return `"${escapeUnprintable(shown)}${text.length > MAX_LENGTH ? "…" : ""}"`;
+}
+
+/** Returns at most 200 characters of a text from outside for a message, unquoted. */
+export function excerpt(text: string): string {
+  const shown = escapeUnprintable(text.slice(0, MAX_LENGTH));
+  return text.length > MAX_LENGTH ? `${shown}…` : shown;
+}
+
+function escapeUnprintable(text: string): string {
+  return text.replaceAll(UNPRINTABLE, (character) => {
+    const json = JSON.stringify(character).slice(1, -1);
+    if (json !== character) return json;
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  });
+}
