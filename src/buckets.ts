@@ -40,7 +40,7 @@ export const STAGE_BUCKETS: readonly number[] = Object.freeze(
  * Checks the bounds that a user sets.
  *
  * @throws {TypeError} If they are not an array of numbers.
- * @throws {RangeError} If they are empty, not finite or do not increase.
+ * @throws {RangeError} If they are empty, negative, not finite or do not increase.
  */
 export function checkBuckets(option: string, buckets: readonly number[]): void {
   if (
@@ -59,6 +59,12 @@ export function checkBuckets(option: string, buckets: readonly number[]): void {
     if (!Number.isFinite(bound)) {
       throw new RangeError(
         `Cannot create a histogram: ${option} must be finite, got ${bound} ("+Inf" is added by itself)`,
+      );
+    }
+    // No duration is, and OpenMetrics allows no sum beside such a bucket.
+    if (bound < 0) {
+      throw new RangeError(
+        `Cannot create a histogram: ${option} must not be negative, got ${bound}`,
       );
     }
     if (i > 0 && bound <= buckets[i - 1]!) {

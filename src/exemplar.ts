@@ -44,14 +44,35 @@ export function lastExemplar(
   return last;
 }
 
+/** How long the names and values of the labels may be together, in characters. */
+const MAX_LABELS_LENGTH = 128;
+
+/** @see {@link https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels | Prometheus, Metric labels} */
+const LABEL_NAME = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
+
 /**
- * Writes an exemplar as it stands behind its sample, in OpenMetrics alone.
+ * Writes an exemplar as it stands behind its sample, in OpenMetrics alone. One that
+ * cannot be shown there is left out, as a scrape fails as a whole.
  *
  * @see {@link https://prometheus.io/docs/specs/om/open_metrics_spec/#exemplars | OpenMetrics 1.0, Exemplars}
  */
 export function renderExemplar(
   { labelSet, value, timestamp }: Exemplar,
 ): string {
+  if (!isFit(labelSet) || !Number.isFinite(timestamp)) return "";
   const { text } = new LabelSet(labelSet);
   return ` # {${text}} ${formatValue(value)} ${timestamp}`;
+}
+
+/** Whether OpenMetrics allows labels for an exemplar. */
+function isFit(labelSet: Exemplar["labelSet"]): boolean {
+  let length = 0;
+  for (const [name, value] of Object.entries(labelSet)) {
+    if (!LABEL_NAME.test(name)) return false;
+    length += name.length + value.length;
+    // Characters outside the Basic Multilingual Plane count once.
+    if (length > 2 * MAX_LABELS_LENGTH) return false;
+  }
+  return length <= MAX_LABELS_LENGTH ||
+    [...Object.entries(labelSet).flat().join("")].length <= MAX_LABELS_LENGTH;
 }

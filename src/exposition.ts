@@ -1,6 +1,10 @@
 import { renderExemplar } from "./exemplar.ts";
 import { escape, escapeQuoted } from "./label_set.ts";
 import { formatBound, formatValue } from "./numbers.ts";
+import {
+  nameForOpenMetrics,
+  type OpenMetricsName,
+} from "./open_metrics_names.ts";
 import type { GatheredFamily, GatheredSample } from "./samples.ts";
 
 /** A format in which Prometheus reads metrics. */
@@ -36,10 +40,9 @@ export function* render(
   families: readonly GatheredFamily[],
   format: Format,
 ): Generator<string> {
-  const renderFamily = format === "text" ? renderText : renderOpenMetrics;
   let slice = "";
-  for (const family of families) {
-    for (const lines of renderFamily(family)) {
+  for (const family of renderFamilies(families, format)) {
+    for (const lines of family) {
       slice += lines;
       if (slice.length < SLICE_LENGTH) continue;
       yield slice;
@@ -47,6 +50,21 @@ export function* render(
     }
   }
   yield format === "openmetrics" ? `${slice}# EOF\n` : slice;
+}
+
+function* renderFamilies(
+  families: readonly GatheredFamily[],
+  format: Format,
+): Generator<Iterable<string>> {
+  if (format === "text") {
+    for (const family of families) yield renderText(family);
+    return;
+  }
+  const named = nameForOpenMetrics(families);
+  for (const family of families) {
+    const name = named.get(family);
+    if (name !== undefined) yield renderOpenMetrics(family, name);
+  }
 }
 
 function* renderText(family: GatheredFamily): Generator<string> {
@@ -58,11 +76,10 @@ function* renderText(family: GatheredFamily): Generator<string> {
     sampleLines(family, (each) => renderSample(each, String));
 }
 
-function* renderOpenMetrics(family: GatheredFamily): Generator<string> {
-  const type = openMetricsType(family);
-  const name = type === "counter"
-    ? family.name.slice(0, -"_total".length)
-    : family.name;
+function* renderOpenMetrics(
+  family: GatheredFamily,
+  { name, type }: OpenMetricsName,
+): Generator<string> {
   yield `# TYPE ${name} ${type}\n# HELP ${name} ${escapeQuoted(family.help)}\n`;
   yield* family.lines?.(true) ?? sampleLines(family, (sample) => {
     const line = renderSample(sample, formatBound);
@@ -77,13 +94,6 @@ function* sampleLines(
   renderLine: (sample: GatheredSample) => string,
 ): Generator<string> {
   for (const sample of samples) yield `${renderLine(sample)}\n`;
-}
-
-/** OpenMetrics has no counter whose sample is not named `_total`. */
-function openMetricsType({ name, type }: GatheredFamily): string {
-  const isKnown = TYPES.has(type) &&
-    (type !== "counter" || name.endsWith("_total"));
-  return isKnown ? type : "unknown";
 }
 
 function mayHaveExemplar(type: string, { name }: GatheredSample): boolean {

@@ -88,7 +88,7 @@ export class Families implements FamilyGroup, Iterable<Family> {
     const now = this.#now();
     return new Families(
       this.#prefix,
-      takeSnapshot(this.#source),
+      takeSnapshot(this.#source, now),
       { ...this.#issues },
       () => now,
     );
@@ -202,8 +202,8 @@ function unfinishedOptions(
       const time = now();
       for (const series of kind.rows()) yield { series, time };
     },
-    show({ series: { labels, running, startSum }, time }, emit) {
-      emit(column, labels, Math.max(0, running * time - startSum));
+    show({ series, time }, emit) {
+      emit(column, series.labels, series.ageAt(time));
     },
   };
 }

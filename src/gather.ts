@@ -11,6 +11,7 @@ import {
   type MetricsRegistry,
   registrationsOf,
 } from "./registry.ts";
+import { nameForOpenMetrics } from "./open_metrics_names.ts";
 import { isRequested, type ScrapeRequest } from "./request.ts";
 import {
   type GatheredFamily,
@@ -120,7 +121,7 @@ async function mergeContents(
     }
     for (const family of others) sources.set(family, issues);
   }
-  return await mergeFamilies(
+  const families = await mergeFamilies(
     sources.keys(),
     (family, type) =>
       sources.get(family)!().report(
@@ -128,6 +129,25 @@ async function mergeContents(
         describeConflict(family, type),
       ),
   );
+  reportUnnamed(families, fallback);
+  return families;
+}
+
+/** Reports families that OpenMetrics has no name for. */
+function reportUnnamed(
+  families: readonly GatheredFamily[],
+  issues: () => IssueReporter,
+): void {
+  const named = nameForOpenMetrics(families);
+  for (const family of families) {
+    if (named.has(family)) continue;
+    issues().report(
+      "collector_error",
+      `Metric ${
+        quote(family.name)
+      } was left out of OpenMetrics: another metric's samples have such a name`,
+    );
+  }
 }
 
 /** Says why a family is left out of a merged scrape. */

@@ -1,6 +1,7 @@
 import { getAmbient, type InstanceSource } from "./context.ts";
 import type { Instance } from "./scope.ts";
-import type { IssueReporter } from "./issues.ts";
+import { describeError } from "./describe_error.ts";
+import type { Issue, IssueReporter } from "./issues.ts";
 import { toDuration, toLane, toName, toOutcome, UNKNOWN } from "./labels.ts";
 import type { Outcome } from "./outcome.ts";
 import { ambientLane } from "./pipeline.ts";
@@ -70,33 +71,36 @@ export function createRecordMethods(
       const instance = source.instance();
       const { registration, tree, issues, now, tracing } = instance;
       registration.ensure(issues);
-      if (!isRecord(record, issues)) return;
-      const name = toName(record.pipelineName, "pipeline", issues);
-      const lane = toRecordLane(record, ambientLane(instance), issues);
+      const read = readRecord(record, copyPipelineRecord);
+      if (typeof read === "string") return issues.report(INVALID, read);
+      const name = toName(read.pipelineName, "pipeline", issues);
+      const lane = toRecordLane(read, ambientLane(instance), issues);
       const node = tree.pipeline(lane, name);
       placePipeline(instance, node).record(
-        toOutcome(record.status, issues),
-        toDuration(record.durationSec, issues),
+        toOutcome(read.status, issues),
+        toDuration(read.durationSec, issues),
         now(),
         tracing.activeLabels(),
       );
     },
     recordStageMetrics(record) {
-      const named = record?.pipelineName !== undefined;
+      const read = readRecord(record, copyStageRecord);
+      const named = typeof read !== "string" &&
+        read.pipelineName !== undefined;
       const instance = named ? source.instance() : source.context().instance;
       const { registration, tree, issues, now, tracing } = instance;
       registration.ensure(issues);
-      if (!isRecord(record, issues)) return;
-      const stageName = toName(record.stageName, "stage", issues);
+      if (typeof read === "string") return issues.report(INVALID, read);
+      const stageName = toName(read.stageName, "stage", issues);
       const pipelineName = named
-        ? toName(record.pipelineName, "pipeline", issues)
+        ? toName(read.pipelineName, "pipeline", issues)
         : ambientName(stageName, issues);
       const fallback = named ? ambientLane(instance) : stageLane(instance);
-      const lane = toRecordLane(record, fallback, issues);
+      const lane = toRecordLane(read, fallback, issues);
       const node = tree.pipeline(lane, pipelineName);
       placeStage(instance, node, stageName).record(
-        toOutcome(record.outcome, issues),
-        toDuration(record.durationSec, issues),
+        toOutcome(read.outcome, issues),
+        toDuration(read.durationSec, issues),
         now(),
         tracing.activeLabels(),
       );
@@ -104,13 +108,39 @@ export function createRecordMethods(
   };
 }
 
-function isRecord(record: unknown, issues: IssueReporter): boolean {
-  if (typeof record === "object" && record !== null) return true;
-  issues.report(
-    "invalid_value",
-    `A record must be an object, got ${typeof record}: nothing was recorded`,
-  );
-  return false;
+const INVALID: Issue = "invalid_value";
+
+/**
+ * Reads a record, whose getters may throw.
+ *
+ * @returns The record, or a message that says why there is none.
+ */
+function readRecord<R extends object>(
+  record: R,
+  copy: (record: R) => R,
+): R | string {
+  if (typeof record !== "object" || record === null) {
+    return `A record must be an object, got ${typeof record}: nothing was recorded`;
+  }
+  try {
+    return copy(record);
+  } catch (error) {
+    return `A record could not be read, it threw ${
+      describeError(error)
+    }: nothing was recorded`;
+  }
+}
+
+function copyPipelineRecord(
+  { pipelineName, durationSec, status, lane }: PipelineRecord,
+): PipelineRecord {
+  return { pipelineName, durationSec, status, lane };
+}
+
+function copyStageRecord(
+  { pipelineName, stageName, durationSec, outcome, lane }: StageRecord,
+): StageRecord {
+  return { pipelineName, stageName, durationSec, outcome, lane };
 }
 
 /** @param fallback The lane where the record has none. */

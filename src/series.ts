@@ -31,8 +31,8 @@ export interface SeriesView {
   readonly unknown: Ending | undefined;
   /** How many are running. */
   readonly running: number;
-  /** The sum of the times at which those running started, in seconds. */
-  readonly startSum: number;
+  /** The summed age of those running, in seconds. */
+  ageAt(now: number): number;
 }
 
 /** What metrics are made of: a tree, or what one held at some instant. */
@@ -60,7 +60,10 @@ export class Series implements SeriesView {
   /** Only recorders can be given what is no outcome. */
   unknown: Ending | undefined;
   running = 0;
-  startSum = 0;
+  /** When the first of those running started: sums of large times are inexact. */
+  #origin = 0;
+  /** The sum of how long after that those running started. */
+  #sinceOrigin = 0;
   readonly #bounds: Float64Array;
   /** Of pipelines alone it is kept when they ended. */
   readonly #unixTime: UnixTime | undefined;
@@ -78,15 +81,33 @@ export class Series implements SeriesView {
 
   /** One more is running, since `now` in seconds. */
   start(now: number): void {
-    this.running++;
-    this.startSum += now;
+    if (this.running++ === 0) {
+      this.#origin = now;
+      this.#sinceOrigin = 0;
+    } else {
+      this.#sinceOrigin += now - this.#origin;
+    }
   }
 
   /** One that was running since `start` runs no more. */
   stop(start: number): void {
     this.running--;
-    // Starting over at 0 when nothing runs keeps rounding errors from adding up.
-    this.startSum = this.running === 0 ? 0 : this.startSum - start;
+    this.#sinceOrigin -= start - this.#origin;
+  }
+
+  ageAt(now: number): number {
+    const age = this.running * (now - this.#origin) - this.#sinceOrigin;
+    return Math.max(0, age);
+  }
+
+  /** The sum of the times at which those running started, in seconds, as it travels. */
+  get startSum(): number {
+    return this.running * this.#origin + this.#sinceOrigin;
+  }
+
+  set startSum(sum: number) {
+    this.#origin = 0;
+    this.#sinceOrigin = sum;
   }
 
   /**

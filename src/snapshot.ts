@@ -4,9 +4,11 @@ import { Ending, type SeriesSource, type SeriesView } from "./series.ts";
 /**
  * Copies all that series hold in one go, so that it can be read bit by bit while they
  * go on counting.
+ *
+ * @param now The time for the age of what is running, in seconds.
  */
-export function takeSnapshot(source: SeriesSource): SeriesSource {
-  const copier = new Copier();
+export function takeSnapshot(source: SeriesSource, now: number): SeriesSource {
+  const copier = new Copier(now);
   const copy = (series: SeriesView) => copier.copySeries(series);
   const pipelines = Array.from(source.pipelineSeries(), copy);
   const stages = Array.from(source.stageSeries(), copy);
@@ -29,11 +31,17 @@ const CHUNK_LENGTH = 4096;
  * of them than to fill it, and everything else waits meanwhile.
  */
 class Copier {
+  readonly #now: number;
   #chunk = new Float64Array();
   #used = 0;
 
+  constructor(now: number) {
+    this.#now = now;
+  }
+
   copySeries(series: SeriesView): SeriesView {
     const { labels, success, failure, timeout, unknown } = series;
+    const age = series.ageAt(this.#now);
     return {
       // One of its own, which is gone with the scrape, and its text with it.
       labels: new LabelSet(labels.values),
@@ -42,7 +50,7 @@ class Copier {
       timeout: this.#copyEnding(timeout),
       unknown: unknown && this.#copyEnding(unknown),
       running: series.running,
-      startSum: series.startSum,
+      ageAt: () => age,
     };
   }
 

@@ -3,6 +3,7 @@ import {
   context,
   createContextKey,
   type Exception,
+  isSpanContextValid,
   type Span,
   type SpanContext,
   SpanStatusCode,
@@ -114,12 +115,15 @@ export function rootContext(): Context {
     .deleteValue(RECORDED);
 }
 
-/** By what a span is found, if its trace is sampled. */
+/** By what a span is found, if its trace is valid and sampled. */
 export function labelsOf(
-  { traceId, spanId, traceFlags }: SpanContext,
+  spanContext: SpanContext,
 ): TraceLabels | undefined {
+  const { traceId, spanId, traceFlags } = spanContext;
   const isSampled = (traceFlags & TraceFlags.SAMPLED) !== 0;
-  return isSampled ? { trace_id: traceId, span_id: spanId } : undefined;
+  return isSampled && isSpanContextValid(spanContext)
+    ? { trace_id: traceId, span_id: spanId }
+    : undefined;
 }
 
 function recordedIn(context: Context): RecordedErrors | undefined {

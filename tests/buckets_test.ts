@@ -28,7 +28,8 @@ Deno.test("checkBuckets() throws when buckets are no increasing finite numbers",
   assertThrows(check([NaN]), RangeError, "must be finite, got NaN");
   assertThrows(check([1, 0.5]), RangeError, "must increase, got 0.5 after 1");
   assertThrows(check([1, 1]), RangeError, "must increase, got 1 after 1");
-  check([-1, 0, 1])();
+  assertThrows(check([-1, 0]), RangeError, "must not be negative, got -1");
+  check([0, 1])();
 });
 
 Deno.test("checkExtends() throws unless buckets go on from the standard ones", () => {

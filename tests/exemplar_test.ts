@@ -250,3 +250,75 @@ Deno.test("Of registries that are merged, the last exemplar of each bucket is sh
   assertEquals(exemplarsIn(await scrape(registries)), expected);
   assertEquals(exemplarsIn(await scrape(registries.reverse())), expected);
 });
+
+Deno.test("OpenMetrics shows no exemplar of more than 128 characters", async () => {
+  const registry = new Registry();
+  const help = "Help";
+  const labels = {
+    fits: { a: "x".repeat(127) },
+    wide: { a: "😀".repeat(127) },
+    long: { a: "x".repeat(128) },
+    many: { a: "x".repeat(100), b: "x".repeat(27) },
+    huge: { a: "x".repeat(1e6) },
+    "bad-name": { "trace-id": "1" },
+  };
+  for (const [name, labelSet] of Object.entries(labels)) {
+    registry.registerMetric({
+      name: `${name.replace("-", "_")}_total`,
+      get: () =>
+        Promise.resolve({
+          name: `${name.replace("-", "_")}_total`,
+          help,
+          type: "counter",
+          values: [
+            {
+              labels: {},
+              value: 1,
+              exemplar: { labelSet, value: 1, timestamp: 2 },
+            },
+          ],
+        }),
+    } as never);
+  }
+  registry.registerMetric({
+    name: "untimed_total",
+    get: () => ({
+      name: "untimed_total",
+      help,
+      type: "counter",
+      values: [{ labels: {}, value: 1, exemplar: { labelSet: {}, value: 1 } }],
+    }),
+  } as never);
+  const text = await scrape(registry);
+  const shown = [...text.matchAll(/^(\w+)_total 1 #/gm)].map(([, name]) =>
+    name
+  );
+  assertEquals(shown, ["fits", "wide"]);
+});
+
+Deno.test("A span of no valid trace gives no exemplar", async () => {
+  const valid = { traceId: "a".repeat(32), spanId: "b".repeat(16) };
+  const shown: string[] = [];
+  for (
+    const ids of [
+      valid,
+      { ...valid, traceId: "0".repeat(32) },
+      { ...valid, spanId: "0".repeat(16) },
+      { ...valid, traceId: "" },
+      { ...valid, traceId: "x\n# EOF" },
+      { ...valid, spanId: "b".repeat(200) },
+    ]
+  ) {
+    const span = {
+      spanContext: () => ({ ...ids, traceFlags: 1 }),
+      setAttribute() {},
+      end() {},
+    };
+    const { metrics, run } = create({
+      tracing: { getTracer: () => ({ startSpan: () => span }) },
+    });
+    run(0.01);
+    shown.push(...Object.values(exemplarsIn(await scrape(metrics.registry))));
+  }
+  assertEquals(shown.length, 1);
+});

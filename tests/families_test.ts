@@ -1,5 +1,9 @@
-import { createStageMetrics, type MetricsRegistry } from "../mod.ts";
-import { manualClock, sampleValue } from "../src/testing.ts";
+import {
+  createStageMetrics,
+  type MetricsRegistry,
+  openPipeline,
+} from "../mod.ts";
+import { captureMetrics, manualClock, sampleValue } from "../src/testing.ts";
 import { samplesOf } from "./samples.ts";
 import { assert, assertEquals } from "@std/assert";
 import { AggregatorRegistry, Registry } from "prom-client";
@@ -309,6 +313,31 @@ Deno.test("The unfinished seconds grow by one second per second and per scope, a
   second.resolve();
   await runs[1];
   assertEquals(await unfinished(), 0);
+});
+
+Deno.test("The unfinished seconds are exact by a clock of Unix seconds", async () => {
+  const clock = manualClock();
+  clock.advance(1_789_012_345.678);
+  await captureMetrics({ lane: "test", clock }, async (metrics) => {
+    const open = new Map<{ close(): void }, number>();
+    // Most of them end and start anew, as they do in a server.
+    for (let i = 0; i < 200_000; i++) {
+      clock.advance(0.001);
+      open.set(openPipeline("p"), clock());
+      const [oldest] = open.keys();
+      if (open.size <= 100_000) continue;
+      oldest!.close();
+      open.delete(oldest!);
+    }
+    let expected = 0;
+    for (const start of open.values()) expected += clock() - start;
+    const name = 'pipeline_unfinished_seconds{lane="test",pipeline_name="p"}';
+    const { [name]: seconds = NaN } = await samplesOf(metrics, /_unfinished/);
+    const error = Math.abs(seconds - expected);
+    assert(error < 0.001, `${error} seconds off`);
+    for (const each of open.keys()) each.close();
+    assertEquals(await samplesOf(metrics, /_unfinished/), {});
+  });
 });
 
 Deno.test("The last end of a pipeline is told for each status, in Unix seconds", async () => {

@@ -204,6 +204,53 @@ Deno.test("The recorders record nothing of what is no record, with an issue", as
   });
 });
 
+Deno.test("The recorders count a record whose getters throw as an issue", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const fields = {
+      pipelineName: "p",
+      stageName: "s",
+      durationSec: 1,
+      status: "success",
+      outcome: "success",
+    };
+    for (const key of Object.keys(fields)) {
+      const record = Object.defineProperty({ ...fields }, key, {
+        get() {
+          throw new Error("Not to be read");
+        },
+      });
+      if (key !== "stageName" && key !== "outcome") {
+        recordPipelineMetrics(record as PipelineRecord);
+      }
+      if (key !== "status") recordStageMetrics(record as StageRecord);
+    }
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    recordPipelineMetrics(proxy as PipelineRecord);
+    recordStageMetrics(proxy as StageRecord);
+    assertEquals(await samplesOf(metrics), {
+      [issuesTotal("invalid_value")]: 9,
+    });
+  });
+});
+
+Deno.test("The recorders read getters of a class, and each of them once", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    let reads = 0;
+    class Job {
+      readonly durationSec = 1;
+      readonly status = "success";
+      get pipelineName(): string {
+        return `p${reads++}`;
+      }
+    }
+    recordPipelineMetrics(new Job() as PipelineRecord);
+    assertEquals(await samplesOf(metrics), {
+      [pipelineTotal("p0", "success")]: 1,
+    });
+  });
+});
+
 Deno.test("The recorders copy: a record changed later changes nothing", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const record: { -readonly [K in keyof PipelineRecord]: PipelineRecord[K] } =

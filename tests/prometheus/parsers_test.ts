@@ -1,4 +1,5 @@
 import { createStageMetrics } from "../../mod.ts";
+import { createClashes } from "../clashes.ts";
 import { CHANGED, HOSTILE } from "../hostile.ts";
 import { createSdk } from "../sdk.ts";
 import { isInstalled } from "./prometheus.ts";
@@ -201,6 +202,27 @@ for (
     },
   });
 }
+
+Deno.test({
+  name: "The Python client reads metrics whose names clash in OpenMetrics",
+  ignore: !hasParser,
+  async fn() {
+    const { scrape } = createClashes();
+    const text = await scrape("application/openmetrics-text");
+    const families = await parse("openmetrics", text);
+    const samples = families.flatMap(({ samples }) => samples)
+      .filter(([name]) => /^(?:jobs|x|y)(?:_|$)/.test(name))
+      .map(([name, , value]) => `${name} ${Number(value)}`);
+    assertEquals(samples.filter((each) => !/^x_bucket|^y /.test(each)), [
+      "jobs 1",
+      "jobs_total 2",
+      "x_sum 3",
+      "x_count 1",
+      "y_sum 5",
+      "y_count 1",
+    ]);
+  },
+});
 
 Deno.test({
   name: "The Python client reads every exemplar",

@@ -1,0 +1,93 @@
+/** The names of families in OpenMetrics, whose samples' names are theirs alone. */
+import { nameForOpenMetrics } from "../src/open_metrics_names.ts";
+import { createClashes } from "./clashes.ts";
+import { assertEquals, assertStringIncludes } from "@std/assert";
+
+/** Names families given as "name type", and describes those that are shown. */
+function names(...families: string[]): string[] {
+  const given = families.map((each) => {
+    const [name = "", type = ""] = each.split(" ");
+    return { name, type };
+  });
+  const named = nameForOpenMetrics(given);
+  return given.map((family) => {
+    const shown = named.get(family);
+    return shown === undefined ? "left out" : `${shown.name} ${shown.type}`;
+  });
+}
+
+Deno.test("nameForOpenMetrics() names each type", () => {
+  assertEquals(
+    names(
+      "a_total counter",
+      "b counter",
+      "c gauge",
+      "d histogram",
+      "e summary",
+    ),
+    ["a counter", "b unknown", "c gauge", "d histogram", "e summary"],
+  );
+  assertEquals(names("f untyped", "g info"), ["f unknown", "g unknown"]);
+});
+
+Deno.test("nameForOpenMetrics() shows a counter in full if its name is taken", () => {
+  const full = "jobs_total unknown";
+  assertEquals(names("jobs gauge", "jobs_total counter"), ["jobs gauge", full]);
+  assertEquals(names("jobs_total counter", "jobs gauge"), [full, "jobs gauge"]);
+  assertEquals(names("jobs_total counter", "jobs histogram"), [
+    full,
+    "jobs histogram",
+  ]);
+  assertEquals(names("jobs_total counter", "jobs_created gauge"), [
+    full,
+    "jobs_created gauge",
+  ]);
+  assertEquals(names("a_total counter", "a_created_total counter"), [
+    "a counter",
+    "a_created_total unknown",
+  ]);
+});
+
+Deno.test("nameForOpenMetrics() leaves out what has another's sample name", () => {
+  for (const suffix of ["bucket", "count", "sum", "created"]) {
+    assertEquals(names("x histogram", `x_${suffix} gauge`), [
+      "x histogram",
+      "left out",
+    ]);
+  }
+  assertEquals(names("x_count gauge", "x summary"), [
+    "x_count gauge",
+    "left out",
+  ]);
+  assertEquals(names("x gauge", "x_info gauge", "x_bucket gauge"), [
+    "x gauge",
+    "x_info gauge",
+    "x_bucket gauge",
+  ]);
+});
+
+Deno.test("metricsHandler() shows clashing metrics, or reports them", async () => {
+  const { scrape, messages } = createClashes();
+  const text = await scrape("text/plain");
+  assertStringIncludes(text, "# TYPE jobs_total counter\njobs_total 2\n");
+  assertStringIncludes(text, "# TYPE x_count gauge\nx_count 4\n");
+  const openMetrics = await scrape("application/openmetrics-text");
+  assertStringIncludes(
+    openMetrics,
+    "# TYPE jobs_total unknown\n# HELP jobs_total Help\njobs_total 2\n",
+  );
+  assertEquals(openMetrics.match(/^(?:x_count|y_created) .*$/gm), [
+    "x_count 1",
+  ]);
+  assertEquals(
+    messages.map((message) =>
+      /^Metric "\w+" was left out of/.exec(message)?.[0]
+    ),
+    [
+      'Metric "x_count" was left out of',
+      'Metric "y_created" was left out of',
+      'Metric "x_count" was left out of',
+      'Metric "y_created" was left out of',
+    ],
+  );
+});
