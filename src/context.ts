@@ -29,13 +29,36 @@ export interface Ambient {
   readonly pipeline: AmbientPipeline | undefined;
   /** Inside `captureMetrics`, the instance that it records to. */
   readonly captured: Instance | undefined;
+  /** Whether the scope that the code belongs to has ended. */
+  readonly hasEnded: boolean;
+}
+
+/** The context of the code of a stage with no pipeline around it. */
+export class OrphanContext implements Ambient {
+  readonly instance: Instance;
+  readonly pipeline = undefined;
+  readonly captured: Instance | undefined;
+  readonly #stage: { readonly hasEnded: boolean };
+
+  constructor(
+    instance: Instance,
+    stage: { readonly hasEnded: boolean },
+  ) {
+    this.instance = instance;
+    this.captured = getAmbient()?.captured;
+    this.#stage = stage;
+  }
+
+  get hasEnded(): boolean {
+    return this.#stage.hasEnded;
+  }
 }
 
 /** Chooses the instance and the context for calls of the public functions. */
 export interface InstanceSource {
   /** Returns the context of a stage that starts now. */
   context(): Ambient;
-  /** Returns the instance of the enclosing pipeline while it is open, else the root's. */
+  /** Returns the instance of the enclosing scope while it is open, else the root's. */
   instance(): Instance;
   /** Returns the instance of a scope that starts with no pipeline around it. */
   rootInstance(): Instance;

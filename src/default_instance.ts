@@ -100,7 +100,7 @@ export const defaultSource: InstanceSource = {
   context: () => getAmbient() ?? useRoot(),
   instance() {
     const ambient = getAmbient();
-    return ambient === undefined || ambient.pipeline?.hasEnded
+    return ambient === undefined || ambient.hasEnded
       ? rootInstance()
       : ambient.instance;
   },
@@ -146,7 +146,12 @@ function createRoot(): Ambient {
   for (const fn of state.waiting.splice(0)) fn(instance);
   reportCopies(instance);
   if (state.options.registry === undefined) reportClients(instance);
-  return { instance, pipeline: undefined, captured: undefined };
+  return {
+    instance,
+    pipeline: undefined,
+    captured: undefined,
+    hasEnded: false,
+  };
 }
 
 function createDraft(): Instance {

@@ -77,7 +77,12 @@ export function createStageMetrics(
 
 /** Makes the public face of an instance. */
 export function metricsOf(instance: Instance): StageMetrics {
-  const root: Ambient = { instance, pipeline: undefined, captured: undefined };
+  const root: Ambient = {
+    instance,
+    pipeline: undefined,
+    captured: undefined,
+    hasEnded: false,
+  };
   return {
     registry: instance.registration.registry,
     currentPipeline,

@@ -5,6 +5,7 @@ import {
   type AmbientPipeline,
   getAmbient,
   type InstanceSource,
+  OrphanContext,
   runWith,
 } from "./context.ts";
 import type { IssueReporter } from "./issues.ts";
@@ -163,9 +164,13 @@ export class StageRun extends Scope implements StageScope {
     return this.settled ? undefined : this.name;
   }
 
+  /** The context of its code. */
+  get context(): Ambient {
+    return this.#ambient.pipeline ?? new OrphanContext(this.instance, this);
+  }
+
   get bind(): BindMethods["bind"] {
-    return (fn) =>
-      bindFunction(fn, this.#ambient.pipeline ?? getAmbient(), this);
+    return (fn) => bindFunction(fn, this.context, this);
   }
 
   describe(): string {
@@ -191,8 +196,14 @@ export function createStageFunction(
 ): StageMethods["stage"] {
   return scopeFunction<StageScope, StageOptions>(
     "stage",
-    (name, options, fn) =>
-      runScope(startStage(context(), name, options, StageRun), fn),
+    (name, options, fn) => {
+      const ambient = context();
+      const run = startStage(ambient, name, options, StageRun);
+      // With a pipeline, this is its context already.
+      return ambient.pipeline === undefined
+        ? runWith(run.context, runScope, run, fn)
+        : runScope(run, fn);
+    },
   ) as StageMethods["stage"];
 }
 

@@ -1,10 +1,5 @@
 import type { Cancellation } from "./cancel_scope.ts";
-import {
-  type Ambient,
-  type EndStream,
-  getAmbient,
-  runWith,
-} from "./context.ts";
+import { type Ambient, type EndStream, runWith } from "./context.ts";
 import type { OutcomeLabel } from "./outcome.ts";
 import { StageRun, type StageScope, startStage } from "./stage.ts";
 import type { StreamOptions } from "./stream.ts";
@@ -35,7 +30,7 @@ export class StreamStage {
   /** Its cancellation, if it was cancelled: the consumer gets the error. */
   cancelledBy: Cancellation | undefined;
   /** The context of the source's own code. */
-  readonly #context: Ambient | undefined;
+  readonly #context: Ambient;
   readonly #run: StreamRun;
   readonly #endStream: EndStream | undefined;
   #first: StreamRun | undefined;
@@ -47,8 +42,8 @@ export class StreamStage {
     name: string,
     { firstChunk, ...options }: StreamOptions,
   ) {
-    this.#context = ambient.pipeline ?? getAmbient();
     this.#run = startStage(ambient, name, options, StreamRun);
+    this.#context = this.#run.context;
     if (firstChunk !== undefined) {
       this.#first = this.#startFirst(ambient, firstChunk);
     }

@@ -92,7 +92,7 @@ export function captureMetrics<T>(
     ...copyStageMetricsOptions(options),
   });
   return runWith(
-    { instance, pipeline: undefined, captured: instance },
+    { instance, pipeline: undefined, captured: instance, hasEnded: false },
     fn,
     metricsOf(instance),
   );

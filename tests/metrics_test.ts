@@ -3,11 +3,12 @@ import {
   type MetricsRegistry,
   pipeline,
   PIPELINE_BUCKETS,
+  recordStageMetrics,
   stage,
   STAGE_BUCKETS,
   type StageMetricsOptions,
 } from "../mod.ts";
-import { manualClock, sampleValue } from "../src/testing.ts";
+import { captureMetrics, manualClock, sampleValue } from "../src/testing.ts";
 import { runFixture } from "./process.ts";
 import {
   issuesTotal,
@@ -111,6 +112,80 @@ Deno.test("createStageMetrics() forces its pipelines; stages go with the pipelin
     [stageTotal("inner", "of one", "success", "one")]: 1,
     [stageTotal("unknown", "orphan", "success", "two")]: 1,
     [issuesTotal("orphan_stage")]: 1,
+  });
+});
+
+Deno.test("The code of an instance's orphan stage belongs to that instance", async () => {
+  const two = create({ lane: "two" });
+  const plain = (name: string) => {
+    pipeline(name, ({ lane }) => assertEquals(lane, "two"));
+    stage(`${name} stage`, ({ lane }) => assertEquals(lane, "two"));
+    recordStageMetrics({
+      stageName: `${name} record`,
+      durationSec: 1,
+      outcome: "success",
+    });
+  };
+  two.stage("sync", () => plain("a"));
+  await two.stage("async", async () => {
+    await Promise.resolve();
+    plain("b");
+  });
+  await two.stage("bound", async ({ bind }) => {
+    const callBack = bind(() => plain("c"));
+    await Promise.resolve();
+    callBack();
+    callBack();
+  });
+  const source = async function* () {
+    plain("d");
+    yield 1;
+    await Promise.resolve();
+    plain("e");
+  };
+  for await (const _ of two.stageStream("stream", source()));
+  for await (const _ of two.stageStream("opened", () => source()));
+  const total = (name: string) => pipelineTotal(name, "success", "two");
+  const orphanTotal = (name: string) =>
+    stageTotal("unknown", name, "success", "two");
+  const samples = await samplesOf(two, /^(?!.*issues).*_total$/);
+  const counts = { a: 1, b: 1, c: 2, d: 2, e: 2 };
+  assertEquals(samples, {
+    ...Object.fromEntries(
+      Object.entries(counts).flatMap(([name, count]) => [
+        [total(name), count],
+        [orphanTotal(`${name} stage`), count],
+        [orphanTotal(`${name} record`), count],
+      ]),
+    ),
+    ...Object.fromEntries(
+      ["sync", "async", "bound", "stream", "opened"].map((name) => [
+        orphanTotal(name),
+        1,
+      ]),
+    ),
+  });
+});
+
+Deno.test("Pipelines in the context of an orphan stage that has ended are the default instance's", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const two = create({ lane: "two" });
+    const later = two.stage(
+      "s",
+      ({ bind }) => bind(() => pipeline("p", () => {})),
+    );
+    const during = two.stage("s", () => {
+      pipeline("during", () => {});
+    });
+    assertEquals(during, undefined);
+    later();
+    // Within captureMetrics(), the default instance is the captured one.
+    assertEquals(await samplesOf(metrics), {
+      [pipelineTotal("p", "success")]: 1,
+    });
+    const { [pipelineTotal("during", "success", "two")]: runs } =
+      await samplesOf(two);
+    assertEquals(runs, 1);
   });
 });
 

@@ -58,6 +58,8 @@ interface Scope {
   /** The pipeline of a stage that started while that was open; it may have ended. */
   readonly home: Pipeline | undefined;
   isRecorded: boolean;
+  /** Whether its own code has returned or thrown. */
+  isCodeEnded: boolean;
   /** Whether its signal was aborted, rather than that of a pipeline around it. */
   isAborted: boolean;
   /** The pipeline that knows its code to go on after it was cancelled. */
@@ -68,8 +70,6 @@ interface Pipeline extends Scope {
   readonly name: string;
   readonly lane: string;
   readonly declares: readonly string[] | undefined;
-  /** Whether its own code has returned or thrown. */
-  isCodeEnded: boolean;
   /** How many scopes in it were cancelled while their code goes on. */
   abandoned: number;
 }
@@ -79,6 +79,10 @@ type Work = () => void;
 
 interface Context {
   readonly pipeline: Pipeline | undefined;
+  /** The stage with no pipeline around it whose code this is. */
+  readonly orphan: Scope | undefined;
+  /** The same, of functions that the code binds. */
+  readonly boundOrphan: Scope | undefined;
   /** Whether the code can bind a function to a scope. */
   readonly canBind: boolean;
   /** Whether a span is active, where spans are made. */
@@ -139,6 +143,8 @@ class Model implements Prediction {
     for (const steps of program) {
       const context: Context = {
         pipeline: undefined,
+        orphan: undefined,
+        boundOrphan: undefined,
         canBind: false,
         isInSpan: false,
         outer: undefined,
@@ -204,9 +210,9 @@ class Model implements Prediction {
       ? context.outer ?? context
       : context;
     const stage = this.#startStage(step.name, around, step.via);
-    const canBind = around.canBind || step.how !== "wrapper";
+    const canBind = step.how !== "wrapper";
     const thrown = step.gives === "promise"
-      ? this.#run(step.body, { ...around, canBind, isInSpan: true })
+      ? this.#run(step.body, contextOf(stage, around, canBind))
       : undefined;
     const ending = thrown ?? ENDS[step.end];
     // A wrapped function has no scope to set the outcome of.
@@ -217,6 +223,7 @@ class Model implements Prediction {
         ? outcome ?? step.classified ?? "success"
         : step.classified ?? ending,
     );
+    this.#endCode(stage);
     return step.isCaught ? undefined : ending;
   }
 
@@ -268,12 +275,13 @@ class Model implements Prediction {
     const read = () => {
       // It was cancelled with its pipeline: its source has never run.
       if (stream.isRecorded) return undefined;
-      const end = this.#read(step, { ...context, isInSpan: true });
+      const end = this.#read(step, contextOf(stream, context, false));
       if (first !== undefined) {
         const { outcome, isCancelled } = end.hasChunk ? SUCCESS : end.unset;
         this.#end(first, outcome, isCancelled);
       }
       this.#end(stream, end.outcome, end.isCancelled);
+      this.#endCode(stream);
       return { ...end, isOwn };
     };
     if (step.isRead === "at once") read();
@@ -374,7 +382,7 @@ class Model implements Prediction {
 
   #record(
     step: Step & { kind: "record" },
-    { pipeline }: Context,
+    { pipeline, orphan }: Context,
   ): undefined {
     const { of, name, pipelineName, via, outcome } = step;
     const isAmbient = of === "stage" && pipelineName === undefined;
@@ -383,7 +391,8 @@ class Model implements Prediction {
       ? pipeline
       : undefined;
     const instance = isAmbient || via === "imported"
-      ? around?.instance ?? (via === "imported" ? 0 : via)
+      ? around?.instance ??
+        (via === "imported" ? plainInstance(orphan, isAmbient) : via)
       : via;
     const lane = step.lane ?? around?.lane ?? LANES[instance];
     if (isAmbient && around === undefined) {
@@ -404,7 +413,8 @@ class Model implements Prediction {
       how === "scope" && context.pipeline !== undefined;
     for (const each of nested === undefined ? [name] : [name, nested]) {
       if (isBound) {
-        const around = { ...context, isInSpan: true };
+        const orphan = how === "bind" ? context.boundOrphan : undefined;
+        const around = { ...context, orphan, isInSpan: true };
         this.#end(this.#startStage(each, around), "success");
       } else {
         const total = stageTotal(ELSEWHERE, each, "success", LANES[0]);
@@ -439,13 +449,13 @@ class Model implements Prediction {
     kind?: "stage" | "stream",
   ): [Scope, Context] {
     const stage = this.#startStage(name, context, "imported", kind);
-    return [stage, { ...context, canBind: true, isInSpan: true }];
+    return [stage, contextOf(stage, context, true)];
   }
 
   /** Starts a pipeline, and counts the issue of a late one. */
   #startPipeline(
     name: string,
-    { pipeline: around, isInSpan }: Context,
+    { pipeline: around, orphan, isInSpan }: Context,
     { via = "imported", lane, detached = false, declares }: {
       readonly via?: Via;
       readonly lane?: string | undefined;
@@ -455,7 +465,9 @@ class Model implements Prediction {
   ): Pipeline {
     const isLate = around !== undefined && hasEnded(around);
     const parent = detached || isLate ? undefined : around;
-    const instance = via === "imported" ? parent?.instance ?? 0 : via;
+    const instance = via === "imported"
+      ? parent?.instance ?? plainInstance(detached ? undefined : orphan)
+      : via;
     if (isLate && !detached) this.#issue(instance, "late_pipeline");
     if (detached || isLate || !isInSpan) this.rootSpans++;
     const ownLane = lane ?? parent?.lane ?? LANES[instance];
@@ -481,11 +493,12 @@ class Model implements Prediction {
   /** Starts a stage or a stream, and counts the issues of its start. */
   #startStage(
     name: string,
-    { pipeline, isInSpan }: Context,
+    { pipeline, orphan, isInSpan }: Context,
     via: Via = "imported",
     kind: "stage" | "stream" = "stage",
   ): Scope {
-    const instance = pipeline?.instance ?? (via === "imported" ? 0 : via);
+    const instance = pipeline?.instance ??
+      (via === "imported" ? plainInstance(orphan, true) : via);
     if (pipeline === undefined) {
       this.#issue(instance, "orphan_stage");
       if (!isInSpan) this.rootSpans++;
@@ -505,6 +518,7 @@ class Model implements Prediction {
       parent: pipeline && !hasEnded(pipeline) ? pipeline : undefined,
       home: pipeline && !hasEnded(pipeline) ? pipeline : undefined,
       isRecorded: false,
+      isCodeEnded: false,
       isAborted: false,
       abandonedIn: undefined,
     };
@@ -540,7 +554,7 @@ class Model implements Prediction {
 
   /** Notes that the code of a scope has ended. */
   #endCode(scope: Scope): void {
-    if (isPipeline(scope)) scope.isCodeEnded = true;
+    scope.isCodeEnded = true;
     if (scope.abandonedIn !== undefined) scope.abandonedIn.abandoned--;
     scope.abandonedIn = undefined;
   }
@@ -601,6 +615,8 @@ const SUCCESS: ScopeEnd = { outcome: "success", isCancelled: false };
 function contextIn(pipeline: Pipeline, around: Context): Context {
   return {
     pipeline,
+    orphan: undefined,
+    boundOrphan: undefined,
     canBind: true,
     isInSpan: true,
     outer: around.pipeline && around,
@@ -608,6 +624,33 @@ function contextIn(pipeline: Pipeline, around: Context): Context {
     atEnd: around.atEnd,
     held: around.held,
   };
+}
+
+/**
+ * Returns the context of the code of a stage.
+ *
+ * @param canBind Whether the code has the scope of the stage, by which it can bind.
+ */
+function contextOf(stage: Scope, around: Context, canBind: boolean): Context {
+  const orphan = around.pipeline === undefined ? stage : undefined;
+  return {
+    ...around,
+    orphan,
+    boundOrphan: canBind ? orphan : around.boundOrphan,
+    canBind: canBind || around.canBind,
+    isInSpan: true,
+  };
+}
+
+/**
+ * Returns the instance of plain functions with no open pipeline around them.
+ *
+ * @param isStage Whether they go with the stage also when that has ended.
+ */
+function plainInstance(orphan: Scope | undefined, isStage = false): 0 | 1 {
+  return orphan === undefined || hasEnded(orphan) && !isStage
+    ? 0
+    : orphan.instance;
 }
 
 /** Returns the context of code whose surroundings have ended. */
@@ -632,11 +675,7 @@ function runAll<T>(queue: Queue<() => T>): T[] {
   return results;
 }
 
-function isPipeline(scope: Scope): scope is Pipeline {
-  return scope.kind === "pipeline";
-}
-
-function hasEnded({ isRecorded, isCodeEnded }: Pipeline): boolean {
+function hasEnded({ isRecorded, isCodeEnded }: Scope): boolean {
   return isRecorded && isCodeEnded;
 }
 
