@@ -12,12 +12,12 @@ export function isAsyncIterable(
   return typeof iterator === "function";
 }
 
-function isGenerator(source: unknown): boolean {
+/** Reads a property of a source, whose getters may throw. */
+function readProperty(source: object, key: symbol): unknown {
   try {
-    return Object.prototype.toString.call(source) === "[object AsyncGenerator]";
+    return Reflect.get(source, key);
   } catch {
-    // A getter or a proxy that throws belongs to none.
-    return false;
+    return undefined;
   }
 }
 
@@ -37,15 +37,21 @@ function canReturn(source: object): boolean {
 class IteratorReader implements Reader {
   readonly stage: StreamStage;
   readonly #source: AsyncIterable<unknown>;
-  readonly #isGenerator: boolean;
+  /** The source's, by which libraries tell generators from other iterators. */
+  readonly tag: string | undefined;
   #iterator: AsyncIterator<unknown> | undefined;
   /** The latest call of a generator, while it is pending. */
   #pendingCall: Promise<unknown> | undefined;
 
   constructor(source: AsyncIterable<unknown>, stage: StreamStage) {
     this.#source = source;
-    this.#isGenerator = isGenerator(source);
+    const tag = readProperty(source, Symbol.toStringTag);
+    this.tag = typeof tag === "string" ? tag : undefined;
     this.stage = stage;
+  }
+
+  get #isGenerator(): boolean {
+    return this.tag === "AsyncGenerator";
   }
 
   step(method: Method, args: unknown[]): Promise<IteratorResult<unknown>> {
@@ -86,6 +92,15 @@ class IteratorReader implements Reader {
     this.close();
   }
 
+  /** Returns how the source is disposed of, if not by `return()`. */
+  get dispose(): (() => PromiseLike<void>) | undefined {
+    if (this.#isGenerator) return undefined;
+    const dispose = readProperty(this.#source, Symbol.asyncDispose);
+    if (typeof dispose !== "function") return undefined;
+    return () =>
+      this.stage.enter(() => Reflect.apply(dispose, this.#source, []));
+  }
+
   /** Closes the source without waiting for it. */
   close(): void {
     const end = () => this.stage.endCode();
@@ -123,8 +138,22 @@ export class MeasuredIterator
     return this;
   }
 
+  get [Symbol.toStringTag](): string | undefined {
+    return this.#reader.tag;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.return();
+    const { dispose, stage } = this.#reader;
+    if (dispose === undefined) {
+      await this.return();
+      return;
+    }
+    stage.giveUp();
+    try {
+      await dispose();
+    } finally {
+      stage.endCode();
+    }
   }
 
   next(...args: [] | [unknown]): Promise<IteratorResult<unknown>> {

@@ -16,6 +16,13 @@ class WebReader implements Reader {
     this.#reader = source.getReader();
   }
 
+  /** Calls back when the source has ended, also if nobody reads its end. */
+  onEnd(close: () => void, fail: (error: unknown) => void): void {
+    const closed: PromiseLike<unknown> | undefined = this.#reader.closed;
+    // Readers that are not the platform's may lack it.
+    closed?.then(close, fail);
+  }
+
   read(): Promise<ReadableStreamReadResult<unknown>> {
     return this.#stage.enter(() => this.#reader.read());
   }
@@ -34,6 +41,89 @@ class WebReader implements Reader {
   }
 }
 
+type Controller = ReadableStreamController<unknown>;
+
+/** Passes the chunks and the end of a source on to a measured stream. */
+class MeasuredSource {
+  readonly #stage: StreamStage;
+  readonly #reader: WebReader;
+  #isPulling = false;
+  /** What the end of the source calls for, if that came during a pull. */
+  #end: ((controller: Controller) => void) | undefined;
+
+  constructor(reader: WebReader, stage: StreamStage) {
+    this.#reader = reader;
+    this.#stage = stage;
+  }
+
+  start(controller: Controller): void {
+    // Held weakly, so that an unread stream can be collected.
+    const ref = new WeakRef(controller);
+    this.#stage.onCancel((error) => {
+      ref.deref()?.error(error);
+      this.#reader.cancel(error).catch(() => {});
+    });
+    const onEnd = (end: (controller: Controller) => void) => {
+      // A source closes before its last chunk is passed on.
+      this.#end = end;
+      const controller = ref.deref();
+      if (this.#isPulling || controller === undefined) return;
+      try {
+        this.#finish(controller);
+      } catch (error) {
+        // A consumer's buffer for wider numbers was filled in part: it got the error.
+        this.#stage.fail(error);
+      }
+    };
+    this.#reader.onEnd(
+      () => onEnd((controller) => this.#close(controller)),
+      (error) => onEnd((controller) => this.#fail(controller, error)),
+    );
+  }
+
+  async pull(controller: Controller): Promise<void> {
+    this.#isPulling = true;
+    try {
+      const { done, value } = await this.#reader.read();
+      if (this.#stage.isOver) return;
+      if (done) {
+        this.#close(controller);
+        return;
+      }
+      this.#stage.chunk();
+      controller.enqueue(value as never);
+    } catch (error) {
+      this.#stage.fail(error);
+      throw error;
+    } finally {
+      this.#isPulling = false;
+    }
+    this.#finish(controller);
+  }
+
+  cancel(reason: unknown): Promise<void> {
+    this.#stage.giveUp();
+    return this.#reader.cancel(reason);
+  }
+
+  /** Ends the measured stream, if its source has ended and it has not. */
+  #finish(controller: Controller): void {
+    if (!this.#stage.isOver) this.#end?.(controller);
+  }
+
+  #close(controller: Controller): void {
+    controller.close();
+    // A consumer's own buffer would wait for ever.
+    if ("byobRequest" in controller) controller.byobRequest?.respond(0);
+    this.#stage.complete();
+  }
+
+  #fail(controller: Controller, error: unknown): void {
+    this.#stage.fail(error);
+    controller.error(error);
+  }
+}
+
 /** Returns a stream of the same chunks, which records how it ends. */
 export function measureWebStream(
   source: ReadableStream,
@@ -41,45 +131,17 @@ export function measureWebStream(
 ): ReadableStream {
   const isBytes = isByteStream(source);
   const reader = new WebReader(source, stage);
-  function close(controller: ReadableStreamController<unknown>) {
-    stage.complete();
-    controller.close();
-    // A consumer's own buffer would wait for ever.
-    if ("byobRequest" in controller) controller.byobRequest?.respond(0);
-  }
+  const measured = new MeasuredSource(reader, stage);
   const underlying = {
-    start(controller: ReadableStreamController<unknown>) {
-      const ref = new WeakRef(controller);
-      stage.onCancel((error) => {
-        ref.deref()?.error(error);
-        reader.cancel(error).catch(() => {});
-      });
-    },
-    async pull(controller: ReadableStreamController<unknown>) {
-      try {
-        const { done, value } = await reader.read();
-        if (stage.cancelledBy !== undefined) return;
-        if (done) {
-          close(controller);
-        } else {
-          stage.chunk();
-          controller.enqueue(value as never);
-        }
-      } catch (error) {
-        stage.fail(error);
-        throw error;
-      }
-    },
-    cancel(reason: unknown) {
-      stage.giveUp();
-      return reader.cancel(reason);
-    },
+    start: (controller: Controller) => measured.start(controller),
+    pull: (controller: Controller) => measured.pull(controller),
+    cancel: (reason: unknown) => measured.cancel(reason),
   };
-  const measured = isBytes
+  const stream = isBytes
     ? new ReadableStream({ ...underlying, type: "bytes" })
     : new ReadableStream(underlying, { highWaterMark: 0 });
-  stopWhenCollected(measured, reader, stage);
-  return measured;
+  stopWhenCollected(stream, reader, stage);
+  return stream;
 }
 
 function isByteStream(source: ReadableStream): boolean {

@@ -73,6 +73,11 @@ export class StreamStage {
     return this.#run;
   }
 
+  /** Whether it has ended: its source may go on. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
   /** Whether an error of the source may come from an abort by this library. */
   mayComeFromAbort(error: unknown): boolean {
     return this.#run.mayComeFromAbort(error);
