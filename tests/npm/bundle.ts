@@ -19,6 +19,8 @@ const DENO_ONLY: Readonly<Record<string, string>> = {
   "examples_test.ts": "runs the examples by Deno",
   "negotiate_test.ts": "tests functions that are not exported",
   "numbers_test.ts": "tests functions that are not exported",
+  "open_metrics_names_test.ts": "tests functions that are not exported",
+  "quote_test.ts": "tests functions that are not exported",
   "other_replica_test.ts": "tests functions that are not exported",
   "otlp_test.ts": "runs Deno, with its own tracing",
   "parallel_test.ts": "runs an example of deno serve",
