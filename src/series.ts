@@ -81,18 +81,17 @@ export class Series implements SeriesView {
 
   /** One more is running, since `now` in seconds. */
   start(now: number): void {
-    if (this.running++ === 0) {
-      this.#origin = now;
-      this.#sinceOrigin = 0;
-    } else {
-      this.#sinceOrigin += now - this.#origin;
-    }
+    if (this.running++ === 0) this.#origin = now;
+    else this.#sinceOrigin += now - this.#origin;
   }
 
   /** One that was running since `start` runs no more. */
   stop(start: number): void {
     this.running--;
-    this.#sinceOrigin -= start - this.#origin;
+    // Starting over at 0 when nothing runs keeps rounding errors from adding up.
+    this.#sinceOrigin = this.running === 0
+      ? 0
+      : this.#sinceOrigin - (start - this.#origin);
   }
 
   ageAt(now: number): number {

@@ -340,6 +340,18 @@ Deno.test("The unfinished seconds are exact by a clock of Unix seconds", async (
   });
 });
 
+Deno.test("The unfinished seconds are 0 when nothing runs, whatever was rounded", async () => {
+  const clock = manualClock();
+  await captureMetrics({ lane: "test", clock }, async (metrics) => {
+    const open = Array.from({ length: 10 }, () => {
+      clock.advance(1 / 3);
+      return openPipeline("p");
+    });
+    for (const each of open) each.close();
+    assertEquals(await samplesOf(metrics, /_unfinished/), {});
+  });
+});
+
 Deno.test("The last end of a pipeline is told for each status, in Unix seconds", async () => {
   const { metrics } = create();
   const name = "lukhas_orchestration_pipeline_last_end_timestamp_seconds";
