@@ -100,11 +100,12 @@ export async function collectRegistries(
   const contents = await Promise.all(
     registries.map((registry) => collect(registry, fallback, patience, names)),
   );
-  return () => mergeContents(contents);
+  return () => mergeContents(contents, fallback);
 }
 
 async function mergeContents(
   contents: readonly RegistryContent[],
+  fallback: () => IssueReporter,
 ): Promise<GatheredFamily[]> {
   const snapshots = new Map<FamilyGroup, FamilyGroup>();
   const snapshotOf = (family: Family) => {
