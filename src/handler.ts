@@ -12,7 +12,7 @@ import {
 } from "./options.ts";
 import { checkRegistry, type MetricsRegistry } from "./registry.ts";
 import { quote } from "./quote.ts";
-import { pathOf } from "./request.ts";
+import { hasValidHost, pathOf } from "./request.ts";
 import { createScrape } from "./scrape.ts";
 import { createWorkersCollect } from "./share.ts";
 
@@ -38,7 +38,9 @@ export interface MetricsHandlerOptions<A extends unknown[] = unknown[]> {
    */
   path?: string | undefined;
   /**
-   * Handles the requests to all other paths.
+   * Handles the requests to all other paths, and those whose `Host` header cannot be a
+   * host: servers build the URL of the request from it, so that their path is unknown.
+   * Without `next`, such requests are answered with 400.
    *
    * @default {none}
    */
@@ -138,9 +140,11 @@ export function createHandlerFunction(
     const scrape = createScrape(source, chosen, collect, allowed);
     const isAuthorized = token === undefined ? () => true : bearerCheck(token);
     return async (request, ...rest) => {
-      if (next !== undefined && pathOf(request.url) !== path) {
+      const isValid = hasValidHost(request);
+      if (next !== undefined && !(isValid && pathOf(request.url) === path)) {
         return await next(request, ...rest);
       }
+      if (!isValid) return plain(400, "Bad Request", {});
       if (!isAuthorized(request.headers.get("Authorization"))) {
         return plain(401, "Unauthorized", {
           "WWW-Authenticate": 'Bearer realm="metrics"',

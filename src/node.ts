@@ -71,6 +71,7 @@ const HEADERS = [
   "accept",
   "accept-encoding",
   "authorization",
+  "host",
   SCRAPE_TIMEOUT_HEADER.toLowerCase(),
 ];
 

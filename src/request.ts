@@ -15,6 +15,12 @@ const MAX_PATIENCE_MS = 60_000;
 /** The suffixes by which the names of samples differ from that of their family. */
 const SUFFIX = /_(?:bucket|sum|count|total)$/;
 
+/**
+ * The characters that end a host in a URL, and white space. No host contains them, and
+ * a URL that a server builds from such a host has a path that was not requested.
+ */
+const NOT_IN_HOST = /[\s/\\?#@]/;
+
 /** Returns whether a scrape that asks for families of these names asks for one. */
 export function isRequested(
   names: ScrapeRequest["names"],
@@ -48,6 +54,14 @@ export function pathOf(url: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/**
+ * Returns whether the header `Host` of a request is missing or can be a host. If it is
+ * neither, the URL of the request is not to be relied on.
+ */
+export function hasValidHost({ headers }: Pick<Request, "headers">): boolean {
+  return !NOT_IN_HOST.test(headers.get("host") ?? "");
 }
 
 /** Returns the query of a URL, or of no more than a path, without the `?`. */

@@ -258,6 +258,9 @@ Deno.test("Odd paths and hosts get the metrics where that is their path, and els
     "GET /metrics?a=/b HTTP/1.1\r\nHost: a",
     "GET /x/../metrics HTTP/1.1\r\nHost: a",
     "GET http://elsewhere/metrics HTTP/1.1\r\nHost: a",
+    "GET /metrics HTTP/1.1\r\nHost: [::1]:80",
+    "GET /metrics HTTP/1.1\r\nHost: xn--bcher-kva.example:8000",
+    "GET /metrics HTTP/1.1\r\nHost:",
   ];
   const otherLines = [
     "GET / HTTP/1.0",
@@ -273,6 +276,21 @@ Deno.test("Odd paths and hosts get the metrics where that is their path, and els
     "GET http://[/ HTTP/1.1\r\nHost: a",
     "GET / HTTP/1.1\r\nHost: [",
     "GET / HTTP/1.1\r\nHost: a b:c:d",
+    // Some servers build the URL of the request from this header.
+    ...[
+      "x/metrics?",
+      "x/metrics#",
+      "x\\metrics?",
+      "u@x/metrics?",
+      "x /metrics?",
+    ]
+      .map((host) => `GET / HTTP/1.1\r\nHost: ${host}`),
+    ...["x?", "x#", "x\\y", "x/y", "u@x", "x y", "x\ty"]
+      .map((host) => `GET /metrics HTTP/1.1\r\nHost: ${host}`),
+    "GET http://elsewhere/ HTTP/1.1\r\nHost: x/metrics?",
+    "GET http://elsewhere?/metrics HTTP/1.1\r\nHost: a",
+    "OPTIONS * HTTP/1.1\r\nHost: x/metrics?",
+    "GET //x/metrics HTTP/1.1\r\nHost:",
   ];
   await forEachServer(metrics, async (server) => {
     for (const line of metricsLines) {

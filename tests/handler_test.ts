@@ -69,6 +69,32 @@ Deno.test("metricsHandler() serves another `path`, and lets an error of `next` p
   await assertRejects(() => handler(request("/metrics")), Error, "Mine");
 });
 
+Deno.test("metricsHandler() serves no metrics when the Host header cannot be a host", async () => {
+  const registry = registryOf("mine");
+  const handlers: [number, ReturnType<typeof metricsHandler>][] = [
+    [400, metricsHandler({ registry })],
+    [404, metricsHandler({ registry, next: () => notFound() })],
+  ];
+  const invalid = ["x/metrics?", "x#", "x\\y", "u@x", "a b", "a, x", "a\tb"];
+  const valid = ["x", "x:80", "[::1]:80", "127.0.0.1", "a_b.c-d", ""];
+  for (const [refused, handler] of handlers) {
+    for (const host of [...invalid, ...valid]) {
+      // Not every runtime lets a request have this header.
+      const fake = {
+        method: "GET",
+        url: "http://x/metrics",
+        headers: new Map([["host", host]]),
+      };
+      const { status } = await handler(fake as never);
+      assertEquals(status, invalid.includes(host) ? refused : 200, host);
+    }
+  }
+});
+
+function notFound(): Response {
+  return new Response(null, { status: 404 });
+}
+
 Deno.test("metricsHandler() answers HEAD with the headers of GET, and no body", async () => {
   const handler = metricsHandler({ registry: registryOf("mine") });
   const headers = { Accept: OPENMETRICS, "Accept-Encoding": "gzip" };

@@ -14,6 +14,7 @@ import {
   type IncomingMessage,
   request,
   type RequestListener,
+  type ServerResponse,
 } from "node:http";
 import type { AddressInfo } from "node:net";
 import { gunzipSync } from "node:zlib";
@@ -130,6 +131,28 @@ Deno.test("nodeMetricsHandler() hands every other path to `next`, as it came", a
       assertEquals((await ask(path)).text, EXPOSITION, path);
     }
   });
+});
+
+Deno.test("nodeMetricsHandler() answers 400 when the Host header cannot be a host", async () => {
+  const registry = registryOf();
+  const next = (_: IncomingMessage, response: ServerResponse) =>
+    response.end("next");
+  for (
+    const listener of [
+      nodeMetricsHandler({ registry }),
+      nodeMetricsHandler({ registry, next }),
+    ]
+  ) {
+    await serve(listener, async (ask) => {
+      for (const Host of ["x?", "x/metrics?", "x#", "u@x", "a b"]) {
+        const { status, text } = await ask("/metrics", { Host });
+        assertEquals([status, text], [400, "Bad Request\n"], Host);
+      }
+      for (const Host of ["x", "x:80", "[::1]:80"]) {
+        assertEquals((await ask("/metrics", { Host })).text, EXPOSITION, Host);
+      }
+    });
+  }
 });
 
 Deno.test("nodeMetricsHandler() asks for the token", async () => {
