@@ -45,6 +45,12 @@ export interface NodeResponse {
   write(chunk: Uint8Array): boolean;
   /** Sends the last of the body, if there is more, and ends the response. */
   end(chunk?: string | Uint8Array): unknown;
+  /** Whether the client has left. */
+  readonly destroyed?: boolean | undefined;
+  /** Whether the response has been ended. */
+  readonly writableEnded?: boolean | undefined;
+  /** Calls a function when the response is complete or the client has left. */
+  once?(event: "close", listener: () => void): unknown;
 }
 
 /**
@@ -74,6 +80,9 @@ const HEADERS = [
   "host",
   SCRAPE_TIMEOUT_HEADER.toLowerCase(),
 ];
+
+/** The values that a header can have. A lenient parser lets others through. */
+const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 /**
  * Makes a listener for `node:http` that serves metrics, as `metricsHandler` does it
@@ -128,7 +137,7 @@ export function nodeMetricsHandler<
     }
     // A client that leaves early is no error of the server, nor is a response that
     // was ended elsewhere meanwhile.
-    return answer(serve(toFetchRequest(request)), response).catch(() => {});
+    return answer(serve, request, response).catch(() => {});
   };
 }
 
@@ -137,33 +146,54 @@ async function settle(result: unknown): Promise<void> {
 }
 
 async function answer(
-  answering: Promise<Response>,
+  serve: (request: Request) => Promise<Response>,
+  request: NodeRequest,
   response: NodeResponse,
 ): Promise<void> {
-  const { status, headers, body } = await answering;
-  response.writeHead(status, Object.fromEntries(headers));
+  const client = new AbortController();
+  response.once?.("close", () => client.abort());
+  if (isOver(response)) client.abort();
+  const { status, headers, body } = await serve(
+    toFetchRequest(request, client.signal),
+  );
   if (body === null) {
+    response.writeHead(status, Object.fromEntries(headers));
     response.end();
     return;
   }
   // The types of the Web's streams and of Node's differ in name alone.
   const source = Readable.fromWeb(body as never);
-  const sink = response as unknown as NodeJS.WritableStream;
-  await pipeline(source, sink);
+  // It can also fail while nothing is piped from it, which would end the process.
+  source.on("error", () => {});
+  try {
+    if (isOver(response)) return;
+    response.writeHead(status, Object.fromEntries(headers));
+    await pipeline(source, response as unknown as NodeJS.WritableStream);
+  } finally {
+    source.destroy();
+  }
+}
+
+/** Returns whether nobody is left to be answered. */
+function isOver({ destroyed, writableEnded }: NodeResponse): boolean {
+  return destroyed === true || writableEnded === true;
 }
 
 /** The request as far as it decides on the answer, its path aside. */
 function toFetchRequest(
   { method = "GET", url = "/", headers }: NodeRequest,
+  signal: AbortSignal,
 ): Request {
   const relevant = new Headers();
   for (const name of HEADERS) {
     const value = headers[name];
-    if (value !== undefined) relevant.set(name, String(value));
+    if (value === undefined || !HEADER_VALUE.test(String(value))) continue;
+    relevant.set(name, String(value));
   }
   return new Request(`http://localhost/?${queryOf(url)}`, {
     // All others are refused alike, and some of them no `Request` can have.
     method: method === "GET" || method === "HEAD" ? method : "POST",
     headers: relevant,
+    signal,
   });
 }

@@ -66,6 +66,7 @@ export function createScrape(
       "Vary": "Accept, Accept-Encoding",
     });
     if (gzip) headers.set("Content-Encoding", "gzip");
+    if (request.signal?.aborted) return nobody();
     if (request.method === "HEAD") return new Response(unsent(), { headers });
     // Scrapes that wait here go on together and share one gathering.
     await unfinished.waitForRoom();
@@ -100,6 +101,11 @@ interface WorkerdResponseInit {
  */
 function mayEncode(request: Request): boolean {
   return !("nextUrl" in request);
+}
+
+/** Returns a response to a client that has left, with the status of nginx for it. */
+function nobody(): Response {
+  return new Response(null, { status: 499 });
 }
 
 /** Returns a text that is the same for requests that may share an answer. */

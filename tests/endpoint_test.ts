@@ -210,6 +210,15 @@ Deno.test("Scrapes that nobody reads hold little, and leave nothing", async () =
   assert(left < 8, printed);
 });
 
+Deno.test("nodeMetricsHandler() survives clients that leave early or send invalid bytes", async () => {
+  const printed = await runFixture("rude_clients", ["--allow-all"]);
+  assertEquals(JSON.parse(printed), {
+    invalid: [],
+    left: "HTTP/1.1 200 OK",
+    leftHttp2: 200,
+  });
+});
+
 Deno.test("Absurd Accept and Accept-Encoding headers get one of both formats, as it is called", async () => {
   const absurd = [
     "",

@@ -95,6 +95,20 @@ function notFound(): Response {
   return new Response(null, { status: 404 });
 }
 
+Deno.test("metricsHandler() collects nothing when the client has left", async () => {
+  let collected = 0;
+  const registry = registryOf("mine");
+  new Gauge({
+    name: "counts",
+    help: "Help",
+    registers: [registry],
+    collect: () => void collected++,
+  });
+  const init = { signal: AbortSignal.abort() };
+  const response = await metricsHandler({ registry })(request("/", init));
+  assertEquals([response.status, collected], [499, 0]);
+});
+
 Deno.test("metricsHandler() answers HEAD with the headers of GET, and no body", async () => {
   const handler = metricsHandler({ registry: registryOf("mine") });
   const headers = { Accept: OPENMETRICS, "Accept-Encoding": "gzip" };

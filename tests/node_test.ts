@@ -4,6 +4,7 @@ import {
   type NodeMetricsHandlerOptions,
 } from "../src/node.ts";
 import {
+  assert,
   assertEquals,
   assertRejects,
   assertStringIncludes,
@@ -209,6 +210,28 @@ Deno.test("nodeMetricsHandler() leaves a request alone that another has answered
     const { status, text } = await ask("/metrics");
     assertEquals([status, text], [503, "Too late"]);
   });
+});
+
+Deno.test("nodeMetricsHandler() collects nothing when nobody is left to be answered", async () => {
+  let collected = 0;
+  const registry = registryOf();
+  new Gauge({
+    name: "counts",
+    help: "Help",
+    registers: [registry],
+    collect: () => void collected++,
+  });
+  const handler = nodeMetricsHandler({ registry });
+  for (const over of [{ destroyed: true }, { writableEnded: true }]) {
+    const response = {
+      ...over,
+      writeHead: () => assert(false, "It is not answered"),
+      write: () => false,
+      end: () => assert(false, "It is not ended"),
+    };
+    await handler({ url: "/", headers: {} }, response);
+  }
+  assertEquals(collected, 0);
 });
 
 /** A registry with a metric whose collector never ends. */
