@@ -29,28 +29,3 @@ export function coalesce<K, T>(
     return next;
   };
 }
-
-/**
- * Lets calls that come in the same turn of the event loop share one run. Unlike
- * {@linkcode coalesce}, it lets runs overlap instead of waiting for earlier ones.
- *
- * @param keyOf Only calls with the same key share a run.
- */
-export function shareTurn<A, T>(
-  keyOf: (argument: A) => string,
-  run: (argument: A) => Promise<T>,
-): (argument: A) => Promise<T> {
-  const starting = new Map<string, Promise<T>>();
-  return (argument) => {
-    const key = keyOf(argument);
-    let next = starting.get(key);
-    if (next === undefined) {
-      next = Promise.resolve().then(() => {
-        starting.delete(key);
-        return run(argument);
-      });
-      starting.set(key, next);
-    }
-    return next;
-  };
-}

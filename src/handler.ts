@@ -81,6 +81,16 @@ export interface MetricsHandlerOptions<A extends unknown[] = unknown[]> {
    * @default {["text", "openmetrics"]}
    */
   formats?: readonly ("text" | "openmetrics")[] | undefined;
+  /**
+   * The number of scrapes that may be under way at the same time, from when their
+   * metrics are collected until their clients have read them. A scrape beyond waits, at
+   * most for half of its timeout, and is then answered with 503 and `Retry-After`. For
+   * one that waits, others are cut off whose clients have not read anything for half a
+   * second, or have read for more than four. After two minutes every one is cut off.
+   *
+   * @default {200}
+   */
+  maxRequestsInFlight?: number | undefined;
 }
 
 /** The ways to serve metrics. */
@@ -115,6 +125,8 @@ export interface HandlerMethods {
 
 const DEFAULT_WORKERS_TIMEOUT_MS = 500;
 
+const DEFAULT_MAX_REQUESTS_IN_FLIGHT = 200;
+
 /** What a timer can wait for. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
@@ -132,12 +144,19 @@ export function createHandlerFunction(
     checkOptions("create a metrics handler", options, HANDLER_OPTION_CHECKS);
     const { registry, path = DEFAULT_PATH, next, token, workers, formats } =
       options;
+    const { maxRequestsInFlight = DEFAULT_MAX_REQUESTS_IN_FLIGHT } = options;
     const chosen = registry === undefined ? undefined : [registry].flat();
     const allowed = FORMATS.filter((each) => formats?.includes(each) ?? true);
     const collect = workers === undefined || workers === false
       ? collectRegistries
       : createWorkersCollect(source, chosen, timeoutOf(workers));
-    const scrape = createScrape(source, chosen, collect, allowed);
+    const scrape = createScrape(
+      source,
+      chosen,
+      collect,
+      allowed,
+      maxRequestsInFlight,
+    );
     const isAuthorized = token === undefined ? () => true : bearerCheck(token);
     return async (request, ...rest) => {
       const isValid = hasValidHost(request);
@@ -208,6 +227,7 @@ export const HANDLER_OPTION_CHECKS: OptionChecks<MetricsHandlerOptions> = {
   token: checkToken,
   workers: checkWorkers,
   formats: checkFormats,
+  maxRequestsInFlight: checkMaxRequestsInFlight,
 };
 
 const WORKERS_OPTION_CHECKS: OptionChecks<{ timeout?: number | undefined }> = {
@@ -267,6 +287,23 @@ function checkFormats(action: string, name: string, formats: unknown): void {
       }`,
     );
   }
+}
+
+function checkMaxRequestsInFlight(
+  action: string,
+  name: string,
+  value: unknown,
+): void {
+  if (value === undefined) return;
+  if (typeof value !== "number") {
+    throw new TypeError(
+      `Cannot ${action}: ${name} must be a number, got ${typeof value}`,
+    );
+  }
+  if (value >= 1) return;
+  throw new RangeError(
+    `Cannot ${action}: ${name} must be at least 1, got ${value}`,
+  );
 }
 
 function checkWorkersTimeout(

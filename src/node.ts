@@ -152,7 +152,7 @@ async function answer(
 ): Promise<void> {
   const client = new AbortController();
   response.once?.("close", () => client.abort());
-  if (isOver(response)) client.abort();
+  if (isOver(response)) return;
   const { status, headers, body } = await serve(
     toFetchRequest(request, client.signal),
   );

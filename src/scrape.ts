@@ -1,14 +1,13 @@
-import { setImmediate } from "node:timers";
+import { gzipSync } from "node:zlib";
 import type { InstanceSource } from "./context.ts";
-import { shareTurn } from "./coalesce.ts";
-import { CONTENT_TYPES, type Format, render } from "./exposition.ts";
+import { CONTENT_TYPES, type Format } from "./exposition.ts";
+import { InFlightScrapes, type ScrapeBody } from "./in_flight_scrapes.ts";
 import type { IssueReporter } from "./issues.ts";
 import { acceptsGzip, negotiateFormat } from "./negotiate.ts";
 import type { MetricsRegistry } from "./registry.ts";
 import { readScrapeRequest, type ScrapeRequest } from "./request.ts";
 import type { GatheredFamily } from "./samples.ts";
-import type { Instance } from "./scope.ts";
-import { type Reading, UnfinishedBodies } from "./unfinished.ts";
+import type { NextChunk } from "./scrape_snapshot.ts";
 
 /**
  * Collects everything that takes time, and returns a function that gathers the metrics:
@@ -22,39 +21,35 @@ export type Collect = (
   scrape: ScrapeRequest,
 ) => Promise<() => Promise<GatheredFamily[]>>;
 
-type Gather = (scrape: ScrapeRequest) => Promise<readonly GatheredFamily[]>;
+/** How long a scrape of unknown timeout may wait for room, in milliseconds. */
+const PATIENCE_MS = 5_000;
+
+/** After so many seconds, a client that got no metrics may ask again. */
+const RETRY_AFTER_SECONDS = 1;
 
 /**
  * Creates the function that answers GET and HEAD requests.
  *
  * @param chosen The registries, if not the instance's.
  * @param formats The formats that it may answer with.
+ * @param maxInFlight How many scrapes may be under way at the same time.
  */
 export function createScrape(
   { instance, registries }: InstanceSource,
   chosen: readonly MetricsRegistry[] | undefined,
   collect: Collect,
   formats: readonly Format[],
+  maxInFlight: number,
 ): (request: Request) => Promise<Response> {
-  const unfinished = new UnfinishedBodies();
-  const createGather = (
-    registries: readonly MetricsRegistry[],
-    fallback: () => IssueReporter,
-  ): Gather =>
-    shareTurn(
-      keyOf,
-      async (scrape) =>
-        unfinished.admit(await collect(registries, fallback, scrape)),
-    );
-  const gatherChosen = chosen && createGather(chosen, () => instance().issues);
-  const gathers = new WeakMap<Instance, Gather>();
-  const gatherOf = (owner: Instance) => {
+  const inFlight = new InFlightScrapes(maxInFlight);
+  /** Returns the registries to show, and the object that stands for them. */
+  const sourceOf = () => {
+    if (chosen !== undefined) {
+      return { owner: chosen, shown: chosen, issues: () => instance().issues };
+    }
+    const owner = instance();
     // At each scrape, as it also looks for metrics in other clients.
-    const shown = registries();
-    const gather = gathers.get(owner) ??
-      createGather(shown, () => owner.issues);
-    gathers.set(owner, gather);
-    return gather;
+    return { owner, shown: registries(), issues: () => owner.issues };
   };
   return async (request) => {
     const format = negotiateFormat(request.headers.get("Accept"), formats);
@@ -66,21 +61,29 @@ export function createScrape(
       "Vary": "Accept, Accept-Encoding",
     });
     if (gzip) headers.set("Content-Encoding", "gzip");
-    if (request.signal?.aborted) return nobody();
+    if (isOver(request)) return nobody();
     if (request.method === "HEAD") return new Response(unsent(), { headers });
-    // Scrapes that wait here go on together and share one gathering.
-    await unfinished.waitForRoom();
-    const gather = gatherChosen ?? gatherOf(instance());
-    const gathered = await gather(readScrapeRequest(request));
-    const body = toStream(gathered, format, unfinished);
-    const init: ResponseInit & WorkerdResponseInit = {
-      headers,
-      encodeBody: "manual",
-    };
-    return new Response(
-      gzip ? body.pipeThrough(new CompressionStream("gzip")) : body,
-      init,
-    );
+    const scrape = readScrapeRequest(request);
+    const { patience = PATIENCE_MS } = scrape;
+    const { owner, shown, issues } = sourceOf();
+    const body = await inFlight.admit({
+      owner,
+      key: keyOf(scrape),
+      collect: () => collect(shown, issues, scrape),
+      patience,
+      isOver: () => isOver(request),
+    });
+    if (body === undefined) return isOver(request) ? nobody() : busy();
+    try {
+      const init: ResponseInit & WorkerdResponseInit = {
+        headers,
+        encodeBody: "manual",
+      };
+      return new Response(contentOf(body, format, gzip), init);
+    } catch (error) {
+      body.end();
+      throw error;
+    }
   };
 }
 
@@ -103,9 +106,44 @@ function mayEncode(request: Request): boolean {
   return !("nextUrl" in request);
 }
 
+/** Returns all of a short text, which needs no room, or else a stream. */
+function contentOf(
+  body: ScrapeBody,
+  format: Format,
+  gzip: boolean,
+): Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array<ArrayBuffer>> {
+  const { snapshot } = body;
+  const short = snapshot.short(format);
+  if (short === undefined) {
+    return toStream(
+      gzip ? snapshot.readCompressed(format) : snapshot.read(format),
+      body,
+    );
+  }
+  body.end();
+  return gzip ? new Uint8Array(gzipSync(short)) : short;
+}
+
+/** Returns whether the client has left, as far as the server can say. */
+function isOver(request: Request): boolean {
+  // Deno.serve prints a warning when the signal is read, and aborts the body anyway.
+  return !("Deno" in globalThis) && request.signal?.aborted;
+}
+
 /** Returns a response to a client that has left, with the status of nginx for it. */
 function nobody(): Response {
   return new Response(null, { status: 499 });
+}
+
+function busy(): Response {
+  return new Response("Service Unavailable\n", {
+    status: 503,
+    headers: {
+      "Content-Type": "text/plain; charset=utf-8",
+      "Cache-Control": "no-store",
+      "Retry-After": `${RETRY_AFTER_SECONDS}`,
+    },
+  });
 }
 
 /** Returns a text that is the same for requests that may share an answer. */
@@ -124,32 +162,32 @@ function unsent(): ReadableStream<Uint8Array<ArrayBuffer>> {
   });
 }
 
-/** Lets everything else that waits have its turn after each slice. */
+/** Sends a body, for as long as it is read fast enough. */
 function toStream(
-  gathered: readonly GatheredFamily[],
-  format: Format,
-  unfinished: UnfinishedBodies,
+  next: NextChunk,
+  body: ScrapeBody,
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
-  const encoder = new TextEncoder();
-  const remaining = render(gathered, format)[Symbol.iterator]();
-  let reading: Reading;
   return new ReadableStream<Uint8Array<ArrayBuffer>>({
     start(controller) {
-      reading = unfinished.begin(gathered, controller);
+      body.begin((reason) => controller.error(reason));
     },
     async pull(controller) {
-      const { done, value } = remaining.next();
-      if (done) {
-        reading.end();
+      body.progress();
+      try {
+        const chunk = await next();
+        if (chunk !== undefined) {
+          controller.enqueue(chunk);
+          return;
+        }
         controller.close();
-        return;
+        body.end();
+      } catch (error) {
+        body.end();
+        throw error;
       }
-      reading.progress();
-      controller.enqueue(encoder.encode(value));
-      await new Promise((resolve) => setImmediate(resolve));
     },
     cancel() {
-      reading.end();
+      body.end();
     },
-  });
+  }, { highWaterMark: 0 });
 }

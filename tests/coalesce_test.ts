@@ -1,4 +1,4 @@
-import { coalesce, shareTurn } from "../src/coalesce.ts";
+import { coalesce } from "../src/coalesce.ts";
 import { assertEquals, assertRejects } from "@std/assert";
 
 Deno.test("coalesce() gives calls that come together one run, and none a run that began before", async () => {
@@ -59,19 +59,4 @@ Deno.test("coalesce() has calls of another key wait for no run", async () => {
   await null;
   ends[2]!();
   assertEquals([await others[0], started], [3, ["a", "b", "a"]]);
-});
-
-Deno.test("shareTurn() gives calls of one turn and key one run, and lets runs overlap", async () => {
-  const { started, ends, run } = manualRuns();
-  const share = shareTurn((key: string) => key, run);
-  const first = [share("a"), share("a"), share("b")];
-  await null;
-  const second = share("a");
-  await null;
-  assertEquals(started, ["a", "b", "a"]);
-  ends[2]!();
-  assertEquals(await second, 3);
-  ends[0]!();
-  ends[1]!();
-  assertEquals(await Promise.all(first), [1, 1, 2]);
 });

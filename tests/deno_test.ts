@@ -100,3 +100,16 @@ Deno.test("A Web worker that handles an error lives on", async () => {
   const end = "an error that it handles";
   await assertToldAfter(end, { total: "1", running: "1" });
 });
+
+Deno.test("metricsHandler() does not read the signal of a request, for which Deno.serve prints a warning", async () => {
+  const { metricsHandler } = createStageMetrics({ registry: new Registry() });
+  const request = new Request("http://localhost/metrics");
+  Object.defineProperty(request, "signal", {
+    get() {
+      throw new Error("It prints a warning");
+    },
+  });
+  const response = await metricsHandler()(request);
+  assertEquals(response.status, 200);
+  await response.body?.cancel();
+});

@@ -140,19 +140,21 @@ Deno.test("HEAD gets the headers of GET, and claims no length that GET does not 
   });
 });
 
+/** As many snapshots as there can be. */
+const SNAPSHOTS = 4;
+
 /** Begins scrapes that each show something else, and lets nobody read them. */
 async function beginUnread({ registry, pipeline }: StageMetrics) {
   const handler = metricsHandler({ registry });
-  const begin = async () => {
-    const response = await handler(new Request("http://localhost/"));
-    return response.body!.getReader();
-  };
+  const ask = (headers: HeadersInit = {}) =>
+    handler(new Request("http://localhost/", { headers }));
+  const begin = async () => (await ask()).body!.getReader();
   const readers = [];
-  for (let i = 0; i < 16; i++) {
+  for (let i = 0; i < SNAPSHOTS; i++) {
     pipeline("p0", () => {});
     readers.push(await begin());
   }
-  return { begin, readers };
+  return { ask, begin, readers };
 }
 
 function nextTurn(): Promise<void> {
@@ -180,34 +182,137 @@ Deno.test("Where too many scrapes are unread, those to come wait, and share one 
   await Promise.all([...begunReaders, ...readers].map(readToEnd));
 });
 
-Deno.test("A scrape that is not read for five seconds is cut off where there are too many", async () => {
-  const { begin, readers } = await beginUnread(fill());
+/** Calls a function while `performance.now` is what a test says it is. */
+async function withClock(
+  test: (setNow: (milliseconds: number) => void) => Promise<void>,
+): Promise<void> {
   const { now } = performance;
+  const start = performance.now();
   try {
-    const start = performance.now();
-    performance.now = () => start + 4_000;
-    // Read so often that it has surely been asked for more by then.
-    for (let i = 0; i < 3; i++) {
-      await readers[0]!.read();
-      await nextTurn();
-    }
-    performance.now = () => start + 6_000;
-    readers.push(await begin());
+    await test((milliseconds) => {
+      performance.now = () => start + milliseconds;
+    });
   } finally {
     performance.now = now;
   }
-  const [, cutOff, ...others] = readers;
+}
+
+Deno.test("metricsHandler() cuts off a scrape that was not read for half a second when another needs the room", async () => {
+  const { begin, readers } = await beginUnread(fill());
+  await withClock(async (setNow) => {
+    setNow(900);
+    await readers[0]!.read();
+    setNow(1_500);
+    readers.push(await begin());
+  });
+  const [first, cutOff, ...others] = readers;
   await assertRejects(() => readToEnd(cutOff!), Error, "read too slowly");
-  await Promise.all([readers[0]!, ...others].map(readToEnd));
+  await Promise.all([first!, ...others].map(readToEnd));
+});
+
+Deno.test("metricsHandler() cuts off a scrape that was read for four seconds when another needs the room", async () => {
+  const { begin, readers } = await beginUnread(fill());
+  await withClock(async (setNow) => {
+    for (const milliseconds of [0, 900, 1_800, 2_700, 3_600, 4_500]) {
+      setNow(milliseconds);
+      for (const reader of readers) await reader.read();
+    }
+    readers.push(await begin());
+  });
+  const [cutOff, ...others] = readers;
+  await assertRejects(() => readToEnd(cutOff!), Error, "read too slowly");
+  await Promise.all(others.map(readToEnd));
+});
+
+Deno.test("metricsHandler() answers 503 to a scrape that waited for half of its timeout", async () => {
+  const { ask, readers } = await beginUnread(fill());
+  const timeout = { "X-Prometheus-Scrape-Timeout-Seconds": "0.1" };
+  const response = await ask(timeout);
+  assertEquals(response.status, 503);
+  assertEquals(response.headers.get("Retry-After"), "1");
+  assertEquals(await response.text(), "Service Unavailable\n");
+  await readToEnd(readers.pop()!);
+  assertEquals((await (await ask(timeout)).text()).length > 100_000, true);
+  await Promise.all(readers.map(readToEnd));
+});
+
+Deno.test("metricsHandler() admits the latest scrape first", async () => {
+  const { begin, readers } = await beginUnread(fill());
+  const order: string[] = [];
+  const wait = async (name: string) => {
+    const reader = await begin();
+    order.push(name);
+    await readToEnd(reader);
+  };
+  const early = wait("early");
+  // Its metrics are collected by then.
+  await nextTurn();
+  const late = wait("late");
+  await nextTurn();
+  await readToEnd(readers.pop()!);
+  await Promise.all([early, late]);
+  assertEquals(order, ["late", "early"]);
+  await Promise.all(readers.map(readToEnd));
+});
+
+Deno.test("metricsHandler() lets as many scrapes be read as `maxRequestsInFlight` says", async () => {
+  const { registry } = fill();
+  const handler = metricsHandler({ registry, maxRequestsInFlight: 3 });
+  const headers = { "X-Prometheus-Scrape-Timeout-Seconds": "0.1" };
+  const ask = () => handler(new Request("http://localhost/", { headers }));
+  const responses = await Promise.all([ask(), ask(), ask(), ask()]);
+  const statuses = responses.map(({ status }) => status);
+  assertEquals(statuses.sort(), [200, 200, 200, 503]);
+  const texts = await Promise.all(responses.map((each) => each.text()));
+  assertEquals(texts.filter((text) => isWhole(`${text}`, TEXT)).length, 3);
+  // One that is given up makes room, too.
+  for (let i = 0; i < 10; i++) await (await ask()).body!.cancel();
+});
+
+Deno.test("metricsHandler() compresses once for clients that ask together, and each reads at its own pace", async () => {
+  const { registry } = fill();
+  const handler = metricsHandler({ registry });
+  const headers = { "Accept-Encoding": "gzip" };
+  const ask = async () =>
+    (await handler(new Request("http://localhost/", { headers }))).body!;
+  let compressors = 0;
+  const { CompressionStream } = globalThis;
+  globalThis.CompressionStream = class extends CompressionStream {
+    constructor(format: CompressionFormat) {
+      super(format);
+      compressors++;
+    }
+  };
+  const compressed = await Promise.all(Array.from({ length: 5 }, ask));
+  globalThis.CompressionStream = CompressionStream;
+  assertEquals(compressors, 1);
+  await compressed[0]!.cancel();
+  const texts = [];
+  for (const each of compressed.slice(1)) {
+    const text = each.pipeThrough(new DecompressionStream("gzip"));
+    texts.push(await new Response(text).text());
+  }
+  for (const text of texts) assert(isWhole(text, TEXT), text.slice(0, 1000));
+  assertEquals(new Set(texts).size, 1);
 });
 
 Deno.test("Scrapes that nobody reads hold little, and leave nothing", async () => {
   const printed = await runFixture("scrapes", ["--v8-flags=--expose-gc"]);
   const { heldTogether, heldOneByOne, left } = JSON.parse(printed);
-  // In megabytes. Each of the 300 that show something else would hold two.
+  // In megabytes. Each of the 60 that show something else would hold two.
   assert(heldTogether < 64, printed);
   assert(heldOneByOne < 64, printed);
   assert(left < 8, printed);
+});
+
+Deno.test("Clients that read nothing or little keep no honest scrape from succeeding, and hold little", async () => {
+  const printed = await runFixture("idle_clients", ["--allow-all"]);
+  const servers: Record<string, { failures: string[]; megabytes: number }> =
+    JSON.parse(printed);
+  for (const [name, { failures, megabytes }] of Object.entries(servers)) {
+    assertEquals(failures, [], name);
+    assert(megabytes < 150, `${name}: ${printed}`);
+  }
 });
 
 Deno.test("nodeMetricsHandler() survives clients that leave early or send invalid bytes", async () => {

@@ -18,6 +18,7 @@ import {
   type ServerResponse,
 } from "node:http";
 import type { AddressInfo } from "node:net";
+import { PassThrough } from "node:stream";
 import { gunzipSync } from "node:zlib";
 import { Gauge, Registry } from "prom-client";
 
@@ -210,6 +211,54 @@ Deno.test("nodeMetricsHandler() leaves a request alone that another has answered
     const { status, text } = await ask("/metrics");
     assertEquals([status, text], [503, "Too late"]);
   });
+});
+
+Deno.test("nodeMetricsHandler() answers whatever a lenient parser lets through", async () => {
+  const registry = registryOf();
+  const urls = [
+    "//",
+    "http://[",
+    "*",
+    "a:80",
+    "",
+    "?",
+    "#",
+    "\\",
+    "/\0",
+    "\ud800",
+  ];
+  const values = ["\0", "\r\nA: b", "\u{1f600}", ["a", "\0"], [], "[", "x y"];
+  const names = ["accept", "accept-encoding", "authorization", "host"]
+    .concat("x-prometheus-scrape-timeout-seconds");
+  const handle = async (
+    handler: ReturnType<typeof nodeMetricsHandler>,
+    url: string,
+    headers: Record<string, string | string[]>,
+  ) => {
+    const statuses: number[] = [];
+    const response = Object.assign(new PassThrough(), {
+      writeHead: (status: number) => statuses.push(status),
+    });
+    response.resume();
+    await handler({ method: "GET", url, headers }, response);
+    return statuses;
+  };
+  const next = (_: unknown, response: { writeHead(status: number): unknown }) =>
+    response.writeHead(404);
+  for (const url of urls) {
+    const handler = nodeMetricsHandler({ registry });
+    assertEquals(await handle(handler, url, {}), [200], url);
+    const withNext = nodeMetricsHandler({ registry, next: next as never });
+    assertEquals(await handle(withNext, url, {}), [404], url);
+  }
+  for (const value of values) {
+    for (const name of names) {
+      const handler = nodeMetricsHandler({ registry });
+      const [status] = await handle(handler, "/", { [name]: value });
+      const isInvalid = name === "host" && value === "x y";
+      assertEquals(status, isInvalid ? 400 : 200, `${name}: ${value}`);
+    }
+  }
 });
 
 Deno.test("nodeMetricsHandler() collects nothing when nobody is left to be answered", async () => {
