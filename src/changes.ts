@@ -4,6 +4,7 @@ import {
   packExemplar,
   unpackExemplar,
 } from "./exemplar.ts";
+import { type PackedNumber, packNumber } from "./numbers.ts";
 import { OUTCOME_LABELS } from "./outcome.ts";
 import type { Ending, Series, SeriesTree } from "./series.ts";
 
@@ -21,7 +22,7 @@ type EndingChange = [
   cancelled: number,
   lastEnd: number,
   exemplars: ExemplarChange[],
-  ...histogram: number[],
+  ...histogram: PackedNumber[],
 ];
 
 /**
@@ -89,7 +90,9 @@ export function applyChanges(
       ending.total = total;
       ending.cancelled = cancelled;
       ending.lastEnd = lastEnd;
-      if (histogram.length > 0) ending.histogram = Float64Array.from(histogram);
+      if (histogram.length > 0) {
+        ending.histogram = Float64Array.from(histogram, Number);
+      }
       for (const [bucket, packed] of exemplars) {
         ending.exemplars ??= new Map();
         if (packed === null) ending.exemplars.delete(bucket);
@@ -97,6 +100,74 @@ export function applyChanges(
       }
     }
   }
+}
+
+/** Returns whether one tree has counted less of something than another one. */
+export function isBelow(tree: SeriesTree, floor: SeriesTree): boolean {
+  return areBelow(changesOf(tree, undefined), floor, true);
+}
+
+/**
+ * Returns whether changes would make something fall that a tree has counted.
+ *
+ * @param isWhole Whether what they leave out is gone.
+ */
+export function areBelow(
+  changes: readonly SeriesChange[],
+  tree: SeriesTree,
+  isWhole = false,
+): boolean {
+  const isFalling = changes.some(([lane, pipeline, stage, , , endings]) => {
+    const series = findSeries(tree, lane, pipeline, stage);
+    return endings.some(([index, total, cancelled, , , ...histogram]) => {
+      const known = series?.[OUTCOME_LABELS[index]!];
+      return known !== undefined &&
+        isEndingBelow({ total, cancelled, histogram }, known);
+    });
+  });
+  return isFalling || isWhole && lacksCounts(changes, tree);
+}
+
+/** Returns whether a tree has counted something of which changes do not speak. */
+function lacksCounts(
+  changes: readonly SeriesChange[],
+  tree: SeriesTree,
+): boolean {
+  const keyOf = (...labels: readonly unknown[]) => JSON.stringify(labels);
+  const present = new Set(
+    changes.flatMap(([lane, pipeline, stage, , , endings]) =>
+      endings.map(([index]) => keyOf(lane, pipeline, stage, index))
+    ),
+  );
+  return changesOf(tree, undefined)
+    .some(([lane, pipeline, stage, , , endings]) =>
+      endings.some(([index, total]) =>
+        total > 0 && !present.has(keyOf(lane, pipeline, stage, index))
+      )
+    );
+}
+
+function findSeries(
+  tree: SeriesTree,
+  lane: string,
+  pipeline: string,
+  stage: string | null,
+): Series | undefined {
+  const node = tree.findPipeline(lane, pipeline);
+  return stage === null ? node?.series : node?.findStage(stage);
+}
+
+/** Of other buckets only the totals can be compared. */
+function isEndingBelow(
+  { total, cancelled, histogram }:
+    & Pick<Ending, "total" | "cancelled">
+    & { readonly histogram: readonly PackedNumber[] },
+  known: Ending,
+): boolean {
+  const isComparable = histogram.length === known.histogram?.length;
+  return total < known.total || cancelled < known.cancelled ||
+    isComparable &&
+      histogram.some((value, cell) => Number(value) < known.histogram![cell]!);
 }
 
 function endingChanges(
@@ -109,7 +180,8 @@ function endingChanges(
     if (ending === undefined || isSame(ending, known?.[outcome])) continue;
     const { total, cancelled, lastEnd, histogram = [] } = ending;
     const exemplars = exemplarChanges(ending, known?.[outcome]);
-    changes.push([index, total, cancelled, lastEnd, exemplars, ...histogram]);
+    const packed = Array.from(histogram, packNumber);
+    changes.push([index, total, cancelled, lastEnd, exemplars, ...packed]);
   }
   return changes;
 }

@@ -1,4 +1,7 @@
 import Module from "node:module";
+import { InvalidMessage } from "./invalid_message.ts";
+import { isWorkerId } from "./letter_checks.ts";
+import { fields, isBoolean, whole } from "./shape.ts";
 import { spend } from "./slices.ts";
 
 /** Bytes of a letter that go into one message. */
@@ -6,6 +9,12 @@ const PIECE_SIZE = 60 * 1024;
 
 /** How many UTF-16 code units are collected before they are sent. */
 const BATCH_SIZE = 30 * 1024;
+
+/** The largest size of the messages that wait to be read, and of incomplete letters, in bytes. */
+const MAX_WAITING_BYTES = 64 * 1024 * 1024;
+
+/** How many letters may be incomplete at the same time. */
+const MAX_INCOMPLETE = 256;
 
 /** How many bytes take about as long to write or read as one sample takes to handle. */
 const BYTES_PER_ITEM = 120;
@@ -25,11 +34,24 @@ interface Piece {
   readonly bytes: Uint8Array;
 }
 
-type OnLetter<L, E> = (
-  from: string,
-  letter: L,
-  enclosed: E[],
-) => Promise<void>;
+const isPieceShape = fields({
+  from: isWorkerId,
+  letter: whole(),
+  index: whole(),
+  isLast: isBoolean,
+  // Unlike `instanceof`, it knows the arrays of other realms, as those of Jest.
+  bytes: (value) => ArrayBuffer.isView(value) && value.byteLength <= PIECE_SIZE,
+});
+
+/** Who reads the letters of a channel. */
+export interface Reader<L, E> {
+  isLetter(value: unknown): value is L;
+  isEnclosed(value: unknown): value is E;
+  /** Called with each letter of another's, one after the other. */
+  onLetter(from: string, letter: L, enclosed: E[]): Promise<void>;
+  /** Called with the reason for which something was not read. */
+  onRefused(reason: string): void;
+}
 
 /** The part of `BroadcastChannel` that is used here. */
 interface RawChannel {
@@ -47,30 +69,39 @@ interface RawChannel {
  * @typeParam L The letters; anything that JSON can hold.
  * @typeParam E The items that a letter may enclose.
  */
-export class Channel<L, E> {
+export class Channel<L extends { readonly kind: string }, E> {
   /** The name by which the others know this thread. */
   readonly id: string;
   readonly #raw: RawChannel;
-  readonly #onLetter: OnLetter<L, E>;
+  readonly #reader: Reader<L, E>;
   #count = 0;
   readonly #unread: Piece[] = [];
+  #unreadBytes = 0;
   #isReading = false;
   /** The letters that are not complete yet, by sender and then by number. */
-  readonly #incoming = new Map<string, Map<number, Incoming>>();
+  readonly #incoming = new Map<string, Map<number, Incoming<E>>>();
 
   /**
    * @param name All channels of one name hear each other.
-   * @param onLetter Called with the letters of other threads, one after the other.
+   * @param reader Validates and receives the letters of other threads, one after the other.
    * @throws {Error} If the runtime has no `BroadcastChannel`.
    */
-  constructor(name: string, onLetter: OnLetter<L, E>) {
+  constructor(name: string, reader: Reader<L, E>) {
     this.#raw = openChannel(name);
     this.id = crypto.randomUUID();
-    this.#onLetter = onLetter;
+    this.#reader = reader;
     this.#raw.onmessage = ({ data }) => {
-      // The name is free to others: what is none of ours is nothing to us.
-      if (!isPiece(data)) return;
+      // The channel's name is public: anyone can write anything.
+      if (!isPiece(data)) {
+        reader.onRefused("it is not a piece of a letter");
+        return;
+      }
+      if (this.#unreadBytes > MAX_WAITING_BYTES) {
+        reader.onRefused("there are too many at once");
+        return;
+      }
       this.#unread.push(data);
+      this.#unreadBytes += sizeOf(data);
       if (!this.#isReading) this.#readAll();
     };
     this.#raw.unref();
@@ -126,8 +157,13 @@ export class Channel<L, E> {
     for (;;) {
       const piece = this.#unread.shift();
       if (piece === undefined) break;
-      await this.#read(piece);
-      const turn = spend(piece.bytes.length / BYTES_PER_ITEM);
+      this.#unreadBytes -= sizeOf(piece);
+      try {
+        await this.#read(piece);
+      } catch (error) {
+        this.#reader.onRefused((error as InvalidMessage).message);
+      }
+      const turn = spend(piece.bytes.byteLength / BYTES_PER_ITEM);
       if (turn !== undefined) await turn;
     }
     this.#isReading = false;
@@ -135,19 +171,51 @@ export class Channel<L, E> {
 
   async #read(piece: Piece): Promise<void> {
     const { from, letter, index, isLast, bytes } = piece;
-    const letters = this.#incoming.get(from) ?? new Map<number, Incoming>();
-    const incoming = index === 0 ? new Incoming() : letters.get(letter);
+    const letters = this.#incoming.get(from) ??
+      new Map<number, Incoming<E>>();
+    const incoming = index === 0
+      ? new Incoming(this.#reader.isEnclosed)
+      : letters.get(letter);
     // A new thread receives the last pieces of letters that were sent before it started.
     if (incoming === undefined) return;
-    const isValid = incoming.read(bytes, index, isLast);
-    if (isValid && !isLast) letters.set(letter, incoming);
-    else letters.delete(letter);
-    if (letters.size > 0) this.#incoming.set(from, letters);
-    else this.#incoming.delete(from);
-    if (!isValid || !isLast) return;
-    const { values } = incoming;
-    const last = values.pop();
-    await this.#onLetter(from, last as L, values as E[]);
+    this.#drop(from, letter);
+    // After a gap, the state is requested again.
+    if (!incoming.isNext(index)) return;
+    incoming.read(bytes, isLast);
+    if (!isLast) {
+      this.#incoming.set(from, letters.set(letter, incoming));
+      this.#limit();
+      return;
+    }
+    const { last, enclosed, isComplete } = incoming;
+    const { isLetter, onLetter, onRefused } = this.#reader;
+    if (!isLetter(last)) throw new InvalidMessage("it is not a letter");
+    if (!isComplete) onRefused(`"${last.kind}" encloses invalid items`);
+    await onLetter(from, last, enclosed);
+  }
+
+  #drop(from: string, letter: number): void {
+    const letters = this.#incoming.get(from);
+    letters?.delete(letter);
+    if (letters?.size === 0) this.#incoming.delete(from);
+  }
+
+  /** Drops the oldest letters of the senders with the most incomplete ones. */
+  #limit(): void {
+    for (;;) {
+      const sizes = [...this.#incoming].map(([from, letters]) => {
+        const sizes = [...letters.values()].map(({ size }) => size);
+        return { from, letters, bytes: sum(sizes), count: sizes.length };
+      });
+      const bytes = sum(sizes.map(({ bytes }) => bytes));
+      const count = sum(sizes.map(({ count }) => count));
+      if (bytes <= MAX_WAITING_BYTES && count <= MAX_INCOMPLETE) return;
+      const key = bytes > MAX_WAITING_BYTES ? "bytes" : "count";
+      const largest = sizes.reduce((a, b) => b[key] > a[key] ? b : a);
+      const [oldest] = largest.letters.keys();
+      this.#drop(largest.from, oldest!);
+      this.#reader.onRefused("too many are incomplete");
+    }
   }
 }
 
@@ -188,31 +256,68 @@ class Outgoing {
 }
 
 /** A letter that is being received. */
-class Incoming {
-  /** The values of its lines: the enclosed items, then the letter itself. */
-  readonly values: unknown[] = [];
+class Incoming<E> {
+  /** The value of the last line read: in the end, the letter itself. */
+  last: unknown;
+  /** The valid values of the lines before it: the enclosed items. */
+  readonly enclosed: E[] = [];
+  /** Whether all enclosed items were valid. */
+  isComplete = true;
+  readonly #isEnclosed: (value: unknown) => value is E;
   readonly #decoder = new TextDecoder();
   /** The pieces of a line that is not complete yet. */
   #pieces: string[] = [];
   #next = 0;
+  /** Its approximate size in memory, in bytes: an empty piece takes room, too. */
+  size = 0;
 
-  /** Reads a piece, and returns whether it is valid and the next one. */
-  read(bytes: Uint8Array, index: number, isLast: boolean): boolean {
-    if (index !== this.#next++) return false;
-    const text = this.#decoder.decode(bytes, { stream: !isLast });
-    const lines = text.split("\n");
-    const rest = lines.pop()!;
+  constructor(isEnclosed: (value: unknown) => value is E) {
+    this.#isEnclosed = isEnclosed;
+  }
+
+  /** Returns whether no piece is missing before this one. */
+  isNext(index: number): boolean {
+    return index === this.#next;
+  }
+
+  /**
+   * Reads the next piece.
+   *
+   * @throws {InvalidMessage} If it cannot be read.
+   */
+  read(bytes: Uint8Array, isLast: boolean): void {
+    this.#next++;
+    this.size += sizeOf({ bytes });
     try {
+      const text = this.#decoder.decode(bytes, { stream: !isLast });
+      const lines = text.split("\n");
+      const rest = lines.pop()!;
       for (const line of lines) {
-        this.values.push(JSON.parse(this.#pieces.join("") + line));
+        this.#add(JSON.parse(this.#pieces.join("") + line));
         this.#pieces = [];
       }
+      this.#pieces.push(rest);
     } catch {
-      return false;
+      throw new InvalidMessage("it is not JSON");
     }
-    this.#pieces.push(rest);
-    return true;
   }
+
+  #add(value: unknown): void {
+    const { last } = this;
+    this.last = value;
+    if (last === undefined) return;
+    if (this.#isEnclosed(last)) this.enclosed.push(last);
+    else this.isComplete = false;
+  }
+}
+
+/** Returns the approximate size of a piece in memory, in bytes. */
+function sizeOf({ bytes }: Pick<Piece, "bytes">): number {
+  return bytes.byteLength + BYTES_PER_ITEM;
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, each) => total + each, 0);
 }
 
 /**
@@ -233,6 +338,5 @@ function openChannel(name: string): RawChannel {
 }
 
 function isPiece(data: unknown): data is Piece {
-  // Unlike `instanceof`, it knows the arrays of other realms, as those of Jest.
-  return ArrayBuffer.isView((data as Partial<Piece> | null)?.bytes);
+  return isPieceShape(data);
 }

@@ -25,7 +25,8 @@ const REPORTS_PER_SECOND = 10;
  * - `hook_error`: `classifyError`, `classifyResult`, `onIssue`, `clock`, `tracing`, a
  *   `signal`, or a stream that was stopped threw;
  * - `already_closed`: an open pipeline was closed twice;
- * - `worker_unresponsive`: a worker did not answer a scrape in time.
+ * - `worker_unresponsive`: a worker did not answer a scrape in time;
+ * - `invalid_message`: a message on the channel of the workers was refused.
  */
 export type Issue =
   | "orphan_stage"
@@ -40,7 +41,8 @@ export type Issue =
   | "collector_error"
   | "hook_error"
   | "already_closed"
-  | "worker_unresponsive";
+  | "worker_unresponsive"
+  | "invalid_message";
 
 /** The argument of `onIssue`. */
 export interface IssueReport {
@@ -77,6 +79,7 @@ export function zeroIssues(): IssueCounts {
     hook_error: 0,
     already_closed: 0,
     worker_unresponsive: 0,
+    invalid_message: 0,
   };
 }
 

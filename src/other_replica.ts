@@ -4,6 +4,7 @@ import {
   packExemplar,
   unpackExemplar,
 } from "./exemplar.ts";
+import { InvalidMessage } from "./invalid_message.ts";
 import { mergeFamilies } from "./merge.ts";
 import { type PackedNumber, packNumber } from "./numbers.ts";
 import {
@@ -83,6 +84,7 @@ export class OtherReplica {
    * Reads tellings, in slices.
    *
    * @returns A function that applies all of their changes at once.
+   * @throws {InvalidMessage} If a sample has a place that no worker would give it.
    */
   async prepare(tellings: readonly OtherTelling[]): Promise<() => void> {
     const entries = new Map<string, MutableEntry | undefined>();
@@ -96,7 +98,7 @@ export class OtherReplica {
       entries.set(name, { description, places });
       let last: GatheredSample | undefined;
       await forEachInSlices(changes, (change) => {
-        last = applyChange(places, change, last);
+        last = applyChange(description.type, places, change, last);
       });
     }
     return () => {
@@ -234,9 +236,12 @@ function* packAll(
       let last: GatheredSample | undefined;
       const changes: SampleChange[] = [];
       for (const [index, sample] of part.entries()) {
-        if (sample === undefined) continue;
-        changes.push(packNew(at + index, sample, last));
-        last = sample;
+        changes.push(
+          sample === undefined
+            ? [at + index]
+            : packNew(at + index, sample, last),
+        );
+        last = sample ?? last;
       }
       yield { name, description, changes };
     }
@@ -280,10 +285,15 @@ function packLabels(labels: SampleLabels, last: SampleLabels) {
 
 /** Applies a change, and returns the last new sample. */
 function applyChange(
+  type: string,
   places: (GatheredSample | undefined)[],
   [place, packed, packedExemplar, name, packedLabels]: SampleChange,
   last: GatheredSample | undefined,
 ): GatheredSample | undefined {
+  // Places are given one after the other: none may make room for millions.
+  if (place > places.length) {
+    throw new InvalidMessage(`there is no place ${place} in a metric`);
+  }
   if (packed === undefined) {
     places[place] = undefined;
     return last;
@@ -291,7 +301,10 @@ function applyChange(
   const value = Number(packed);
   const exemplar = packedExemplar ? unpackExemplar(packedExemplar) : undefined;
   if (packedLabels === undefined) {
-    places[place] = places[place]?.with(value, exemplar);
+    const before = places[place];
+    if (before === undefined || mayHold(type, before.name, value)) {
+      places[place] = before?.with(value, exemplar);
+    }
     return last;
   }
   const labels = Array.isArray(packedLabels)
@@ -303,8 +316,15 @@ function applyChange(
     value,
     exemplar,
   );
-  places[place] = sample;
+  places[place] = mayHold(type, sample.name, value) ? sample : undefined;
   return sample;
+}
+
+/** Returns whether a sample may have this value: counts are never negative. */
+function mayHold(type: string, name: string, value: number): boolean {
+  const isCount = type === "counter" ||
+    type === "histogram" && !name.endsWith("_sum");
+  return !isCount || value >= 0;
 }
 
 function isSame(one: GatheredSample, other: GatheredSample): boolean {

@@ -1,4 +1,10 @@
-import { applyChanges, changesOf, type SeriesChange } from "./changes.ts";
+import {
+  applyChanges,
+  areBelow,
+  changesOf,
+  isBelow,
+  type SeriesChange,
+} from "./changes.ts";
 import { monotonicSeconds } from "./clock.ts";
 import { Families } from "./families.ts";
 import { type IssueCounts, zeroIssues } from "./issues.ts";
@@ -35,8 +41,17 @@ interface Entry {
 
 /** The metrics of ours that a registry of a worker holds, as it last told. */
 export class OwnReplica {
-  /** By prefix, and in what is merged by prefix and labels. */
+  /** By prefix and labels. */
   readonly #entries = new Map<string, Entry>();
+  readonly #isMerged: boolean;
+
+  /**
+   * @param isMerged Whether it holds what several workers counted, which may have
+   * other labels under one prefix. A single worker has one set of labels at a time.
+   */
+  constructor(isMerged: boolean = false) {
+    this.#isMerged = isMerged;
+  }
 
   /** What they hold that was not told yet, if there is anything. */
   changes(
@@ -44,7 +59,7 @@ export class OwnReplica {
     labels: Labels,
   ): OwnTelling[] {
     const { prefix, pipelineBuckets, stageBuckets } = options;
-    const known = this.#find(prefix, labels);
+    const known = this.#find(prefix, labels, pipelineBuckets, stageBuckets);
     const series = changesOf(tree, known?.tree);
     const issues = Object.fromEntries(
       Object.entries(issueCounts).filter(([issue, count]) =>
@@ -64,14 +79,39 @@ export class OwnReplica {
     }];
   }
 
+  /** Returns whether a worker tells less than it has told before. */
+  isFalling(telling: OwnTelling): boolean {
+    const { prefix, labels, pipelineBuckets, stageBuckets } = telling;
+    const known = this.#find(prefix, labels, pipelineBuckets, stageBuckets);
+    const before = this.#ofPrefix(prefix);
+    return before.some(([, { tree, issues }]) =>
+      areBelow(telling.series, tree, known === undefined) ||
+      areIssuesBelow({ ...known?.issues, ...telling.issues }, issues)
+    );
+  }
+
+  /** Returns whether it holds less than another replica. */
+  isBelow(floor: OwnReplica): boolean {
+    return [...floor.#entries].some(([key, { tree, issues }]) => {
+      const entry = this.#entries.get(key);
+      return isBelow(entry?.tree ?? new SeriesTree([], []), tree) ||
+        areIssuesBelow(entry?.issues ?? {}, issues);
+    });
+  }
+
   apply(telling: OwnTelling): void {
     const { prefix, labels, pipelineBuckets, stageBuckets, now } = telling;
-    const known = this.#find(prefix, labels);
+    const known = this.#find(prefix, labels, pipelineBuckets, stageBuckets);
     const tree = known?.tree ?? new SeriesTree(pipelineBuckets, stageBuckets);
     const issues = { ...zeroIssues(), ...known?.issues, ...telling.issues };
     const offset = monotonicSeconds() - now;
     applyChanges(tree, telling.series);
-    this.#entries.set(prefix, { prefix, labels, tree, issues, offset });
+    if (!this.#isMerged) {
+      // Default labels may change: what was told under others is no more.
+      for (const [key] of this.#ofPrefix(prefix)) this.#entries.delete(key);
+    }
+    const entry = { prefix, labels, tree, issues, offset };
+    this.#entries.set(keyOf(prefix, labels), entry);
   }
 
   /** All of it, for those who know nothing. */
@@ -108,13 +148,13 @@ export class OwnReplica {
     const groups = new Map<string, (Entry & { isAlive: boolean })[]>();
     for (const { replica, isAlive } of parts) {
       for (const entry of replica.#entries.values()) {
-        const key = JSON.stringify([entry.prefix, entry.labels]);
+        const key = keyOf(entry.prefix, entry.labels);
         const group = groups.get(key) ?? [];
         group.push({ ...entry, isAlive });
         groups.set(key, group);
       }
     }
-    const merged = new OwnReplica();
+    const merged = new OwnReplica(true);
     for (const [key, group] of groups) {
       const { prefix, labels } = group[0]!;
       const tree = mergeTrees(group);
@@ -124,13 +164,36 @@ export class OwnReplica {
     return merged;
   }
 
-  /** Default labels may change: what was told under others is no more. */
-  #find(prefix: string, labels: Labels): Entry | undefined {
-    const found = this.#entries.get(prefix);
-    return JSON.stringify(found?.labels) === JSON.stringify(labels)
-      ? found
-      : undefined;
+  /** What is known of a prefix and labels, unless it had other buckets. */
+  #find(
+    prefix: string,
+    labels: Labels,
+    pipelineBuckets: readonly number[],
+    stageBuckets: readonly number[],
+  ): Entry | undefined {
+    const found = this.#entries.get(keyOf(prefix, labels));
+    const isSame = found?.tree.pipelineBounds.join() ===
+        pipelineBuckets.join() &&
+      found.tree.stageBounds.join() === stageBuckets.join();
+    return isSame ? found : undefined;
   }
+
+  #ofPrefix(prefix: string): [key: string, entry: Entry][] {
+    return [...this.#entries].filter(([, entry]) => entry.prefix === prefix);
+  }
+}
+
+function keyOf(prefix: string, labels: Labels): string {
+  return JSON.stringify([prefix, labels]);
+}
+
+function areIssuesBelow(
+  counts: Partial<IssueCounts>,
+  floor: IssueCounts,
+): boolean {
+  return Object.entries(floor).some(([issue, count]) =>
+    (counts[issue as keyof IssueCounts] ?? 0) < count
+  );
 }
 
 function sumIssues(all: readonly IssueCounts[]): IssueCounts {

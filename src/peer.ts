@@ -1,3 +1,4 @@
+import { InvalidMessage } from "./invalid_message.ts";
 import { Replica, type Telling } from "./replica.ts";
 
 /** After so long, who left comes back no more: it need not be kept apart. */
@@ -12,13 +13,18 @@ const REMEMBER_LEFT_MS = 60_000;
 /** How long the id of a silent worker is kept: it may hang, and answer again. */
 const REMEMBER_SILENT_MS = 3_600_000;
 
+/** How many messages are kept that came after a missing one. */
+const MAX_BACKLOG = 100;
+
 /** Another worker. */
 export class Peer {
   replica = new Replica();
   /** How much of what it told is in the replica. */
   version = 0;
   /** What it told after something that was missed. */
-  readonly backlog = new Map<number, readonly Telling[]>();
+  readonly #backlog = new Map<number, readonly Telling[]>();
+  /** Whether it was asked for everything. */
+  wasFetched = false;
   /** The last round of ours that it answered, and how much it had told then. */
   answered = { round: 0, version: 0 };
   /** Since when it has been gone, or has not answered; in ms. */
@@ -49,15 +55,34 @@ export class Peer {
       this.answered.round >= round && this.answered.version <= this.version;
   }
 
+  /**
+   * Applies a message, as soon as no earlier one is missing.
+   *
+   * @throws {InvalidMessage} If no worker would send it.
+   */
+  async hear(version: number, tellings: readonly Telling[]): Promise<void> {
+    if (this.#backlog.size >= MAX_BACKLOG) this.#backlog.clear();
+    this.#backlog.set(version, tellings);
+    await this.catchUp();
+  }
+
+  /** @throws {InvalidMessage} If no worker would send one of the messages. */
   async catchUp(): Promise<void> {
     for (;;) {
-      const next = this.backlog.get(this.version + 1);
+      const version = this.version + 1;
+      const next = this.#backlog.get(version);
       if (next === undefined) break;
-      await this.replica.apply(next);
+      this.#backlog.delete(version);
+      if (this.replica.isFalling(next)) {
+        throw new InvalidMessage("a counter would fall");
+      }
+      const commit = await this.replica.prepareOthers(next);
+      this.replica.applyOwn(next);
+      commit();
       this.version++;
     }
-    for (const version of this.backlog.keys()) {
-      if (version <= this.version) this.backlog.delete(version);
+    for (const version of this.#backlog.keys()) {
+      if (version <= this.version) this.#backlog.delete(version);
     }
   }
 }

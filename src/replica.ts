@@ -28,13 +28,33 @@ interface RegistryReplica {
 /** All that a worker has told, kept by every worker, its own teller included. */
 export class Replica {
   readonly #registries: RegistryReplica[] = [];
+  readonly #isMerged: boolean;
+
+  /** @param isMerged Whether it holds what several workers told. */
+  constructor(isMerged: boolean = false) {
+    this.#isMerged = isMerged;
+  }
 
   /** What is known of a registry. */
   registry(index: number): RegistryReplica {
     return this.#registries[index] ??= {
-      own: new OwnReplica(),
+      own: new OwnReplica(this.#isMerged),
       others: new OtherReplica(),
     };
+  }
+
+  /** Returns whether a worker reports less than it has reported before. */
+  isFalling(tellings: readonly Telling[]): boolean {
+    return tellings.some(({ registry, own = [] }) =>
+      own.some((telling) => this.registry(registry).own.isFalling(telling))
+    );
+  }
+
+  /** Returns whether its own metrics count less than those of another replica. */
+  isBelow(floor: Replica): boolean {
+    return floor.#registries.some(({ own }, registry) =>
+      this.registry(registry).own.isBelow(own)
+    );
   }
 
   /** Applies the changes of own metrics, at once. */
@@ -116,7 +136,7 @@ export class Replica {
       );
       return { own, others: OtherReplica.of(others) };
     });
-    const merged = new Replica();
+    const merged = new Replica(true);
     merged.#registries.push(...await Promise.all(merging));
     return merged;
   }

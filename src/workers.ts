@@ -4,6 +4,8 @@ import { Channel } from "./channel.ts";
 import { coalesce } from "./coalesce.ts";
 import { describeConflict } from "./gather.ts";
 import { describeError } from "./describe_error.ts";
+import { InvalidMessage } from "./invalid_message.ts";
+import { isEnclosed, isLetter } from "./letter_checks.ts";
 import type { Enclosed, Letter } from "./letters.ts";
 import { mergeFamilies } from "./merge.ts";
 import { Peer } from "./peer.ts";
@@ -14,10 +16,13 @@ import { Teller } from "./teller.ts";
 import { within } from "./within.ts";
 
 /** The number changes with the letters: versions with other letters are not mixed. */
-const CHANNEL_NAME = "@lukhas/stage-metrics/2";
+const CHANNEL_NAME = "@lukhas/stage-metrics/3";
 
 /** How long a newcomer waits, at the most, to be told what was before it. */
 const JOIN_MS = 500;
+
+/** The most other workers that are known apart. */
+const MAX_PEERS = 1000;
 
 /** After so long, an answer to "fetch" is not to be expected any more. */
 const FETCH_MS = 250;
@@ -34,7 +39,7 @@ export class Workers {
   readonly teller: Teller;
   readonly #peers = new Map<string, Peer>();
   /** What those counted who left: one replica, however many they were. */
-  #departed = new Replica();
+  #departed = new Replica(true);
   /** The ids of workers that left, and until when they are kept, in ms. */
   readonly #departedIds = new Map<string, number>();
   /** Whether ids of workers that left were dropped. */
@@ -50,11 +55,13 @@ export class Workers {
   readonly #watchers = new Set<() => void>();
 
   constructor() {
-    this.#channel = new Channel(
-      CHANNEL_NAME,
-      (from, letter, enclosed) =>
+    this.#channel = new Channel(CHANNEL_NAME, {
+      isLetter,
+      isEnclosed,
+      onLetter: (from, letter, enclosed) =>
         this.#guard(() => this.#read(from, letter, enclosed)),
-    );
+      onRefused: (reason) => this.#reportRefused(reason),
+    });
     this.teller = new Teller({
       post: (tellings, version) =>
         this.#channel.post({ kind: "tell", version }, enclose(tellings)),
@@ -151,6 +158,9 @@ export class Workers {
     enclosed: readonly Enclosed[],
   ): Promise<void> {
     if (this.#departedIds.has(from)) return;
+    if (!this.#peers.has(from) && this.#peers.size >= MAX_PEERS) {
+      throw new InvalidMessage("there are too many senders");
+    }
     const peer = this.#peer(from);
     peer.leftAt = letter.kind === "bye" ? performance.now() : undefined;
     peer.silentSince = undefined;
@@ -168,7 +178,8 @@ export class Workers {
         }
         break;
       case "everything":
-        if (letter.to === this.#channel.id) {
+        // Nobody else's is asked for, and so nobody else's is heeded.
+        if (letter.to === this.#channel.id && peer.wasFetched) {
           await this.#takeIn(letter, enclosed);
         }
         break;
@@ -177,11 +188,10 @@ export class Workers {
         this.#guard(() => this.#answer(from, letter.round, letter.patience));
         break;
       case "tell":
-        peer.backlog.set(
+        await peer.hear(
           letter.version,
           enclosed.map(({ telling }) => telling),
         );
-        await peer.catchUp();
         break;
       case "told":
         if (letter.to !== this.#channel.id) break;
@@ -212,6 +222,7 @@ export class Workers {
   /** Asks for everything, unless the answer is still under way. */
   #fetch(of: string): void {
     if (this.#stopFetch !== undefined) return;
+    this.#peer(of).wasFetched = true;
     const wait = () => {
       this.#stopFetch = attentiveTimeout(
         () => this.#channel.isReceiving(of) ? wait() : this.#endFetch(),
@@ -275,15 +286,23 @@ export class Workers {
     const tellings = groupByWorker(enclosed);
     const replicas = new Map<string | null, Replica>();
     for (const id of [null, ...workers.map(({ id }) => id)]) {
-      const replica = new Replica();
+      const replica = new Replica(id === null);
       await replica.apply(tellings.get(id) ?? []);
       replicas.set(id, replica);
     }
     // Once ids were dropped, an unknown worker may be one that was counted already.
     const isComplete = !this.#hasForgotten;
     const known = new Set(departed.map(([id]) => id));
+    const before = await this.#merge([
+      this.#departedPart,
+      ...[...this.#peers].filter(([id]) => known.has(id))
+        .map(([, { replica }]) => ({ replica, isAlive: false, age: 2 })),
+    ]);
     const ids = [...this.#departedIds.keys()];
-    if (isComplete && ids.every((id) => known.has(id))) {
+    if (
+      isComplete && ids.every((id) => known.has(id)) &&
+      this.#mayReplace(before, replicas.get(null)!)
+    ) {
       this.#departed = replicas.get(null)!;
       for (const [id, milliseconds] of departed) {
         this.#departedIds.set(id, performance.now() + milliseconds);
@@ -296,8 +315,9 @@ export class Workers {
       const isNew = !this.#peers.has(id);
       if (isNew && !isComplete) continue;
       const peer = this.#peer(id);
-      if (peer.version < version) {
-        peer.replica = replicas.get(id)!;
+      const replica = replicas.get(id)!;
+      if (peer.version < version && this.#mayReplace(peer.replica, replica)) {
+        peer.replica = replica;
         peer.version = version;
       }
       // Of whom this worker has heard itself, it knows better.
@@ -354,11 +374,28 @@ export class Workers {
     );
   }
 
+  #mayReplace(before: Replica, after: Replica): boolean {
+    const isBelow = after.isBelow(before);
+    if (isBelow) this.#reportRefused("a counter would fall");
+    return !isBelow;
+  }
+
+  #reportRefused(reason: string): void {
+    this.teller.report(
+      "invalid_message",
+      `A message on the channel of the workers was refused: ${reason}`,
+    );
+  }
+
   /** Nobody called for this: what it throws would be an error of the host's. */
   async #guard(fn: () => void | Promise<void>): Promise<void> {
     try {
       await fn();
     } catch (error) {
+      if (error instanceof InvalidMessage) {
+        this.#reportRefused(error.message);
+        return;
+      }
       this.teller.report(
         "collector_error",
         `Workers could not tell each other what they counted: ${

@@ -123,6 +123,7 @@ lukhas_orchestration_instrumentation_issues_total{issue="collector_error"} 0
 lukhas_orchestration_instrumentation_issues_total{issue="hook_error"} 0
 lukhas_orchestration_instrumentation_issues_total{issue="already_closed"} 0
 lukhas_orchestration_instrumentation_issues_total{issue="worker_unresponsive"} 0
+lukhas_orchestration_instrumentation_issues_total{issue="invalid_message"} 0
 `;
 
 /** Hides when it was, which nobody knows beforehand. */

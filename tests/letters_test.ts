@@ -1,11 +1,19 @@
 import { PIPELINE_BUCKETS, STAGE_BUCKETS } from "../mod.ts";
 import type { Enclosed, Letter, WorkerState } from "../src/letters.ts";
 import type { Telling } from "../src/replica.ts";
-import { startThread } from "./threads.ts";
-import { assertEquals } from "@std/assert";
+import { startThread, type Thread } from "./threads.ts";
+import { assert, assertEquals } from "@std/assert";
 import { BroadcastChannel } from "node:worker_threads";
 
-const CHANNEL_NAME = "@lukhas/stage-metrics/2";
+const CHANNEL_NAME = "@lukhas/stage-metrics/3";
+/** What can be the id of a worker, by its number. */
+function idOf(number: number): string {
+  return `00000000-0000-4000-8000-${String(number).padStart(12, "0")}`;
+}
+
+const [OLD, OTHER, GONE, NEWCOMER, EAR, SLOW, LIAR] = [1, 2, 3, 4, 5, 6, 7]
+  .map(idOf) as [string, string, string, string, string, string, string];
+
 const PREFIX = "lukhas_orchestration_";
 
 /** A letter and its enclosed items. */
@@ -132,12 +140,12 @@ const old = (
     case "hello":
       return [{ kind: "here", hasJoined: true }];
     case "fetch":
-      if (letter.of !== "old") return [];
+      if (letter.of !== OLD) return [];
       return [{
         kind: "everything",
         to: from,
         workers,
-        departed: [["gone", 60_000]],
+        departed: [[GONE, 60_000]],
         hasForgotten: false,
         enclosed: [...enclose(7, 1, null), ...enclosed],
       }];
@@ -149,11 +157,14 @@ const old = (
 };
 
 Deno.test("A newcomer asks for all that was before it, even if only the departed counted", async () => {
-  assertEquals(await scrapeAmong({ old: old() }), { total: "7", running: "0" });
+  assertEquals(await scrapeAmong({ [OLD]: old() }), {
+    total: "7",
+    running: "0",
+  });
 });
 
 Deno.test("A newcomer that stands still while it starts hears what was before it, all the same", async () => {
-  const told = await scrapeAmong({ old: old() }, 1000);
+  const told = await scrapeAmong({ [OLD]: old() }, 1000);
   assertEquals(told, { total: "7", running: "0" });
 });
 
@@ -163,10 +174,10 @@ Deno.test("A worker asks whoever has told more than it heard for everything, and
       case "hello":
         return [{ kind: "here", hasJoined: false }];
       case "fetch": {
-        if (letter.of !== "other") return [];
+        if (letter.of !== OTHER) return [];
         const state = { version: 2, hasLeft: false, isSilent: false };
         return [
-          everything(from, { id: "other", ...state }, enclose(2, 1, "other")),
+          everything(from, { id: OTHER, ...state }, enclose(2, 1, OTHER)),
         ];
       }
       case "ask":
@@ -179,21 +190,21 @@ Deno.test("A worker asks whoever has told more than it heard for everything, and
     }
   };
   const known = {
-    id: "other",
+    id: OTHER,
     version: 1,
     hasLeft: false,
     isSilent: false,
   };
   const told = await scrapeAmong({
-    old: old([known], enclose(1, 1, "other")),
-    other,
+    [OLD]: old([known], enclose(1, 1, OTHER)),
+    [OTHER]: other,
   });
   assertEquals(told, { total: "10", running: "1" });
 });
 
 Deno.test("A worker whose question was lost asks once more", async () => {
   let fetches = 0;
-  const state = { id: "other", version: 3, hasLeft: false, isSilent: false };
+  const state = { id: OTHER, version: 3, hasLeft: false, isSilent: false };
   const other: Reply = (letter, from) => {
     switch (letter.kind) {
       case "hello":
@@ -201,14 +212,17 @@ Deno.test("A worker whose question was lost asks once more", async () => {
       case "fetch":
         return ++fetches === 1
           ? []
-          : [everything(from, state, enclose(3, 1, "other"))];
+          : [everything(from, state, enclose(3, 1, OTHER))];
       case "ask":
         return [{ kind: "told", to: from, round: letter.round, version: 3 }];
       default:
         return [];
     }
   };
-  assertEquals(await scrapeAmong({ other }), { total: "3", running: "1" });
+  assertEquals(await scrapeAmong({ [OTHER]: other }), {
+    total: "3",
+    running: "1",
+  });
   assertEquals(fetches, 2);
 });
 
@@ -237,7 +251,7 @@ Deno.test("A worker is believed about itself, whatever others think of it", asyn
         return [{ kind: "here", hasJoined: true }];
       case "fetch": {
         const state = { version: 0, hasLeft: true, isSilent: true };
-        return [everything(from, { id: "slow", ...state }, [])];
+        return [everything(from, { id: SLOW, ...state }, [])];
       }
       case "ask":
         return [{ kind: "told", to: from, round: letter.round, version: 0 }];
@@ -245,18 +259,18 @@ Deno.test("A worker is believed about itself, whatever others think of it", asyn
         return [];
     }
   };
-  const told = await scrapeAmong({ slow, liar });
+  const told = await scrapeAmong({ [SLOW]: slow, [LIAR]: liar });
   assertEquals(told, { total: "7", running: "1" });
 });
 
 Deno.test("Who has left for good is not taken in again, whoever tells of it", async () => {
   const gone = {
-    id: "gone",
+    id: GONE,
     version: 1,
     hasLeft: false,
     isSilent: false,
   };
-  const told = await scrapeAmong({ old: old([gone], enclose(5, 0, "gone")) });
+  const told = await scrapeAmong({ [OLD]: old([gone], enclose(5, 0, GONE)) });
   assertEquals(told, { total: "7", running: "0" });
 });
 
@@ -273,24 +287,24 @@ Deno.test("Workers drop the ids of workers that left, and keep their counts", as
       case "ask":
         return [{ kind: "told", to: from, round: letter.round, version }];
       case "fetch": {
-        if (letter.of !== "other") return [];
+        if (letter.of !== OTHER) return [];
         const worker = { version: 1, hasLeft: false, isSilent: false };
         // One that has left passes for one that is there.
-        const workers = ["other", "gone 0"].map((id) => ({ ...worker, id }));
+        const workers = [OTHER, idOf(100)].map((id) => ({ ...worker, id }));
         return [{
           kind: "everything",
           to: from,
           workers,
           departed: [],
           hasForgotten: false,
-          enclosed: [...enclose(1000, 0, "other"), ...enclose(1, 0, "gone 0")],
+          enclosed: [...enclose(1000, 0, OTHER), ...enclose(1, 0, idOf(100))],
         }];
       }
       default:
         return [];
     }
   };
-  const channel = correspond("other", other);
+  const channel = correspond(OTHER, other);
   await using thread = await startThread({ timeout: 1000 });
   const totalIn = (text: string) =>
     Number(/pipeline_total\{.*status="success"\} (.*)/.exec(text)?.[1]);
@@ -304,11 +318,11 @@ Deno.test("Workers drop the ids of workers that left, and keep their counts", as
     const told = new Promise<Letter & { kind: "everything" }>((resolve) =>
       onEverything = resolve
     );
-    post(channel, "other", { kind: "fetch", of: threadId });
+    post(channel, OTHER, { kind: "fetch", of: threadId });
     return told;
   };
   let threadId = "";
-  const ear = correspond("ear", (letter, from) => {
+  const ear = correspond(EAR, (letter, from) => {
     if (letter.kind === "ask") threadId = from;
     return letter.kind === "ask"
       ? [{ kind: "told", to: from, round: letter.round, version: 0 }]
@@ -316,15 +330,15 @@ Deno.test("Workers drop the ids of workers that left, and keep their counts", as
   });
   try {
     for (let i = 0; i < count; i++) {
-      const id = `gone ${i}`;
+      const id = idOf(100 + i);
       post(channel, id, { kind: "hello" });
       post(channel, id, { kind: "tell", version: 1, enclosed: enclose(1, 0) });
       post(channel, id, { kind: "bye" });
       // Deno drops messages when a channel is full.
       await thread.tell("advance", 0);
     }
-    post(channel, "other", { kind: "hello" });
-    post(channel, "ear", { kind: "hello" });
+    post(channel, OTHER, { kind: "hello" });
+    post(channel, EAR, { kind: "hello" });
     assertEquals(totalIn(await thread.tell("scrape")), count);
     assertEquals(await scrapeAfter(20_000), count);
     assertEquals((await fetchEverything()).departed.length, count);
@@ -342,7 +356,7 @@ Deno.test("Workers drop the ids of workers that left, and keep their counts", as
 
 Deno.test("A letter that lacks a piece is not read, and asked for once more", async () => {
   const channel = new BroadcastChannel(CHANNEL_NAME);
-  const state = { id: "other", version: 1, hasLeft: false, isSilent: false };
+  const state = { id: OTHER, version: 1, hasLeft: false, isSilent: false };
   const other: Reply = (letter, from) => {
     switch (letter.kind) {
       case "hello":
@@ -358,7 +372,7 @@ Deno.test("A letter that lacks a piece is not read, and asked for once more", as
           const isLast = index === lines.length - 1;
           const bytes = new TextEncoder().encode(line);
           channel.postMessage({
-            from: "other",
+            from: OTHER,
             letter: 1,
             index,
             isLast,
@@ -368,12 +382,12 @@ Deno.test("A letter that lacks a piece is not read, and asked for once more", as
         return [{ kind: "told", to: from, round: letter.round, version: 1 }];
       }
       case "fetch":
-        return [everything(from, state, enclose(7, 1, "other"))];
+        return [everything(from, state, enclose(7, 1, OTHER))];
       default:
         return [];
     }
   };
-  const told = await scrapeAmong({ other });
+  const told = await scrapeAmong({ [OTHER]: other });
   channel.close();
   assertEquals(told, { total: "7", running: "1" });
 });
@@ -381,7 +395,7 @@ Deno.test("A letter that lacks a piece is not read, and asked for once more", as
 Deno.test("A worker that has just started does not pass for one that knows what was before, until nobody told it", async () => {
   const answers: boolean[] = [];
   let onAnswer = (_hasJoined: boolean) => {};
-  const channel = correspond("newcomer", (letter) => {
+  const channel = correspond(NEWCOMER, (letter) => {
     if (letter.kind === "here") onAnswer(letter.hasJoined);
     // By the time it has read this, it has listened for no time at all.
     return letter.kind === "hello" ? [{ kind: "hello" }] : [];
@@ -391,7 +405,7 @@ Deno.test("A worker that has just started does not pass for one that knows what 
   answers.push(await first);
   while (!answers.at(-1) && answers.length < 1000) {
     const next = new Promise<boolean>((resolve) => onAnswer = resolve);
-    post(channel, "newcomer", { kind: "hello" });
+    post(channel, NEWCOMER, { kind: "hello" });
     answers.push(await next);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
@@ -400,38 +414,266 @@ Deno.test("A worker that has just started does not pass for one that knows what 
   assertEquals([answers[0], answers.at(-1)], [false, true]);
 });
 
-Deno.test("What strangers say on the channel does no harm", async () => {
-  const channel = new BroadcastChannel(CHANNEL_NAME);
-  const bytes = (text: string) => new TextEncoder().encode(text);
-  const strange = [
-    null,
-    "text",
-    { bytes: 1 },
-    { from: "w", index: 1, isLast: true, bytes: bytes("{") },
-    { from: "x", index: 0, isLast: true, bytes: bytes("{\n") },
-    { from: "y", index: 0, isLast: true, bytes: bytes("null\n") },
-    {
-      from: "z",
-      index: 0,
-      isLast: true,
-      bytes: bytes('{"kind":"tell"}\n'),
+/** What a worker tells, with something in its place that no worker tells. */
+function enclosing(
+  replacement: Readonly<Record<string, unknown>>,
+  series: readonly unknown[] = [],
+): unknown[] {
+  const [{ telling }] = enclose(5, 1) as [Enclosed];
+  const [own] = telling.own!;
+  const changes = [["test", "p", null, 1, 0, [[0, 5, 0, 1, [], ...series]]]];
+  return [{
+    telling: {
+      registry: 0,
+      own: [{ ...own, series: changes, ...replacement }],
     },
-  ];
+  }];
+}
+
+/** The same, of metrics of others. */
+function enclosingOther(
+  replacement: Readonly<Record<string, unknown>>,
+  change: readonly unknown[] = [0, 1, null, "their_total", {}],
+): unknown[] {
+  const description = { help: "Help", type: "counter", aggregator: "sum" };
+  const other = { name: "their_total", description, changes: [change] };
+  return [{ telling: { registry: 0, others: [{ ...other, ...replacement }] } }];
+}
+
+const RAW = 'x{} 1\nraw 1\n# "';
+const INFINITE = [...PIPELINE_BUCKETS.map(() => 0), 0, "Infinity"];
+const NONE = PIPELINE_BUCKETS.map(() => 0);
+
+/** What no worker encloses: each is told by a sender of its own. */
+const STRANGE: Readonly<Record<string, unknown>> = {
+  "no telling": [{}],
+  "null": [null],
+  "many registries": [{ telling: { registry: 4e8, own: [] } }],
+  "half a registry": [{ telling: { registry: 0.5, own: [] } }],
+  "prefix": enclosing({ prefix: RAW }),
+  "label name": enclosing({ labels: { [RAW]: "x" } }),
+  "label value": enclosing({ labels: { x: 1 } }),
+  "long label": enclosing({ labels: { x: "x".repeat(70_000) } }),
+  "buckets that fall": enclosing({ pipelineBuckets: [2, 1] }),
+  "buckets of nothing": enclosing({ stageBuckets: [null] }),
+  "other buckets": enclosing({}, [1, 2, 3]),
+  "half a count": enclosing({}, [0.5, ...NONE, 0]),
+  "a negative count": enclosing({}, [-1, ...NONE, 0]),
+  "a negative sum": enclosing({}, [0, ...NONE, -1]),
+  "no sum": enclosing({}, [0, ...NONE, null]),
+  "issue": enclosing({ issues: { [RAW]: 1 } }),
+  "issues below 0": enclosing({ issues: { late_stage: -1 } }),
+  "clock": enclosing({ now: "0" }),
+  "long name": enclosing({
+    series: [["test", "p".repeat(129), null, 0, 0, []]],
+  }),
+  "negative total": enclosing({
+    series: [["test", "p", null, 0, 0, [[0, -5, 0, 1, []]]]],
+  }),
+  "infinite total": enclosing({
+    series: [["test", "p", null, 0, 0, [[0, 1e300, 0, 1, []]]]],
+  }),
+  "outcome": enclosing({
+    series: [["test", "p", null, 0, 0, [[9, 5, 0, 1, []]]]],
+  }),
+  "negative running": enclosing({
+    series: [["test", "p", null, -1, 0, []]],
+  }),
+  "exemplar": enclosing({
+    series: [["test", "p", null, 0, 0, [[0, 1, 0, 1, [[0, {
+      labelSet: { [RAW]: "x" },
+      value: 1,
+      timestamp: 1,
+    }]]]]]],
+  }),
+  "exemplar of no bucket": enclosing({
+    series: [["test", "p", null, 0, 0, [[0, 1, 0, 1, [[400, null]]]]]],
+  }),
+  "metric name": enclosingOther({ name: RAW }),
+  "type": enclosingOther({
+    description: { help: "Help", type: RAW, aggregator: "sum" },
+  }),
+  "aggregator": enclosingOther({
+    description: { help: "Help", type: "gauge", aggregator: "mode" },
+  }),
+  "help": enclosingOther({
+    description: { help: null, type: "gauge", aggregator: "sum" },
+  }),
+  "sample name": enclosingOther({}, [0, 1, null, RAW, {}]),
+  "sample labels": enclosingOther({}, [0, 1, null, "their_total", {
+    [RAW]: "1",
+  }]),
+  "packed labels": enclosingOther({}, [0, 1, null, "their_total", [[RAW, 1]]]),
+  "label of an object": enclosingOther({}, [0, 1, null, "their_total", {
+    x: {},
+  }]),
+  "value": enclosingOther({}, [0, RAW, null, "their_total", {}]),
+  "place": enclosingOther({}, [4e8, 1, null, "their_total", {}]),
+};
+
+/** What is no letter. */
+const NO_LETTERS: readonly Readonly<Record<string, unknown>>[] = [
+  { kind: "tell" },
+  { kind: "tell", version: -1 },
+  { kind: "ask", round: "1", patience: 1 },
+  { kind: "ask", round: 1, patience: null },
+  { kind: "told", to: OTHER, round: 1, version: 1e300 },
+  { kind: "told", to: "x", round: 1, version: 1 },
+  { kind: "silent", ids: [RAW] },
+  { kind: "silent", ids: "x" },
+  { kind: "here" },
+  { kind: "fetch", of: 1 },
+  { kind: "everything", to: OTHER },
+  { kind: "toString" },
+  { kind: ["tell"], version: 1 },
+];
+
+Deno.test("Workers refuse what no worker sends, and count it", async () => {
+  let number = 1000;
+  const channel = correspond(EAR, () => []);
+  await using thread = await startThread({ timeout: 1000 });
+  try {
+    await thread.tell("record", "p", 0.1, 3);
+    await thread.tell("scrape");
+    for (const enclosed of Object.values(STRANGE)) {
+      const letter = { kind: "tell", version: 1, enclosed } as Sent;
+      post(channel, idOf(number++), letter);
+      post(channel, idOf(number - 1), { kind: "bye" });
+    }
+    for (const letter of NO_LETTERS) {
+      post(channel, idOf(number++), letter as never);
+    }
+    post(channel, RAW, { kind: "hello" });
+    const expected = Object.keys(STRANGE).length + NO_LETTERS.length + 1;
+    const text = await scrapeUntil(
+      thread,
+      (text) => refusedOf(text) === expected,
+    );
+    assertEquals(text.includes("raw"), false);
+    assertEquals(text.match(/^\w+_pipeline_total\{.*[1-9]$/gm), [
+      `${PREFIX}pipeline_total{lane="test",pipeline_name="p",status="failure"} 3`,
+    ]);
+    assertEquals(text.includes("their_total"), false);
+    assertEquals(refusedOf(text), expected);
+  } finally {
+    channel.close();
+  }
+});
+
+/** Scrapes until a thread has read what was posted, which it does in its own time. */
+async function scrapeUntil(
+  thread: Thread,
+  isSo: (text: string) => boolean,
+): Promise<string> {
+  let text = "";
+  for (let i = 0; i < 100 && !isSo(text); i++) {
+    text = await thread.tell("scrape");
+  }
+  return text;
+}
+
+/** How many messages a thread has refused. */
+function refusedOf(text: string): number {
+  return Number(/issue="invalid_message"\} (.*)/.exec(text)?.[1]);
+}
+
+Deno.test("Workers take infinite durations from each other as they are", async () => {
+  const channel = correspond(EAR, () => []);
+  await using thread = await startThread({ timeout: 1000 });
+  post(channel, OTHER, {
+    kind: "tell",
+    version: 1,
+    enclosed: enclosing({}, INFINITE) as Enclosed[],
+  });
+  post(channel, OTHER, { kind: "bye" });
+  const sumIn = (text: string) =>
+    /_pipeline_duration_seconds_sum\{.*success.*\} (.*)/.exec(text)?.[1];
+  const text = await scrapeUntil(thread, (text) => sumIn(text) !== undefined);
+  channel.close();
+  assertEquals(sumIn(text), "+Inf");
+});
+
+/** What one says first that then says something less of the pipeline `p`. */
+const LESS: Readonly<Record<string, readonly unknown[]>> = {
+  "a lower total": enclose(4, 0),
+  "other labels, and less": enclosing({
+    labels: { host: "x" },
+    series: [["test", "p", null, 1, 0, [[0, 4, 0, 1, []]]]],
+  }),
+  "other labels, and nothing": enclosing({ labels: { host: "x" }, series: [] }),
+  "other buckets, and nothing": enclosing({
+    pipelineBuckets: [1],
+    series: [],
+  }),
+  "a lower bucket": enclosing({}, [4, ...NONE, 1]),
+};
+
+for (const [name, enclosed] of Object.entries(LESS)) {
+  Deno.test(`Workers refuse what would make a counter fall: ${name}`, async () => {
+    const channel = correspond(EAR, () => []);
+    await using thread = await startThread({ timeout: 1000 });
+    const tell = (version: number, enclosed: readonly unknown[]) =>
+      post(channel, OTHER, { kind: "tell", version, enclosed } as Sent);
+    tell(1, enclosing({}, [5, ...NONE, 1]));
+    tell(2, enclosed);
+    post(channel, OTHER, { kind: "bye" });
+    const text = await scrapeUntil(thread, (text) => refusedOf(text) === 1);
+    assertEquals(/_total\{.*"p",status="success"\} (.*)/.exec(text)?.[1], "5");
+    assertEquals(/_bucket\{.*"p",.*"0.01"\} (.*)/.exec(text)?.[1], "5");
+    // What is told after that is counted, whoever told what was refused.
+    tell(2, enclosing({}, [6, ...NONE, 1]));
+    post(channel, OTHER, { kind: "bye" });
+    const bucketIn = (text: string) =>
+      /_bucket\{.*"p",.*"0.01"\} (.*)/.exec(text)?.[1];
+    const later = await scrapeUntil(thread, (text) => bucketIn(text) === "6");
+    channel.close();
+    assertEquals(bucketIn(later), "6");
+    assertEquals(refusedOf(later), 1);
+  });
+}
+
+Deno.test("Workers refuse an answer with everything that would make a counter fall", async () => {
+  let fetches = 0;
   const other: Reply = (letter, from) => {
+    switch (letter.kind) {
+      case "hello":
+        return [
+          { kind: "here", hasJoined: false },
+          { kind: "tell", version: 1, enclosed: enclose(7, 1) },
+        ];
+      case "fetch": {
+        fetches++;
+        const state = { version: 2, hasLeft: false, isSilent: false };
+        return [
+          everything(from, { id: OTHER, ...state }, enclose(2, 1, OTHER)),
+        ];
+      }
+      case "ask":
+        return [{ kind: "told", to: from, round: letter.round, version: 2 }];
+      default:
+        return [];
+    }
+  };
+  const told = await scrapeAmong({ [OTHER]: other });
+  assertEquals(told, { total: "7", running: "1" });
+  assert(fetches > 0);
+});
+
+Deno.test("Workers heed no answer with everything that they did not ask for", async () => {
+  const state = { version: 9, hasLeft: false, isSilent: false };
+  const liar: Reply = (letter, from) => {
     switch (letter.kind) {
       case "hello":
         return [{ kind: "here", hasJoined: false }];
       case "ask":
-        for (const message of strange) channel.postMessage(message);
         return [
-          { kind: "tell", version: 1, enclosed: enclose(7, 1) },
-          { kind: "told", to: from, round: letter.round, version: 1 },
+          everything(from, { id: OTHER, ...state }, enclose(9, 1, OTHER)),
+          { kind: "told", to: from, round: letter.round, version: 0 },
         ];
       default:
         return [];
     }
   };
-  const told = await scrapeAmong({ other });
-  channel.close();
-  assertEquals(told, { total: "7", running: "1" });
+  const told = await scrapeAmong({ [LIAR]: liar });
+  assertEquals(told, { total: undefined, running: undefined });
 });

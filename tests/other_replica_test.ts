@@ -1,13 +1,15 @@
+import { InvalidMessage } from "../src/invalid_message.ts";
 import { OtherReplica, type OtherTelling } from "../src/other_replica.ts";
 import { type GatheredFamily, GatheredSample } from "../src/samples.ts";
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { setImmediate } from "node:timers";
 
 function family(
   name: string,
   samples: readonly GatheredSample[],
+  type = "gauge",
 ): GatheredFamily {
-  return { name, help: "Help", type: "counter", aggregator: "sum", samples };
+  return { name, help: "Help", type, aggregator: "sum", samples };
 }
 
 /** The samples as text, in no order. */
@@ -93,4 +95,58 @@ Deno.test("OtherReplica applies changes at once after reading them in slices", a
   commit();
   assertEquals([...valuesOf()], [2]);
   assert(turns > 5, `${turns}`);
+});
+
+Deno.test("OtherReplica keeps a sample that counts as it was when told that it is negative", async () => {
+  const negatives: [type: string, suffix: string][] = [
+    ["counter", ""],
+    ["histogram", "_bucket"],
+    ["histogram", "_count"],
+  ];
+  for (const [type, suffix] of negatives) {
+    const [own, other] = [new OtherReplica(), new OtherReplica()];
+    const families = (value: number) => [
+      family("a", [new GatheredSample(`a${suffix}`, {}, value)], type),
+    ];
+    await send(await own.changes(families(3)), own, other);
+    for (const value of [-1, NaN, -Infinity]) {
+      await send(await own.changes(families(value)), other);
+    }
+    assertEquals(
+      samplesOf(other),
+      samplesOf(OtherReplica.of(families(3))),
+      suffix,
+    );
+  }
+});
+
+Deno.test("OtherReplica refuses a place that would make room for millions", async () => {
+  const replica = new OtherReplica();
+  await send(
+    await replica.changes([family("a", [new GatheredSample("a", {}, 1)])]),
+    replica,
+  );
+  const [telling] = replica.everything();
+  const { changes } = telling!;
+  for (const place of [2, 4e8, 2 ** 32]) {
+    const [[, ...rest]] = changes as [(typeof changes)[number]];
+    await assertRejects(
+      () => replica.prepare([{ ...telling!, changes: [[place, ...rest]] }]),
+      InvalidMessage,
+      `there is no place ${place} in a metric`,
+    );
+  }
+});
+
+Deno.test("OtherReplica.everything() keeps the places of samples that are gone", async () => {
+  const [own, other] = [new OtherReplica(), new OtherReplica()];
+  const samples = [1, 2, 3]
+    .map((i) => new GatheredSample("a", { i: `${i}` }, i));
+  await send(await own.changes([family("a", samples)]), own);
+  await send(await own.changes([family("a", samples.slice(2))]), own);
+  await send([...own.everything()], other);
+  assertEquals(samplesOf(other), samplesOf(own));
+  const back = await own.changes([family("a", samples)]);
+  await send(back, own, other);
+  assertEquals(samplesOf(other), samplesOf(own));
 });

@@ -61,7 +61,7 @@ function eavesdrop(): {
 } {
   const kinds: string[] = [];
   const sizes: number[] = [];
-  const channel = new BroadcastChannel("@lukhas/stage-metrics/2") as unknown as
+  const channel = new BroadcastChannel("@lukhas/stage-metrics/3") as unknown as
     & { onmessage: (event: { data: { bytes: Uint8Array } }) => void }
     & { close(): void };
   channel.onmessage = ({ data: { bytes } }) => {
