@@ -21,6 +21,7 @@ import {
 } from "./options.ts";
 import {
   checkRegistry,
+  DEFAULT_CARDINALITY_LIMIT,
   defaultRegistry,
   findRegistration,
   keepRegistration,
@@ -31,7 +32,6 @@ import { type TracerProvider, Tracing } from "./tracing.ts";
 import { quote } from "./quote.ts";
 
 const DEFAULT_PREFIX = "lukhas_orchestration_";
-const DEFAULT_CARDINALITY_LIMIT = 2000;
 
 /** @see {@link https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels | Prometheus, Metric names} */
 const METRIC_NAME = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;

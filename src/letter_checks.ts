@@ -144,7 +144,7 @@ const isWorkerState = fields({
   id: isId,
   version: isCount,
   hasLeft: isBoolean,
-  isSilent: isBoolean,
+  silentFor: either(isNull, isDuration),
 });
 
 /** What each kind of letter consists of. */

@@ -50,5 +50,6 @@ export interface WorkerState {
   readonly id: string;
   readonly version: number;
   readonly hasLeft: boolean;
-  readonly isSilent: boolean;
+  /** For how many milliseconds it has not answered; `null` if it has. */
+  readonly silentFor: number | null;
 }

@@ -127,12 +127,21 @@ export interface TreePart {
  *
  * Where they have different buckets, the merged one has those that all of them
  * have: counts of these are exact, and of the others nobody could know.
+ *
+ * @param limit How many series there may be. One tree always has room for its own.
+ * @param onOverflow Called if there were more.
  */
-export function mergeTrees(parts: readonly TreePart[]): SeriesTree {
+export function mergeTrees(
+  parts: readonly TreePart[],
+  limit: number = Infinity,
+  onOverflow: () => void = () => {},
+): SeriesTree {
   const trees = parts.map(({ tree }) => tree);
+  let hasOverflowed = false;
   const merged = new SeriesTree(
     commonBounds(trees.map((tree) => tree.pipelineBounds)),
     commonBounds(trees.map((tree) => tree.stageBounds)),
+    Math.max(limit, ...trees.map(({ size }) => size)),
   );
   for (const part of parts) {
     const { tree } = part;
@@ -144,13 +153,18 @@ export function mergeTrees(parts: readonly TreePart[]): SeriesTree {
     for (const node of tree.pipelines()) {
       const into = merged.pipeline(node.lane, node.name);
       if (node.series !== undefined) {
-        addSeries(into.startSeries(), node.series, pipelineBuckets, part);
+        const sum = into.startSeries();
+        hasOverflowed ||= sum !== into.series;
+        addSeries(sum, node.series, pipelineBuckets, part);
       }
       for (const [stage, series] of node.stages()) {
-        addSeries(into.stage(stage), series, stageBuckets, part);
+        const sum = into.stage(stage);
+        hasOverflowed ||= sum !== into.findStage(stage);
+        addSeries(sum, series, stageBuckets, part);
       }
     }
   }
+  if (hasOverflowed) onOverflow();
   return merged;
 }
 

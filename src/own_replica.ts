@@ -138,12 +138,19 @@ export class OwnReplica {
     );
   }
 
-  /** Makes one of several; what runs is that of those alive. */
+  /**
+   * Makes one of several; what runs is that of those alive.
+   *
+   * @param limitOf How many label sets there may be under a prefix.
+   * @param onOverflow Called if there were more.
+   */
   static merge(
     parts: readonly {
       readonly replica: OwnReplica;
       readonly isAlive: boolean;
     }[],
+    limitOf: (prefix: string) => number,
+    onOverflow: (prefix: string) => void,
   ): OwnReplica {
     const groups = new Map<string, (Entry & { isAlive: boolean })[]>();
     for (const { replica, isAlive } of parts) {
@@ -157,7 +164,11 @@ export class OwnReplica {
     const merged = new OwnReplica(true);
     for (const [key, group] of groups) {
       const { prefix, labels } = group[0]!;
-      const tree = mergeTrees(group);
+      const tree = mergeTrees(
+        group,
+        limitOf(prefix),
+        () => onOverflow(prefix),
+      );
       const issues = sumIssues(group.map(({ issues }) => issues));
       merged.#entries.set(key, { prefix, labels, tree, issues, offset: 0 });
     }

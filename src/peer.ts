@@ -4,14 +4,14 @@ import { Replica, type Telling } from "./replica.ts";
 /** After so long, who left comes back no more: it need not be kept apart. */
 const FOLD_AFTER_MS = 10_000;
 
-/** After so long a silence, a worker is taken for terminated. */
+/** After so long a silence, a worker is taken for terminated, until it answers again. */
 const GONE_AFTER_MS = 600_000;
 
 /** How long the id of a worker that left is kept: no message is late by more. */
 const REMEMBER_LEFT_MS = 60_000;
 
 /** How long the id of a silent worker is kept: it may hang, and answer again. */
-const REMEMBER_SILENT_MS = 3_600_000;
+const REMEMBER_SILENT_MS = 86_400_000;
 
 /** How many messages are kept that came after a missing one. */
 const MAX_BACKLOG = 100;
@@ -37,12 +37,24 @@ export class Peer {
   }
 
   get isAlive(): boolean {
-    return this.leftAt === undefined;
+    return this.leftAt === undefined && !this.isGone;
   }
 
-  get isToBeFolded(): boolean {
-    return isPast(this.leftAt, FOLD_AFTER_MS) ||
-      isPast(this.silentSince, GONE_AFTER_MS);
+  /** Whether it is taken for terminated. Its counts are kept: it may answer again. */
+  get isGone(): boolean {
+    return isPast(this.silentSince, GONE_AFTER_MS);
+  }
+
+  /** Whether it will not come back. */
+  get hasLeft(): boolean {
+    return isPast(this.leftAt, FOLD_AFTER_MS);
+  }
+
+  /** For how long it has not answered, in milliseconds; `null` if it has. */
+  get silentFor(): number | null {
+    return this.silentSince === undefined
+      ? null
+      : performance.now() - this.silentSince;
   }
 
   /** How long its id is kept after it was folded, in milliseconds. */

@@ -65,6 +65,9 @@ export const defaultRegistry: MetricsRegistry = shared(
   () => register,
 );
 
+/** How many label sets there may be, if nobody says. */
+export const DEFAULT_CARDINALITY_LIMIT = 2000;
+
 /** What the metrics of one registry and prefix are made from. */
 export interface RegistrationOptions {
   readonly prefix: string;

@@ -19,6 +19,16 @@ export interface ReplicaPart {
   readonly age: number;
 }
 
+/** What is to be known to merge replicas. */
+export interface MergeContext {
+  /** Called with a metric that workers have as different types. */
+  onConflict(left: GatheredFamily, type: string): void;
+  /** Returns the limit of own label sets under a prefix. */
+  limitOf(registry: number, prefix: string): number;
+  /** Called if a prefix has more label sets than that. */
+  onOverflow(prefix: string): void;
+}
+
 /** A registry of a worker. */
 interface RegistryReplica {
   readonly own: OwnReplica;
@@ -112,21 +122,23 @@ export class Replica {
   /**
    * Merges replicas as they are now: counters and histograms are added up, gauges only
    * of workers that are alive.
-   *
-   * @param onConflict Called with a metric that workers have as different types.
    */
   static async merge(
     parts: readonly ReplicaPart[],
-    onConflict: (left: GatheredFamily, type: string) => void,
+    { onConflict, limitOf, onOverflow }: MergeContext,
   ): Promise<Replica> {
     const count = Math.max(
       ...parts.map(({ replica }) => replica.#registries.length),
     );
     const merging = Array.from({ length: count }, async (_, index) => {
-      const own = OwnReplica.merge(parts.map(({ replica, isAlive }) => ({
-        replica: replica.registry(index).own,
-        isAlive,
-      })));
+      const own = OwnReplica.merge(
+        parts.map(({ replica, isAlive }) => ({
+          replica: replica.registry(index).own,
+          isAlive,
+        })),
+        (prefix) => limitOf(index, prefix),
+        onOverflow,
+      );
       const others = await OtherReplica.merge(
         parts.map(({ replica, ...part }) => ({
           replica: replica.registry(index).others,

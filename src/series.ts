@@ -269,6 +269,11 @@ export class SeriesTree implements SeriesSource {
     return this.#size >= this.#limit;
   }
 
+  /** How many series there are. */
+  get size(): number {
+    return this.#size;
+  }
+
   /** The pipeline that stands for all there is no room for. */
   get overflow(): PipelineNode {
     return this.declarePipeline(OVERFLOW, OVERFLOW);

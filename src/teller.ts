@@ -2,7 +2,9 @@ import { coalesce } from "./coalesce.ts";
 import { collect, type RegistryContent } from "./gather.ts";
 import type { Issue, IssueReporter } from "./issues.ts";
 import {
+  DEFAULT_CARDINALITY_LIMIT,
   defaultLabels,
+  findRegistration,
   type MetricsRegistry,
   registrationsOf,
 } from "./registry.ts";
@@ -53,6 +55,13 @@ export class Teller {
     const found = this.#shared.findIndex((each) => each.registry === registry);
     if (found !== -1) return found;
     return this.#shared.push({ registry, issues }) - 1;
+  }
+
+  /** How many label sets of ours a registry may hold under a prefix. */
+  limitOf(index: number, prefix: string): number {
+    const registry = this.#shared[index]?.registry;
+    const registration = registry && findRegistration(registry, prefix);
+    return registration?.options.cardinalityLimit ?? DEFAULT_CARDINALITY_LIMIT;
   }
 
   /** Tells what changed in the metrics of ours: at once, even while dying. */

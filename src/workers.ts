@@ -7,6 +7,7 @@ import { describeError } from "./describe_error.ts";
 import { InvalidMessage } from "./invalid_message.ts";
 import { isEnclosed, isLetter } from "./letter_checks.ts";
 import type { Enclosed, Letter } from "./letters.ts";
+import { OVERFLOW } from "./labels.ts";
 import { mergeFamilies } from "./merge.ts";
 import { Peer } from "./peer.ts";
 import { Replica, type ReplicaPart, type Telling } from "./replica.ts";
@@ -23,6 +24,12 @@ const JOIN_MS = 500;
 
 /** The most other workers that are known apart. */
 const MAX_PEERS = 1000;
+
+/** The most workers that are kept apart though they are taken for terminated. */
+const MAX_GONE = 64;
+
+/** The most workers whose ids are known though they are gone. */
+const MAX_DEPARTED_IDS = 10_000;
 
 /** After so long, an answer to "fetch" is not to be expected any more. */
 const FETCH_MS = 250;
@@ -140,7 +147,8 @@ export class Workers {
     const own = { id: this.#channel.id, replica, isAlive: true, age: 0 };
     // In one order everywhere: some metrics go by the first one's value.
     const parts = [own, ...peers].sort((a, b) => a.id < b.id ? -1 : 1);
-    const merged = await this.#merge([...parts, this.#departedPart]);
+    // First those that are there for good, as there may be no room for all.
+    const merged = await this.#merge([this.#departedPart, ...parts]);
     return await mergeFamilies(
       registries.flatMap((registry) => merged.families(registry)),
       (family, type) => this.#reportConflict(family, type),
@@ -157,6 +165,11 @@ export class Workers {
     letter: Letter,
     enclosed: readonly Enclosed[],
   ): Promise<void> {
+    if (from === this.#channel.id) {
+      // So that nobody believes what was said in its name.
+      this.#channel.post({ kind: "here", hasJoined: this.#hasJoined });
+      throw new InvalidMessage("somebody writes in the name of this worker");
+    }
     if (this.#departedIds.has(from)) return;
     if (!this.#peers.has(from) && this.#peers.size >= MAX_PEERS) {
       throw new InvalidMessage("there are too many senders");
@@ -249,18 +262,18 @@ export class Workers {
 
   async #tellEverything(to: string): Promise<void> {
     const peers = [...this.#peers].filter(([id]) => id !== to);
-    const workers = peers.map(([id, { version, leftAt, silentSince }]) => ({
+    const workers = peers.map(([id, { version, leftAt, silentFor }]) => ({
       id,
       version,
       hasLeft: leftAt !== undefined,
-      isSilent: silentSince !== undefined,
+      silentFor,
     }));
     const { version, replica } = this.teller;
     workers.push({
       id: this.#channel.id,
       version,
       hasLeft: false,
-      isSilent: false,
+      silentFor: null,
     });
     const now = performance.now();
     const departed = [...this.#departedIds]
@@ -310,8 +323,8 @@ export class Workers {
       }
       this.#hasForgotten = hasForgotten;
     }
-    for (const { id, version, hasLeft, isSilent } of workers) {
-      if (this.#departedIds.has(id)) continue;
+    for (const { id, version, hasLeft, silentFor } of workers) {
+      if (this.#departedIds.has(id) || id === this.#channel.id) continue;
       const isNew = !this.#peers.has(id);
       if (isNew && !isComplete) continue;
       const peer = this.#peer(id);
@@ -322,7 +335,9 @@ export class Workers {
       }
       // Of whom this worker has heard itself, it knows better.
       if (isNew && hasLeft) peer.leftAt = performance.now();
-      if (isNew && isSilent) peer.silentSince = performance.now();
+      if (isNew && silentFor !== null) {
+        peer.silentSince = performance.now() - silentFor;
+      }
     }
     this.#hasJoined = true;
     this.#endFetch();
@@ -332,8 +347,7 @@ export class Workers {
   /** Adds up workers that will not come back with those that left before. */
   readonly #fold = coalesce<void, void>(async () => {
     this.#forget();
-    for (const [id, peer] of this.#peers) {
-      if (!peer.isToBeFolded) continue;
+    for (const [id, peer] of this.#peersToFold()) {
       const { replica, version } = peer;
       const departed = this.#departed;
       const merged = await this.#merge([
@@ -343,7 +357,7 @@ export class Workers {
       // A letter may have arrived meanwhile: then it is left for the next time.
       const isSame = this.#departed === departed &&
         this.#peers.get(id) === peer && peer.version === version &&
-        peer.isToBeFolded;
+        (peer.hasLeft || peer.isGone);
       if (!isSame) continue;
       this.#departed = merged;
       this.#departedIds.set(id, performance.now() + peer.rememberMs);
@@ -352,18 +366,39 @@ export class Workers {
     }
   });
 
+  /** Those who left, and of those taken for terminated the first, if there are many. */
+  #peersToFold(): [id: string, peer: Peer][] {
+    const peers = [...this.#peers];
+    const gone = peers.filter(([, peer]) => peer.isGone && !peer.hasLeft)
+      .sort(([, a], [, b]) => a.silentSince! - b.silentSince!);
+    return [
+      ...peers.filter(([, peer]) => peer.hasLeft),
+      ...gone.slice(0, Math.max(0, gone.length - MAX_GONE)),
+    ];
+  }
+
   #forget(): void {
     for (const [id, until] of this.#departedIds) {
-      if (performance.now() < until) continue;
+      const isKept = performance.now() < until &&
+        this.#departedIds.size <= MAX_DEPARTED_IDS;
+      if (isKept) continue;
       this.#departedIds.delete(id);
       this.#hasForgotten = true;
     }
   }
 
   #merge(parts: readonly ReplicaPart[]): Promise<Replica> {
-    return Replica.merge(
-      parts,
-      (family, type) => this.#reportConflict(family, type),
+    return Replica.merge(parts, {
+      onConflict: (family, type) => this.#reportConflict(family, type),
+      limitOf: (registry, prefix) => this.teller.limitOf(registry, prefix),
+      onOverflow: (prefix) => this.#reportOverflow(prefix),
+    });
+  }
+
+  #reportOverflow(prefix: string): void {
+    this.teller.report(
+      "label_overflow",
+      `Metrics "${prefix}*" of several workers were merged as "${OVERFLOW}", as together they have more label sets than the cardinalityLimit: take names and lanes from a fixed set, not from data`,
     );
   }
 

@@ -175,7 +175,7 @@ Deno.test("A worker asks whoever has told more than it heard for everything, and
         return [{ kind: "here", hasJoined: false }];
       case "fetch": {
         if (letter.of !== OTHER) return [];
-        const state = { version: 2, hasLeft: false, isSilent: false };
+        const state = { version: 2, hasLeft: false, silentFor: null };
         return [
           everything(from, { id: OTHER, ...state }, enclose(2, 1, OTHER)),
         ];
@@ -193,7 +193,7 @@ Deno.test("A worker asks whoever has told more than it heard for everything, and
     id: OTHER,
     version: 1,
     hasLeft: false,
-    isSilent: false,
+    silentFor: null,
   };
   const told = await scrapeAmong({
     [OLD]: old([known], enclose(1, 1, OTHER)),
@@ -204,7 +204,7 @@ Deno.test("A worker asks whoever has told more than it heard for everything, and
 
 Deno.test("A worker whose question was lost asks once more", async () => {
   let fetches = 0;
-  const state = { id: OTHER, version: 3, hasLeft: false, isSilent: false };
+  const state = { id: OTHER, version: 3, hasLeft: false, silentFor: null };
   const other: Reply = (letter, from) => {
     switch (letter.kind) {
       case "hello":
@@ -250,7 +250,7 @@ Deno.test("A worker is believed about itself, whatever others think of it", asyn
       case "here":
         return [{ kind: "here", hasJoined: true }];
       case "fetch": {
-        const state = { version: 0, hasLeft: true, isSilent: true };
+        const state = { version: 0, hasLeft: true, silentFor: 0 };
         return [everything(from, { id: SLOW, ...state }, [])];
       }
       case "ask":
@@ -268,7 +268,7 @@ Deno.test("Who has left for good is not taken in again, whoever tells of it", as
     id: GONE,
     version: 1,
     hasLeft: false,
-    isSilent: false,
+    silentFor: null,
   };
   const told = await scrapeAmong({ [OLD]: old([gone], enclose(5, 0, GONE)) });
   assertEquals(told, { total: "7", running: "0" });
@@ -288,7 +288,7 @@ Deno.test("Workers drop the ids of workers that left, and keep their counts", as
         return [{ kind: "told", to: from, round: letter.round, version }];
       case "fetch": {
         if (letter.of !== OTHER) return [];
-        const worker = { version: 1, hasLeft: false, isSilent: false };
+        const worker = { version: 1, hasLeft: false, silentFor: null };
         // One that has left passes for one that is there.
         const workers = [OTHER, idOf(100)].map((id) => ({ ...worker, id }));
         return [{
@@ -356,7 +356,7 @@ Deno.test("Workers drop the ids of workers that left, and keep their counts", as
 
 Deno.test("A letter that lacks a piece is not read, and asked for once more", async () => {
   const channel = new BroadcastChannel(CHANNEL_NAME);
-  const state = { id: OTHER, version: 1, hasLeft: false, isSilent: false };
+  const state = { id: OTHER, version: 1, hasLeft: false, silentFor: null };
   const other: Reply = (letter, from) => {
     switch (letter.kind) {
       case "hello":
@@ -643,7 +643,7 @@ Deno.test("Workers refuse an answer with everything that would make a counter fa
         ];
       case "fetch": {
         fetches++;
-        const state = { version: 2, hasLeft: false, isSilent: false };
+        const state = { version: 2, hasLeft: false, silentFor: null };
         return [
           everything(from, { id: OTHER, ...state }, enclose(2, 1, OTHER)),
         ];
@@ -660,7 +660,7 @@ Deno.test("Workers refuse an answer with everything that would make a counter fa
 });
 
 Deno.test("Workers heed no answer with everything that they did not ask for", async () => {
-  const state = { version: 9, hasLeft: false, isSilent: false };
+  const state = { version: 9, hasLeft: false, silentFor: null };
   const liar: Reply = (letter, from) => {
     switch (letter.kind) {
       case "hello":
@@ -677,3 +677,110 @@ Deno.test("Workers heed no answer with everything that they did not ask for", as
   const told = await scrapeAmong({ [LIAR]: liar });
   assertEquals(told, { total: undefined, running: undefined });
 });
+
+Deno.test("A newcomer is told for how long a worker has been silent", async () => {
+  const states = [599_000, 601_000].map((silentFor, i) => ({
+    id: idOf(100 + i),
+    version: 1,
+    hasLeft: false,
+    silentFor,
+  }));
+  const enclosed = states.flatMap(({ id }, i) => enclose(10, 1 + i, id));
+  const told = await scrapeAmong({ [OLD]: old(states, enclosed) });
+  assertEquals(told, { total: "27", running: "1" });
+});
+
+Deno.test("Workers keep apart only the last of those that are silent for good", async () => {
+  const count = 100;
+  const ids = Array.from({ length: count }, (_, i) => idOf(100 + i));
+  const states = ids.map((id, i) => ({
+    id,
+    version: 1,
+    hasLeft: false,
+    silentFor: 700_000 + i,
+  }));
+  let threadId = "";
+  let onEverything = (_letter: Letter & { kind: "everything" }) => {};
+  const enclosed = ids.flatMap((id) => enclose(1, 1, id));
+  const reply = old(states, enclosed);
+  const channel = correspond(OLD, (letter, from) => {
+    if (letter.kind === "ask") threadId = from;
+    if (letter.kind === "everything") onEverything(letter);
+    return reply(letter, from);
+  });
+  await using thread = await startThread({ timeout: 1000 });
+  await thread.tell("scrape");
+  // The first of them speaks again, and so do some of the last.
+  for (const id of [ids[count - 1]!, ids[0]!, ids[1]!]) {
+    post(channel, id, { kind: "tell", version: 2, enclosed: enclose(3, 1) });
+  }
+  const text = await scrapeUntil(thread, (text) => totalIn(text) === "111");
+  const told = new Promise<Letter & { kind: "everything" }>((resolve) =>
+    onEverything = resolve
+  );
+  post(channel, OLD, { kind: "fetch", of: threadId });
+  const { workers } = await told;
+  channel.close();
+  assertEquals(totalIn(text), "111");
+  // Those, the thread itself, and less those that are gone for good.
+  assertEquals(workers.length, 65);
+});
+
+Deno.test("Workers that nobody scrapes keep those that left as one", async () => {
+  const count = 2000;
+  let onHere = () => {};
+  let onEverything = (_letter: Letter & { kind: "everything" }) => {};
+  let threadId = "";
+  const channel = correspond(OTHER, (letter, from) => {
+    if (letter.kind === "everything") onEverything(letter);
+    if (letter.kind === "here") {
+      threadId = from;
+      onHere();
+    }
+    return [];
+  });
+  await using thread = await startThread({ serves: false });
+  try {
+    for (let i = 0; i < count; i++) {
+      const id = idOf(1000 + i);
+      const here = new Promise<void>((resolve) => onHere = resolve);
+      post(channel, id, { kind: "hello" });
+      post(channel, id, { kind: "tell", version: 1, enclosed: enclose(1, 0) });
+      post(channel, id, { kind: "bye" });
+      await here;
+      if (i % 200 === 199) await thread.tell("advance", 70_000);
+    }
+    post(channel, OTHER, { kind: "hello" });
+    const told = new Promise<Letter & { kind: "everything" }>((resolve) =>
+      onEverything = resolve
+    );
+    post(channel, OTHER, { kind: "fetch", of: threadId });
+    const { workers } = await told;
+    assert(workers.length < 10, `${workers.length}`);
+  } finally {
+    channel.close();
+  }
+});
+
+Deno.test("Workers do not believe what is said in their own name", async () => {
+  let threadId = "";
+  let here = 0;
+  const channel = correspond(OTHER, (letter, from) => {
+    if (letter.kind === "hello") threadId = from;
+    if (letter.kind === "here" && from === threadId) here++;
+    return [];
+  });
+  await using thread = await startThread({ timeout: 1000 });
+  await thread.tell("scrape");
+  const enclosed = enclose(5, 1);
+  post(channel, threadId, { kind: "tell", version: 1, enclosed });
+  post(channel, threadId, { kind: "bye" });
+  const text = await scrapeUntil(thread, (text) => refusedOf(text) === 2);
+  channel.close();
+  assertEquals([totalIn(text), refusedOf(text)], [undefined, 2]);
+  assert(here >= 2);
+});
+
+function totalIn(text: string): string | undefined {
+  return /_pipeline_total\{.*"p",status="success"\} (.*)/.exec(text)?.[1];
+}

@@ -424,7 +424,7 @@ Deno.test("Those who left long ago are kept as one, and newcomers are told of th
   });
 });
 
-Deno.test("A worker that is silent for long is taken for terminated, for good", async () => {
+Deno.test("A worker that is silent for long is taken for terminated, until it speaks again", async () => {
   const patient = { timeout: 1000 };
   await withThreads([patient, patient, patient], async (a, b, c) => {
     await c!.tell("record", "p", 0.1, 1);
@@ -438,13 +438,57 @@ Deno.test("A worker that is silent for long is taken for terminated, for good", 
     await b!.tell("record", "p", 0.1, 2);
     const text = await a!.tell("scrape");
     assertEquals([totalOf(text, "p"), inProgressOf(text, "p")], [3, 0]);
+    // A newcomer is told for how long it has been silent.
+    await withThreads([patient], async (d) => {
+      const text = await d!.tell("scrape");
+      assertEquals(totalOf(text, "p"), 3);
+    });
     wake();
     await c!.tell("record", "p", 0.1, 4);
-    // Nobody counts on it by what it says now.
+    // By what it says now, all of them count on it again.
     await c!.tell("scrape");
-    const later = await a!.tell("scrape");
-    assertEquals([totalOf(later, "p"), inProgressOf(later, "p")], [3, 0]);
-    assertEquals(unresponsiveOf(later), 1);
+    for (const thread of [a!, b!, c!]) {
+      const later = await thread.tell("scrape");
+      assertEquals([totalOf(later, "p"), inProgressOf(later, "p")], [7, 1]);
+    }
+    await withThreads([patient], async (d) => {
+      const later = await d!.tell("scrape");
+      assertEquals([totalOf(later, "p"), inProgressOf(later, "p")], [7, 1]);
+    });
+  });
+});
+
+Deno.test("metricsHandler() with workers holds the cardinalityLimit for all of them together", async () => {
+  const limited = { cardinalityLimit: 6 };
+  await withThreads([limited, limited, limited], async (...threads) => {
+    for (const [i, thread] of threads.entries()) {
+      await thread.tell("record", `first ${i}`, 0.1, 1);
+      await thread.tell("record", `second ${i}`, 0.1, 2);
+    }
+    const check = async (thread: Thread) => {
+      await thread.tell("scrape");
+      const text = await thread.tell("scrape");
+      const totals = [...text.matchAll(
+        /_pipeline_total\{lane="(\w+)".*status="failure"\} (.*)/g,
+      )].map(([, lane, total]) => ({ lane, total: Number(total) }));
+      assertEquals(totals.reduce((sum, { total }) => sum + total, 0), 9);
+      const names = text.match(/^\w+_in_progress\{.*$/gm)!
+        .filter((line) => !line.includes("overflow"));
+      assertEquals(names.length, 6);
+      assertEquals(totals.at(-1)?.lane, "overflow");
+      const labels = 'issue="label_overflow"';
+      const issues = `${PREFIX}instrumentation_issues_total{${labels}}`;
+      assert(valueOf(text, issues)! > 0);
+      return names;
+    };
+    const [first, ...others] = await Promise.all(threads.map(check));
+    // All of them show the same.
+    for (const names of others) assertEquals(names, first);
+    threads[2]!.tell("exit");
+    await threads[2]!.ended;
+    await threads[0]!.tell("advance", 60_000);
+    await check(threads[0]!);
+    await check(threads[0]!);
   });
 });
 

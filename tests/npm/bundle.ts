@@ -13,6 +13,7 @@ const DENO_ONLY: Readonly<Record<string, string>> = {
   "buckets_test.ts": "tests functions that are not exported",
   "call_site_test.ts": "tests functions that are not exported",
   "changes_test.ts": "tests functions that are not exported",
+  "channel_test.ts": "tests functions that are not exported",
   "clock_test.ts": "tests functions that are not exported",
   "coalesce_test.ts": "tests functions that are not exported",
   "deno_test.ts": "tests what only Deno has",
