@@ -60,10 +60,10 @@ export class OwnReplica {
   ): OwnTelling[] {
     const { prefix, pipelineBuckets, stageBuckets } = options;
     const known = this.#find(prefix, labels, pipelineBuckets, stageBuckets);
-    const series = changesOf(tree, known?.tree);
+    const series = withoutFalls(changesOf(tree, known?.tree), known?.tree);
     const issues = Object.fromEntries(
       Object.entries(issueCounts).filter(([issue, count]) =>
-        count !== known?.issues[issue as keyof IssueCounts]
+        count > (known?.issues[issue as keyof IssueCounts] ?? -1)
       ),
     );
     const hasChanged = series.length > 0 || Object.keys(issues).length > 0;
@@ -192,6 +192,28 @@ export class OwnReplica {
   #ofPrefix(prefix: string): [key: string, entry: Entry][] {
     return [...this.#entries].filter(([, entry]) => entry.prefix === prefix);
   }
+}
+
+/**
+ * Leaves out what a reset of the metrics has lowered, which others would refuse: it is
+ * told once more has been counted than before.
+ */
+function withoutFalls(
+  changes: readonly SeriesChange[],
+  known: SeriesTree | undefined,
+): readonly SeriesChange[] {
+  if (known === undefined || !areBelow(changes, known)) return changes;
+  return changes.map(([lane, pipeline, stage, running, startSum, endings]) => [
+    lane,
+    pipeline,
+    stage,
+    running,
+    startSum,
+    endings.filter((ending) => {
+      const change: SeriesChange = [lane, pipeline, stage, 0, 0, [ending]];
+      return !areBelow([change], known);
+    }),
+  ]);
 }
 
 function keyOf(prefix: string, labels: Labels): string {

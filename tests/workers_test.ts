@@ -910,6 +910,29 @@ Deno.test("A worker whose registry is cleared tells what it counted once it is u
   });
 });
 
+Deno.test("A worker whose metrics are reset goes on once it has counted more, and is not refused", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    const check = async (expected: number) => {
+      for (const thread of [a!, b!]) {
+        const text = await thread.tell("scrape");
+        assertEquals(totalOf(text, "p"), expected);
+        const labels = 'issue="invalid_message"';
+        const issues = `${PREFIX}instrumentation_issues_total{${labels}}`;
+        assertEquals(valueOf(text, issues), 0);
+      }
+    };
+    await b!.tell("record", "p", 0.1, 5);
+    await check(5);
+    await b!.tell("reset");
+    await b!.tell("open", "p");
+    await b!.tell("record", "p", 0.1, 2);
+    await check(5);
+    assertEquals(inProgressOf(await a!.tell("scrape"), "p"), 1);
+    await b!.tell("record", "p", 0.1, 4);
+    await check(6);
+  });
+});
+
 Deno.test("definePipeline() in a thread shows 0 before that thread runs anything", async () => {
   await withThreads([{}, {}, { serves: false }], async (one, two, three) => {
     await two.tell("declare", "of a thread that serves");
