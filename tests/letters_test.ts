@@ -614,6 +614,8 @@ for (const [name, enclosed] of Object.entries(LESS)) {
     await using thread = await startThread({ timeout: 1000 });
     const tell = (version: number, enclosed: readonly unknown[]) =>
       post(channel, OTHER, { kind: "tell", version, enclosed } as Sent);
+    // Before it shares a registry, there is none in which it could count issues.
+    await thread.tell("scrape");
     tell(1, enclosing({}, [5, ...NONE, 1]));
     tell(2, enclosed);
     post(channel, OTHER, { kind: "bye" });
