@@ -132,6 +132,6 @@ testChannel(
     assertEquals(letters, [`${SENDER} b`, `${SENDER} a`]);
     assertEquals(reasons.get("it is not a piece of a letter"), strange.length);
     assertEquals(reasons.get("it is not a letter"), 1);
-    assertEquals(reasons.get('"b" encloses what no worker tells'), 1);
+    assertEquals(reasons.get('"b" encloses invalid items'), 1);
   },
 );

@@ -2,6 +2,7 @@ import { PIPELINE_BUCKETS, STAGE_BUCKETS } from "../mod.ts";
 import type { Enclosed, Letter, WorkerState } from "../src/letters.ts";
 import type { Telling } from "../src/replica.ts";
 import { startThread, type Thread } from "./threads.ts";
+import { until } from "./until.ts";
 import { assert, assertEquals } from "@std/assert";
 import { BroadcastChannel } from "node:worker_threads";
 
@@ -783,9 +784,9 @@ Deno.test("Workers do not believe what is said in their own name", async () => {
   post(channel, threadId, { kind: "tell", version: 1, enclosed });
   post(channel, threadId, { kind: "bye" });
   const text = await scrapeUntil(thread, (text) => refusedOf(text) === 2);
+  await until(() => here >= 2);
   channel.close();
   assertEquals([totalIn(text), refusedOf(text)], [undefined, 2]);
-  assert(here >= 2);
 });
 
 function totalIn(text: string): string | undefined {

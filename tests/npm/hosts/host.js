@@ -15,7 +15,7 @@ configure({
 
 stage("orphan", () => {});
 await pipeline("p", async (scope) => {
-  await stage("quick", async () => JSON.stringify(scope));
+  await stage("quick", () => JSON.stringify(scope));
   await stage("slow", { timeout: 5 }, () => new Promise(() => {}))
     .catch(() => {});
 });
