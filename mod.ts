@@ -33,13 +33,13 @@
  *
  * @module
  */
-export type { BindMethods } from "./src/bind.ts";
-export { PIPELINE_BUCKETS, STAGE_BUCKETS } from "./src/buckets.ts";
+export type { BindMethods } from "./src/scopes/bind.ts";
+export { PIPELINE_BUCKETS, STAGE_BUCKETS } from "./src/registry/buckets.ts";
 export type {
   MethodContext,
   ScopeWrapper,
   WrappedFunction,
-} from "./src/calling.ts";
+} from "./src/scopes/overloads.ts";
 export {
   configure,
   definePipeline,
@@ -51,51 +51,58 @@ export {
   shareMetrics,
   stage,
   stageStream,
-} from "./src/default.ts";
+} from "./src/functions.ts";
 export type {
   DeclaredPipeline,
   DefineMethods,
   PipelineDeclaration,
-} from "./src/define.ts";
-export type { HandlerMethods, MetricsHandlerOptions } from "./src/handler.ts";
-export type { StageMetricsOptions } from "./src/instance.ts";
-export type { Issue, IssueReport } from "./src/issues.ts";
+} from "./src/pipelines/declared_pipeline.ts";
+export type {
+  HandlerMethods,
+  MetricsHandlerOptions,
+} from "./src/http/handler.ts";
+export type { StageMetricsOptions } from "./src/instances/instance.ts";
+export type { Issue, IssueReport } from "./src/common/issues.ts";
 export {
   createStageMetrics,
   type Methods,
   type StageMetrics,
-} from "./src/metrics.ts";
+} from "./src/stage_metrics.ts";
 export type {
   DisposableIfKnown,
   OpenMethods,
   PipelineHandle,
-} from "./src/open.ts";
+} from "./src/pipelines/pipeline_handle.ts";
 export {
   classifyError,
   type ErrorClassifier,
   type Outcome,
   type ResultClassifier,
-} from "./src/outcome.ts";
+} from "./src/common/outcome.ts";
 export {
   currentPipeline,
   type PipelineMethods,
   type PipelineOptions,
   type PipelineScope,
-} from "./src/pipeline.ts";
+} from "./src/pipelines/pipeline.ts";
 export type {
   PipelineRecord,
   RecordMethods,
   StageRecord,
-} from "./src/record.ts";
-export type { MetricsRegistry } from "./src/registry.ts";
-export type { ScopeOptions } from "./src/scope.ts";
-export type { ShareMethods } from "./src/share.ts";
-export type { StageMethods, StageOptions, StageScope } from "./src/stage.ts";
+} from "./src/pipelines/recorders.ts";
+export type { MetricsRegistry } from "./src/registry/registry.ts";
+export type { ScopeOptions } from "./src/scopes/scope.ts";
+export type { ShareMethods } from "./src/workers/share.ts";
+export type {
+  StageMethods,
+  StageOptions,
+  StageScope,
+} from "./src/pipelines/stage.ts";
 export type {
   MeasuredStream,
   NodeReadable,
   StreamMethods,
   StreamOptions,
   StreamSource,
-} from "./src/stream.ts";
-export type { TracerProvider } from "./src/tracing.ts";
+} from "./src/pipelines/stage_stream.ts";
+export type { TracerProvider } from "./src/tracing/tracer.ts";

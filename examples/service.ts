@@ -7,14 +7,14 @@
  *
  * @module
  */
-import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import {
   definePipeline,
   metricsHandler,
   stage,
   stageStream,
 } from "@lukhas/stage-metrics";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 import { isAddressedTo, originOf } from "./service/address.ts";
 import {
   type Answer,

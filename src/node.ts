@@ -16,14 +16,16 @@
  */
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { metricsHandler } from "./default.ts";
+import { checkOptions, copyOptions } from "./common/validate.ts";
+import { metricsHandler } from "./functions.ts";
 import {
   DEFAULT_PATH,
   HANDLER_OPTION_CHECKS,
   type MetricsHandlerOptions,
-} from "./handler.ts";
-import { checkOptions, copyOptions } from "./options.ts";
-import { pathOf, queryOf, SCRAPE_TIMEOUT_HEADER } from "./request.ts";
+  pathOf,
+  queryOf,
+  SCRAPE_TIMEOUT_HEADER,
+} from "./http/handler.ts";
 
 export type { MetricsHandlerOptions };
 

@@ -25,16 +25,16 @@
  * @module
  */
 import { Registry } from "prom-client";
-import { runWith } from "./context.ts";
-import { gather } from "./gather.ts";
+import { IssueReporter, zeroIssues } from "./common/issues.ts";
 import {
   copyStageMetricsOptions,
   createInstance,
   type StageMetricsOptions,
-} from "./instance.ts";
-import { metricsOf, type StageMetrics } from "./metrics.ts";
-import { IssueReporter, zeroIssues } from "./issues.ts";
-import type { MetricsRegistry } from "./registry.ts";
+} from "./instances/instance.ts";
+import { gather } from "./registry/gather.ts";
+import type { MetricsRegistry } from "./registry/registry.ts";
+import { runWith } from "./scopes/context.ts";
+import { metricsOf, type StageMetrics } from "./stage_metrics.ts";
 
 export type { MetricsRegistry, StageMetrics, StageMetricsOptions };
 

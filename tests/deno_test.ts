@@ -1,9 +1,9 @@
 /** What only Deno has: its permissions, its errors, its server. */
-import { classifyError, createStageMetrics } from "../mod.ts";
-import { fixtureUrl, runFixture } from "./process.ts";
-import { startThread } from "./threads.ts";
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { Registry } from "prom-client";
+import { classifyError, createStageMetrics } from "../mod.ts";
+import { fixtureUrl, runFixture } from "./support/process.ts";
+import { startThread } from "./support/threads.ts";
 
 Deno.test("The library runs with no permission at all: without a prompt, and without a warning", async () => {
   assertEquals(

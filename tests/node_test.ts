@@ -1,8 +1,3 @@
-import type { MetricsHandlerOptions } from "../mod.ts";
-import {
-  nodeMetricsHandler,
-  type NodeMetricsHandlerOptions,
-} from "../src/node.ts";
 import {
   assert,
   assertEquals,
@@ -21,6 +16,11 @@ import type { AddressInfo } from "node:net";
 import { PassThrough } from "node:stream";
 import { gunzipSync } from "node:zlib";
 import { Gauge, Registry } from "prom-client";
+import type { MetricsHandlerOptions } from "../mod.ts";
+import {
+  nodeMetricsHandler,
+  type NodeMetricsHandlerOptions,
+} from "../src/node.ts";
 
 const EXPOSITION = "# HELP mine Help\n# TYPE mine gauge\nmine 1\n";
 

@@ -1,3 +1,5 @@
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { Gauge, Registry } from "prom-client";
 import {
   currentPipeline,
   metricsHandler,
@@ -6,9 +8,7 @@ import {
   stage,
 } from "../mod.ts";
 import { captureMetrics, manualClock, sampleValue } from "../src/testing.ts";
-import { pipelineTotal, samplesOf, stageTotal } from "./samples.ts";
-import { assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { Gauge, Registry } from "prom-client";
+import { pipelineTotal, samplesOf, stageTotal } from "./support/samples.ts";
 
 Deno.test("captureMetrics() gives what its function gives, and rethrows what it throws", async () => {
   assertEquals(captureMetrics(() => 1), 1);

@@ -4,6 +4,8 @@
  *
  * @module
  */
+import { Registry as SuccessorRegistry } from "@prometheus-io/client";
+import { Registry } from "prom-client";
 import {
   createStageMetrics,
   definePipeline,
@@ -23,8 +25,6 @@ import {
   stageStream,
 } from "../mod.ts";
 import { captureMetrics } from "../src/testing.ts";
-import { Registry as SuccessorRegistry } from "@prometheus-io/client";
-import { Registry } from "prom-client";
 
 /** Whether two types are the same, `any` told from all others. */
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { availableParallelism } from "node:os";
 import { bundle } from "../npm/bundle.ts";
 import { installOnce, specifiersOf } from "../npm/install.ts";
 import { installPackage, pack } from "../npm/package.ts";
@@ -18,7 +19,6 @@ import {
   versionLine,
 } from "./report.ts";
 import type { Figures } from "./suite.ts";
-import { availableParallelism } from "node:os";
 
 const README = new URL("../../README.md", import.meta.url);
 

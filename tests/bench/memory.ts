@@ -3,11 +3,11 @@
  *
  * @module
  */
+import process from "node:process";
+import * as promClient from "prom-client";
 import { createStageMetrics } from "../../mod.ts";
 import { collectGarbage } from "./measure.ts";
 import { byHand } from "./prom_client.ts";
-import process from "node:process";
-import * as promClient from "prom-client";
 
 const LABEL_SETS = 10_000;
 

@@ -3,10 +3,10 @@
  *
  * @module
  */
+import { MeterProvider, MetricReader } from "@opentelemetry/sdk-metrics";
 import { PIPELINE_BUCKETS, STAGE_BUCKETS } from "../../mod.ts";
 import type { ByHand } from "./pipelines.ts";
 import { outcomeOf } from "./prom_client.ts";
-import { MeterProvider, MetricReader } from "@opentelemetry/sdk-metrics";
 
 /** Without one that may read them, the SDK keeps no metrics. */
 class Reader extends MetricReader {

@@ -7,13 +7,13 @@
  *
  * @module
  */
+import * as successor from "@prometheus-io/client";
+import { AsyncLocalStorage } from "node:async_hooks";
+import * as promClient from "prom-client";
 import { createStageMetrics } from "../../mod.ts";
 import { type Contender, medianOf, race } from "./measure.ts";
 import { byOpenTelemetry } from "./open_telemetry.ts";
 import { byHand, type PromClient } from "./prom_client.ts";
-import * as successor from "@prometheus-io/client";
-import { AsyncLocalStorage } from "node:async_hooks";
-import * as promClient from "prom-client";
 
 /** What runs pipelines and stages by hand. */
 export interface ByHand {

@@ -4,9 +4,9 @@
  *
  * @module
  */
+import type * as Client from "prom-client";
 import { PIPELINE_BUCKETS, STAGE_BUCKETS } from "../../mod.ts";
 import type { ByHand } from "./pipelines.ts";
-import type * as Client from "prom-client";
 
 /** The part of the client that is used here, which both have. */
 export type PromClient = Pick<

@@ -3,11 +3,11 @@
  *
  * @module
  */
+import * as successor from "@prometheus-io/client";
+import * as promClient from "prom-client";
 import { createStageMetrics } from "../../mod.ts";
 import { collectGarbage, medianOf, takeTurns } from "./measure.ts";
 import { byHand, type PromClient } from "./prom_client.ts";
-import * as successor from "@prometheus-io/client";
-import * as promClient from "prom-client";
 
 /** How often each way to scrape is timed, one after the other. */
 const ROUNDS = 9;

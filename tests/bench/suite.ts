@@ -4,6 +4,7 @@
  *
  * @module
  */
+import process from "node:process";
 import { measureMemory, type MemoryFigures } from "./memory.ts";
 import { measurePipelines, type PipelineFigures } from "./pipelines.ts";
 import { measureScrapes, type ScrapeFigures } from "./scrape.ts";
@@ -13,7 +14,6 @@ import {
   serveThread,
   type ThreadFigures,
 } from "./threads.ts";
-import process from "node:process";
 
 /** What was measured in a runtime. */
 export interface Figures {

@@ -4,12 +4,12 @@
  *
  * @module
  */
-import { configure, metricsHandler } from "../../mod.ts";
-import { medianOf } from "./measure.ts";
 import { existsSync, readFileSync } from "node:fs";
 import process from "node:process";
 import { parentPort, Worker, workerData } from "node:worker_threads";
 import { Histogram } from "prom-client";
+import { configure, metricsHandler } from "../../mod.ts";
+import { medianOf } from "./measure.ts";
 
 /** Where Linux says how long a thread has run. */
 const SCHEDULE = "/proc/thread-self/schedstat";

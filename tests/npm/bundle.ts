@@ -3,32 +3,37 @@
  *
  * @module
  */
-import config from "../../deno.json" with { type: "json" };
 import { build, type BuildOptions, type Plugin, stop } from "esbuild";
+import config from "../../deno.json" with { type: "json" };
 
 const TESTS = new URL("../", import.meta.url);
 
 /** The test files that stay with Deno, and why. All others are run everywhere. */
 const DENO_ONLY: Readonly<Record<string, string>> = {
-  "buckets_test.ts": "tests functions that are not exported",
-  "call_site_test.ts": "tests functions that are not exported",
-  "changes_test.ts": "tests functions that are not exported",
-  "channel_test.ts": "tests functions that are not exported",
-  "clock_test.ts": "tests functions that are not exported",
-  "coalesce_test.ts": "tests functions that are not exported",
+  "architecture_test.ts": "reads the sources",
+  "common/async_test.ts": "tests functions that are not exported",
+  "common/call_site_test.ts": "tests functions that are not exported",
+  "common/clock_test.ts": "tests functions that are not exported",
+  "common/quote_test.ts": "tests functions that are not exported",
   "deno_test.ts": "tests what only Deno has",
-  "examples_test.ts": "runs the examples by Deno",
-  "negotiate_test.ts": "tests functions that are not exported",
-  "numbers_test.ts": "tests functions that are not exported",
-  "open_metrics_names_test.ts": "tests functions that are not exported",
-  "quote_test.ts": "tests functions that are not exported",
-  "other_replica_test.ts": "tests functions that are not exported",
-  "otlp_test.ts": "runs Deno, with its own tracing",
-  "parallel_test.ts": "runs an example of deno serve",
-  "request_test.ts": "tests functions that are not exported",
-  "service_test.ts": "runs the demo's service, which is one of Deno",
+  "examples/demo_test.ts": "runs the demo's service, which is one of Deno",
+  "examples/examples_test.ts": "runs the examples by Deno",
+  "exposition/numbers_test.ts": "tests functions that are not exported",
+  "exposition/open_metrics_names_test.ts":
+    "tests functions that are not exported",
+  "http/accept_test.ts": "tests functions that are not exported",
+  "http/request_test.ts": "tests functions that are not exported",
+  "registry/buckets_test.ts": "tests functions that are not exported",
+  "tracing/otlp_test.ts": "runs Deno, with its own tracing",
   "types_test.ts": "is compiled, and has no test; consumer.ts is its like",
+  "workers/channel_test.ts": "tests functions that are not exported",
+  "workers/delta_test.ts": "tests functions that are not exported",
+  "workers/foreign_replica_test.ts": "tests functions that are not exported",
+  "workers/parallel_test.ts": "runs an example of deno serve",
 };
+
+/** The folders below `tests/` whose tests are not ones of the package. */
+const OTHER_FOLDERS = ["bench", "fixtures", "npm", "prometheus"];
 
 /** The modules that the package exports, by their paths. */
 const EXPORTS = new Map(
@@ -40,9 +45,9 @@ const EXPORTS = new Map(
 
 /** Modules that are another one outside of Deno. */
 const STAND_INS = new Map([
-  ["@std/assert", "assert.ts"],
-  [new URL("copies.ts", TESTS).href, "npm/copies.ts"],
-  [new URL("process.ts", TESTS).href, "npm/process.ts"],
+  ["@std/assert", "support/assert.ts"],
+  [new URL("support/copies.ts", TESTS).href, "npm/copies.ts"],
+  [new URL("support/process.ts", TESTS).href, "npm/process.ts"],
 ]);
 
 const plugin: Plugin = {
@@ -73,8 +78,7 @@ const plugin: Plugin = {
  * @returns The paths of the test files.
  */
 export async function bundleTests(folder: string): Promise<string[]> {
-  const tests = [...Deno.readDirSync(TESTS)].map(({ name }) => name)
-    .filter((name) => name.endsWith("_test.ts")).sort();
+  const tests = findTests(TESTS).sort();
   for (const name of Object.keys(DENO_ONLY)) {
     if (!tests.includes(name)) throw new Error(`There is no ${name} any more`);
   }
@@ -90,6 +94,16 @@ export async function bundleTests(folder: string): Promise<string[]> {
       "Array.fromAsync": "fromAsync",
     },
     inject: ["npm/shim.ts"],
+  });
+}
+
+/** Returns the paths of the test files in a folder, from `tests/`. */
+function findTests(folder: URL): string[] {
+  return [...Deno.readDirSync(folder)].flatMap(({ name, isDirectory }) => {
+    const path = new URL(name, folder).href.slice(TESTS.href.length);
+    if (!isDirectory) return name.endsWith("_test.ts") ? [path] : [];
+    if (OTHER_FOLDERS.includes(path)) return [];
+    return findTests(new URL(`${name}/`, folder));
   });
 }
 

@@ -1,12 +1,12 @@
 /** The npm package in programs that load it, or parts of it, several times. */
-import { parseSamples, pipelineTotal, stageTotal } from "../samples.ts";
+import { assertEquals, assertMatch } from "@std/assert";
+import { build, type BuildOptions, stop } from "esbuild";
+import { parseSamples, pipelineTotal, stageTotal } from "../support/samples.ts";
 import { fetched } from "./install.ts";
 import { installBun, installNode, type Runtime } from "./runtimes.ts";
 import { installScripts } from "./scripts.ts";
 import { type Server, startServer } from "./server.ts";
 import { run } from "./suite.ts";
-import { assertEquals, assertMatch } from "@std/assert";
-import { build, type BuildOptions, stop } from "esbuild";
 
 /** The expositions that a script prints, by names. */
 type Texts = Readonly<Record<string, string>>;

@@ -1,9 +1,9 @@
 /** The place in the default warning, where users bundle the npm package. */
+import { assert, assertEquals } from "@std/assert";
+import { build, type BuildOptions, stop } from "esbuild";
 import { fetched, installOnce } from "./install.ts";
 import { installPackage, pack } from "./package.ts";
 import { installBun, installNode } from "./runtimes.ts";
-import { assert, assertEquals } from "@std/assert";
-import { build, type BuildOptions, stop } from "esbuild";
 
 /** A program that runs a stage without a pipeline, in its line 5. */
 const PROGRAM = `

@@ -1,15 +1,15 @@
 /** The npm package beside other versions of prom-client, and its successor. */
+import { assertEquals, assertMatch } from "@std/assert";
 import {
   issuesTotal,
   parseSamples,
   pipelineTotal,
   stageTotal,
-} from "../samples.ts";
+} from "../support/samples.ts";
 import { fetched, specifiersOf } from "./install.ts";
 import { installBun, installNode } from "./runtimes.ts";
 import { installScripts, runScript } from "./scripts.ts";
 import { run } from "./suite.ts";
-import { assertEquals, assertMatch } from "@std/assert";
 
 const SCRIPTS = new URL("clients/", import.meta.url);
 

@@ -1,11 +1,11 @@
 /**
- * Stands in for `../copies.ts` in other runtimes, with copies of the package.
+ * Stands in for `../support/copies.ts` in other runtimes, with copies of the package.
  *
  * @module
  */
-import type { Copy } from "../copies.ts";
 import { cp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
+import type { Copy } from "../support/copies.ts";
 
 export type { Copy };
 

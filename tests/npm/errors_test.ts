@@ -1,9 +1,9 @@
 /** How the npm package's `classifyError` reads the errors of real libraries. */
+import { assertEquals } from "@std/assert";
 import { fetched } from "./install.ts";
 import { findPostgres, startPostgres } from "./postgres.ts";
 import { installBun, installNode } from "./runtimes.ts";
 import { installScripts, runScript } from "./scripts.ts";
-import { assertEquals } from "@std/assert";
 
 const SCRIPTS = new URL("errors/", import.meta.url);
 

@@ -1,8 +1,4 @@
 /** The examples for Node, Bun and PM2, run as their readers would. */
-import { eventually } from "../prometheus/prometheus.ts";
-import { fetched, installOnce, specifiersOf } from "./install.ts";
-import { installPackage, pack } from "./package.ts";
-import { installBun, installNode } from "./runtimes.ts";
 import {
   assert,
   assertEquals,
@@ -10,6 +6,10 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { dirname } from "node:path";
+import { eventually } from "../prometheus/prometheus.ts";
+import { fetched, installOnce, specifiersOf } from "./install.ts";
+import { installPackage, pack } from "./package.ts";
+import { installBun, installNode } from "./runtimes.ts";
 
 const EXAMPLES = new URL("../../examples/", import.meta.url);
 

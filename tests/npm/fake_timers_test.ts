@@ -1,9 +1,9 @@
 /** The npm package with the fake timers of real test frameworks. */
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { bundle } from "./bundle.ts";
 import { fetched, installOnce } from "./install.ts";
 import { installPackage, pack } from "./package.ts";
 import { installBun, installNode } from "./runtimes.ts";
-import { assertEquals, assertStringIncludes } from "@std/assert";
 
 /** The module that all of the frameworks' tests call, once it is bundled. */
 const CHECK = "./tests/npm/consumers/fake_timers.js";

@@ -1,9 +1,9 @@
 /** The npm package on hosts that lack or freeze a part of the runtime. */
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { eventually, freePort } from "../prometheus/prometheus.ts";
 import { fetched, specifiersOf } from "./install.ts";
 import { installBun, installNode, type Runtime } from "./runtimes.ts";
 import { installScripts } from "./scripts.ts";
-import { assertEquals, assertStringIncludes } from "@std/assert";
 
 const SCRIPTS = new URL("hosts/", import.meta.url);
 

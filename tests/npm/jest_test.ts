@@ -1,8 +1,8 @@
 /** The npm package in Jest projects of CommonJS, whose `require` is Jest's own. */
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { fetched, installOnce } from "./install.ts";
 import { installPackage, pack } from "./package.ts";
 import { installNode } from "./runtimes.ts";
-import { assertEquals, assertStringIncludes } from "@std/assert";
 
 const TEST = `
   const { pipeline, stage } = require("@lukhas/stage-metrics");

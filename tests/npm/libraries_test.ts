@@ -1,9 +1,9 @@
 /** The npm package in programs that use real libraries, in Node and Bun. */
+import { assertEquals } from "@std/assert";
 import { fetched, specifiersOf } from "./install.ts";
 import { findRedis, startRedis } from "./redis.ts";
 import { installBun, installNode } from "./runtimes.ts";
 import { installScripts, runScript } from "./scripts.ts";
-import { assertEquals } from "@std/assert";
 
 const SCRIPTS = new URL("libraries/", import.meta.url);
 

@@ -1,10 +1,10 @@
 /** Methods of NestJS's controllers and providers, compiled as its projects are. */
+import { assertEquals } from "@std/assert";
 import { compileNest } from "./compile.ts";
 import { fetched } from "./install.ts";
 import { pack } from "./package.ts";
 import { installBun, installNode, NODE_MAJORS } from "./runtimes.ts";
 import { run } from "./suite.ts";
-import { assertEquals } from "@std/assert";
 
 /** Guards find their metadata, so that only allowed requests run. */
 const EXPECTED = `above 403  undefined

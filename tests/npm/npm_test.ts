@@ -1,4 +1,5 @@
 /** The npm package, as its users get it. */
+import { assert, assertEquals } from "@std/assert";
 import { installCompiler, SETUPS } from "./compile.ts";
 import { fetched } from "./install.ts";
 import { pack } from "./package.ts";
@@ -9,7 +10,6 @@ import {
   type Runtime,
 } from "./runtimes.ts";
 import { installSuite, run, runSuite } from "./suite.ts";
-import { assert, assertEquals } from "@std/assert";
 
 const tarball = await pack();
 const suite = await fetched("the npm package", installSuite(tarball));

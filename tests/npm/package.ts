@@ -3,9 +3,9 @@
  *
  * @module
  */
+import { readdir } from "node:fs/promises";
 import { pack as packTo } from "../../.ci/pack.ts";
 import { CACHE, install } from "./install.ts";
-import { readdir } from "node:fs/promises";
 
 /** The address that the tarball is packed with. */
 export const REPOSITORY = "https://example.com/owner/stage-metrics";

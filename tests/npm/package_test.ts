@@ -1,9 +1,9 @@
 /** The files of the npm package. */
+import { assert, assertEquals } from "@std/assert";
+import { readdir } from "node:fs/promises";
 import config from "../../deno.json" with { type: "json" };
 import { pack, REPOSITORY, unpack } from "./package.ts";
 import { NODE_MAJORS } from "./runtimes.ts";
-import { assert, assertEquals } from "@std/assert";
-import { readdir } from "node:fs/promises";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 

@@ -1,5 +1,5 @@
 /**
- * Stands in for `../process.ts` in other runtimes, which have no permissions.
+ * Stands in for `../support/process.ts` in other runtimes, which have no permissions.
  *
  * @module
  */
@@ -10,9 +10,10 @@ import { fileURLToPath } from "node:url";
 /** How long scripts may take; it is there to end, not to measure. */
 const PATIENCE_MS = 60_000;
 
-/** Where `fixtures/NAME.js` is. */
+/** Returns the URL of `fixtures/NAME.js`, for any folder of tests. */
 export function fixtureUrl(name: string): URL {
-  return new URL(`fixtures/${name}.js`, import.meta.url);
+  const [tests] = /^.*[/]tests[/]/.exec(import.meta.url)!;
+  return new URL(`fixtures/${name}.js`, tests);
 }
 
 /** Runs `fixtures/NAME.js` and gives all that it prints. */

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { installOnce, Unavailable } from "./install.ts";
 import { arch, platform } from "node:process";
+import { installOnce, Unavailable } from "./install.ts";
 
 /** A runtime that is installed. */
 export interface Runtime {

@@ -3,10 +3,10 @@
  *
  * @module
  */
+import { cp } from "node:fs/promises";
 import { installOnce } from "./install.ts";
 import { installPackage, pack } from "./package.ts";
 import type { Runtime } from "./runtimes.ts";
-import { cp } from "node:fs/promises";
 
 /**
  * Installs libraries and the package into a project of the cache, and copies scripts

@@ -1,11 +1,11 @@
 /** Traces of the npm package by OpenTelemetry's SDKs, in Node and Bun. */
-import { EXPECTED_TRACES, startCollector } from "../collector.ts";
+import { assertEquals } from "@std/assert";
 import { eventually } from "../prometheus/prometheus.ts";
+import { EXPECTED_TRACES, startCollector } from "../support/collector.ts";
 import { bundle } from "./bundle.ts";
 import { fetched, installOnce, specifiersOf } from "./install.ts";
 import { installPackage, pack } from "./package.ts";
 import { installBun, installNode } from "./runtimes.ts";
-import { assertEquals } from "@std/assert";
 
 const README = new URL("../../README.md", import.meta.url);
 const EXAMPLE = new URL("../../examples/telemetry.js", import.meta.url);

@@ -1,6 +1,8 @@
+import { assertEquals } from "@std/assert";
+import { Registry } from "prom-client";
 import { createStageMetrics } from "../../mod.ts";
 import { manualClock } from "../../src/testing.ts";
-import { createSdk } from "../sdk.ts";
+import { createSdk } from "../support/sdk.ts";
 import {
   addressOf,
   eventually,
@@ -8,8 +10,6 @@ import {
   serve,
   startPrometheus,
 } from "./prometheus.ts";
-import { assertEquals } from "@std/assert";
-import { Registry } from "prom-client";
 
 /** The queries of the README that lead from a histogram to traces. */
 function readQueries(): string[] {

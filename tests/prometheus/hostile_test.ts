@@ -1,5 +1,7 @@
+import { assertEquals } from "@std/assert";
+import { Registry } from "prom-client";
 import { createStageMetrics } from "../../mod.ts";
-import { CHANGED, HOSTILE } from "../hostile.ts";
+import { CHANGED, HOSTILE } from "../support/malicious_names.ts";
 import {
   addressOf,
   eventually,
@@ -7,8 +9,6 @@ import {
   serve,
   startPrometheus,
 } from "./prometheus.ts";
-import { assertEquals } from "@std/assert";
-import { Registry } from "prom-client";
 
 Deno.test({
   name: "Prometheus reads hostile names back as they are, in both formats",

@@ -1,8 +1,3 @@
-import { createStageMetrics } from "../../mod.ts";
-import { createClashes } from "../clashes.ts";
-import { CHANGED, HOSTILE } from "../hostile.ts";
-import { createSdk } from "../sdk.ts";
-import { isInstalled } from "./prometheus.ts";
 import { assertEquals } from "@std/assert";
 import {
   collectDefaultMetrics,
@@ -12,6 +7,11 @@ import {
   Registry,
   Summary,
 } from "prom-client";
+import { createStageMetrics } from "../../mod.ts";
+import { createClashes } from "../support/clashes.ts";
+import { CHANGED, HOSTILE } from "../support/malicious_names.ts";
+import { createSdk } from "../support/sdk.ts";
+import { isInstalled } from "./prometheus.ts";
 
 /** Debian's own: another Python in the path would not have Debian's packages. */
 const PYTHON = "/usr/bin/python3";

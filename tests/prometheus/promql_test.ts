@@ -1,3 +1,5 @@
+import { assertEquals } from "@std/assert";
+import { Registry } from "prom-client";
 import { createStageMetrics } from "../../mod.ts";
 import {
   addressOf,
@@ -7,8 +9,6 @@ import {
   serve,
   startPrometheus,
 } from "./prometheus.ts";
-import { assertEquals } from "@std/assert";
-import { Registry } from "prom-client";
 
 /** The questions of the README and their queries. */
 function readQueries(): Map<string, string> {

@@ -1,6 +1,6 @@
 /** The example of a batch job, and the real Pushgateway. */
-import { eventually, freePort, isInstalled } from "./prometheus.ts";
 import { assertEquals, assertStringIncludes } from "@std/assert";
+import { eventually, freePort, isInstalled } from "./prometheus.ts";
 
 const ignore = !isInstalled("prometheus-pushgateway", "the example of a job");
 

@@ -1,4 +1,5 @@
-import { createFolder, startService } from "../service.ts";
+import { assertEquals } from "@std/assert";
+import { createFolder, startService } from "../support/service.ts";
 import {
   addressOf,
   eventually,
@@ -7,7 +8,6 @@ import {
   serve,
   startPrometheus,
 } from "./prometheus.ts";
-import { assertEquals } from "@std/assert";
 
 const PREFIX = "lukhas_orchestration_";
 

@@ -1,6 +1,6 @@
-import { startThread, type Thread } from "../threads.ts";
-import { eventually, isInstalled, startPrometheus } from "./prometheus.ts";
 import { assert, assertEquals } from "@std/assert";
+import { startThread, type Thread } from "../support/threads.ts";
+import { eventually, isInstalled, startPrometheus } from "./prometheus.ts";
 
 const PREFIX = "lukhas_orchestration_";
 const THREADS = 4;

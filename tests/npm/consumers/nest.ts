@@ -1,5 +1,4 @@
 /** A NestJS server whose methods are measured, as `experimentalDecorators` has it. */
-import "reflect-metadata";
 import { pipeline, stage } from "@lukhas/stage-metrics";
 import { captureMetrics, sampleValue } from "@lukhas/stage-metrics/testing";
 import {
@@ -15,6 +14,7 @@ import {
   UseGuards,
 } from "@nestjs/common";
 import { NestFactory, Reflector } from "@nestjs/core";
+import "reflect-metadata";
 
 const Roles = (...roles: string[]) => SetMetadata("roles", roles);
 

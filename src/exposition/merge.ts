@@ -1,0 +1,112 @@
+import { forEachInSlices } from "../common/slices.ts";
+import { type Exemplar, lastExemplar } from "./exemplar.ts";
+import type { GatheredFamily, GatheredSample } from "./model.ts";
+
+/**
+ * Makes the families of several sources those of one: what they share by name
+ * and labels is merged as prom-client's cluster registry does it, by aggregator.
+ *
+ * @param onConflict Called with a family that is left out, as an earlier one of its name
+ * is of another type.
+ */
+export async function mergeFamilies(
+  families: Iterable<GatheredFamily>,
+  onConflict: (left: GatheredFamily, type: string) => void,
+): Promise<GatheredFamily[]> {
+  const byName = new Map<string, [GatheredFamily, ...GatheredFamily[]]>();
+  for (const family of families) {
+    const same = byName.get(family.name);
+    if (same === undefined) byName.set(family.name, [family]);
+    else if (same[0].type === family.type) same.push(family);
+    else onConflict(family, same[0].type);
+  }
+  const merged: GatheredFamily[] = [];
+  for (const same of byName.values()) {
+    merged.push(same.length === 1 ? same[0] : await mergeSame(same));
+  }
+  return merged;
+}
+
+async function mergeSame(
+  families: readonly [GatheredFamily, ...GatheredFamily[]],
+): Promise<GatheredFamily> {
+  const [{ name, help, type, aggregator }] = families;
+  const merged = new SampleMerger(aggregator);
+  for (const { samples } of families) {
+    await forEachInSlices(samples, (sample) => merged.add(sample));
+  }
+  return { name, help, type, aggregator, samples: await merged.samples() };
+}
+
+/** Merges samples of the same name and labels. */
+export class SampleMerger {
+  readonly #aggregator: string;
+  readonly #merged = new Map<string, GatheredSample | Merged>();
+
+  constructor(aggregator: string) {
+    this.#aggregator = aggregator;
+  }
+
+  add(sample: GatheredSample): void {
+    const { key } = sample;
+    const merged = this.#merged.get(key);
+    if (merged === undefined) this.#merged.set(key, sample);
+    else if (merged instanceof Merged) merged.add(sample);
+    else {
+      this.#merged.set(key, new Merged(this.#aggregator, merged).add(sample));
+    }
+  }
+
+  /** The merged samples, in the order in which each was first added. */
+  async samples(): Promise<GatheredSample[]> {
+    const samples: GatheredSample[] = [];
+    await forEachInSlices(this.#merged.values(), (merged) => {
+      samples.push(merged instanceof Merged ? merged.toSample() : merged);
+    });
+    return samples;
+  }
+}
+
+/** Several samples of the same name and labels. */
+class Merged {
+  readonly #aggregator: string;
+  readonly #first: GatheredSample;
+  #value: number;
+  #exemplar: Exemplar | undefined;
+  #count = 1;
+
+  constructor(aggregator: string, first: GatheredSample) {
+    this.#aggregator = aggregator;
+    this.#first = first;
+    this.#value = first.value;
+    this.#exemplar = first.exemplar;
+  }
+
+  add({ value, exemplar }: GatheredSample): this {
+    this.#value = this.#aggregate(value);
+    this.#exemplar = lastExemplar([this.#exemplar, exemplar]);
+    this.#count++;
+    return this;
+  }
+
+  toSample(): GatheredSample {
+    const isAverage = this.#aggregator === "average";
+    const value = isAverage ? this.#value / this.#count : this.#value;
+    return this.#first.with(value, this.#exemplar);
+  }
+
+  #aggregate(value: number): number {
+    switch (this.#aggregator) {
+      case "sum":
+      case "average":
+        return this.#value + value;
+      case "min":
+      case "earliest":
+        return Math.min(this.#value, value);
+      case "max":
+        return Math.max(this.#value, value);
+      default:
+        return this.#value;
+    }
+  }
+}

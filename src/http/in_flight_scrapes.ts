@@ -1,0 +1,231 @@
+import { clearTimeout, setTimeout } from "node:timers";
+import { attentiveTimeout } from "../common/async.ts";
+import type { GatheredFamily } from "../exposition/model.ts";
+import { Snapshot } from "./scrape_snapshot.ts";
+
+/** How many snapshots may be held at the same time. */
+const MAX_SNAPSHOTS = 4;
+
+/** After so long without being read, a body makes room for a scrape that waits. */
+const IDLE_MS = 500;
+
+/**
+ * After so long in all, a body makes room for a scrape that waits: sooner than one that
+ * has come at the same time, and can wait for half of ten seconds, would give up.
+ */
+const GUARANTEED_MS = 4_000;
+
+/** After so long, a body is cut off: no scrape has a longer timeout. */
+const MAX_BODY_MS = 120_000;
+
+/** How long a body that seems idle has to be read when the event loop was blocked. */
+const GRACE_MS = 50;
+
+/** Made once, as the stack of an error retains the calls in which it was made. */
+const TOO_SLOW = new Error("The metrics were read too slowly");
+
+/** A scrape that is to be admitted. */
+export interface Scrape {
+  /** Stands for the registries that it shows. */
+  readonly owner: object;
+  /** The same for scrapes of an owner that may share a snapshot. */
+  readonly key: string;
+  /** Collects the metrics, and then returns a function that gathers them. */
+  readonly collect: () => Promise<() => Promise<readonly GatheredFamily[]>>;
+  /** How long it may wait for room, in milliseconds. */
+  readonly patience: number;
+  /** Returns whether the client has left. */
+  readonly isOver: () => boolean;
+}
+
+/** A scrape that waits for room. */
+interface Waiting extends Scrape {
+  /** Ends the wait, without a body if there is no room, or nobody to read it. */
+  resolve(body?: ScrapeBody): void;
+}
+
+/** The body of a response, from its admission until it is read or cut off. */
+export class ScrapeBody {
+  readonly snapshot: Snapshot;
+  readonly #onEnd: (body: ScrapeBody) => void;
+  readonly #timer: ReturnType<typeof setTimeout>;
+  #startedAt = performance.now();
+  /** It cannot be read before it is collected. */
+  #readAt = Infinity;
+  #error: ((reason: Error) => void) | undefined;
+
+  /** @param onEnd Called when the body ends. */
+  constructor(snapshot: Snapshot, onEnd: (body: ScrapeBody) => void) {
+    this.snapshot = snapshot;
+    this.#onEnd = onEnd;
+    this.#timer = setTimeout(() => this.cutOff(), MAX_BODY_MS);
+    this.#timer.unref();
+  }
+
+  /** When it makes room for a scrape that waits, by `performance.now()`. */
+  get expiresAt(): number {
+    return Math.min(this.#readAt + IDLE_MS, this.#startedAt + GUARANTEED_MS);
+  }
+
+  /** Waits for its metrics, and returns whether they came before it was cut off. */
+  async collected(): Promise<boolean> {
+    const cutOff = new Promise<boolean>((resolve) => {
+      this.#error = () => resolve(false);
+    });
+    const isCollected = await Promise.race([
+      this.snapshot.collected.then(() => true),
+      cutOff,
+    ]);
+    this.#startedAt = this.#readAt = performance.now();
+    return isCollected;
+  }
+
+  /**
+   * Begins to be sent.
+   *
+   * @param error Makes the stream of the body fail.
+   */
+  begin(error: (reason: Error) => void): void {
+    this.#error = error;
+  }
+
+  /** Is read further. */
+  progress(): void {
+    this.#readAt = performance.now();
+  }
+
+  /** Ends before it has been read. */
+  cutOff(): void {
+    this.#error?.(TOO_SLOW);
+    this.end();
+  }
+
+  /** Ends. */
+  end(): void {
+    clearTimeout(this.#timer);
+    this.#onEnd(this);
+  }
+}
+
+/**
+ * The scrapes whose bodies have not been read to the end.
+ *
+ * Each retains its snapshot, and servers buffer some of it, so that their number is
+ * limited. A scrape for which there is no room waits, and bodies that are not read, or
+ * have been read for long, are cut off for it. The latest scrape is admitted first: it
+ * has the longest to wait yet, and no crowd that came before it can keep it waiting.
+ */
+export class InFlightScrapes {
+  readonly #max: number;
+  readonly #bodies = new Set<ScrapeBody>();
+  readonly #snapshots = new Set<Snapshot>();
+  /** The latest last. */
+  readonly #waiting: Waiting[] = [];
+  #stopTimer: (() => void) | undefined;
+
+  /** @param max How many bodies there may be at the same time. */
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  /**
+   * Collects metrics as soon as there is room.
+   *
+   * @returns The body, or `undefined` if there was no room in time.
+   * @throws The error of collecting or gathering.
+   */
+  async admit(scrape: Scrape): Promise<ScrapeBody | undefined> {
+    let waiting!: Waiting;
+    const admitted = new Promise<ScrapeBody | undefined>((resolve) => {
+      waiting = { ...scrape, resolve };
+    });
+    this.#waiting.push(waiting);
+    this.#fill();
+    const timer = setTimeout(() => this.#refuse(waiting), scrape.patience);
+    const body = await admitted.finally(() => clearTimeout(timer));
+    try {
+      if (await body?.collected()) return body;
+    } catch (error) {
+      body?.end();
+      throw error;
+    }
+    return undefined;
+  }
+
+  #refuse(waiting: Waiting): void {
+    const index = this.#waiting.indexOf(waiting);
+    if (index !== -1) this.#waiting.splice(index, 1);
+    waiting.resolve();
+    this.#watch();
+  }
+
+  /** Admits the scrapes for which there is room. */
+  #fill(): void {
+    this.#admitWaiting();
+    this.#watch();
+  }
+
+  #admitWaiting(): void {
+    for (let i = this.#waiting.length - 1; i >= 0; i--) {
+      if (this.#bodies.size >= this.#max) return;
+      const waiting = this.#waiting[i]!;
+      const snapshot = waiting.isOver() ? undefined : this.#snapshotOf(waiting);
+      if (snapshot === undefined && !waiting.isOver()) continue;
+      this.#waiting.splice(i, 1);
+      waiting.resolve(snapshot && this.#begin(snapshot));
+    }
+  }
+
+  /** Returns the snapshot that a scrape shows, if there is room for it. */
+  #snapshotOf({ owner, key, collect }: Scrape): Snapshot | undefined {
+    const isFull = this.#snapshots.size >= MAX_SNAPSHOTS;
+    // One that began before may show foreign metrics as they were then.
+    const shared = [...this.#snapshots].findLast((each) =>
+      each.owner === owner && each.key === key &&
+      (each.isStarting || isFull && each.isCollecting)
+    );
+    if (shared !== undefined || isFull) return shared;
+    const snapshot = new Snapshot(owner, key, collect);
+    this.#snapshots.add(snapshot);
+    return snapshot;
+  }
+
+  #begin(snapshot: Snapshot): ScrapeBody {
+    snapshot.bodies++;
+    const body = new ScrapeBody(snapshot, () => {
+      if (!this.#bodies.delete(body)) return;
+      if (--snapshot.bodies === 0) {
+        this.#snapshots.delete(snapshot);
+        snapshot.release();
+      }
+      this.#fill();
+    });
+    this.#bodies.add(body);
+    return body;
+  }
+
+  /** Cuts bodies off as soon as they expire, for as long as scrapes wait. */
+  #watch(): void {
+    if (this.#waiting.length === 0) {
+      this.#stopTimer?.();
+      this.#stopTimer = undefined;
+    } else if (this.#stopTimer === undefined) {
+      const next = Math.min(...[...this.#bodies].map((each) => each.expiresAt));
+      this.#stopTimer = attentiveTimeout(() => {
+        this.#stopTimer = undefined;
+        this.#cutOff();
+        this.#watch();
+      }, Math.max(GRACE_MS, next - performance.now()));
+    }
+  }
+
+  #cutOff(): void {
+    const now = performance.now();
+    const expired = [...this.#bodies].filter((body) => body.expiresAt <= now)
+      .sort((one, other) => one.expiresAt - other.expiresAt);
+    for (const body of expired) {
+      if (this.#waiting.length === 0) return;
+      body.cutOff();
+    }
+  }
+}

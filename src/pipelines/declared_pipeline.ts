@@ -1,0 +1,161 @@
+import { toLane, toName, toText } from "../common/labels.ts";
+import { quote } from "../common/quote.ts";
+import {
+  checkFunction,
+  checkName,
+  checkObject,
+  checkOptionNames,
+  copyOptions,
+} from "../common/validate.ts";
+import { type InstanceSource, runWith } from "../scopes/context.ts";
+import {
+  checkPipelineOptions,
+  checkScopeOptions,
+} from "../scopes/overloads.ts";
+import { runScope } from "../scopes/run.ts";
+import {
+  type PipelineOptions,
+  type PipelineRun,
+  type PipelineScope,
+  startPipeline,
+} from "./pipeline.ts";
+import { openRun, type PipelineHandle } from "./pipeline_handle.ts";
+import type { StageMethods, StageOptions } from "./stage.ts";
+
+/**
+ * What is declared of a pipeline.
+ *
+ * @typeParam N The names of its stages.
+ */
+export interface PipelineDeclaration<N extends string = string>
+  extends PipelineOptions {
+  /** Its stages, by name, and their options. Those of a call win over these. */
+  stages: { readonly [name in N]: StageOptions };
+}
+
+/**
+ * A pipeline that was declared.
+ *
+ * Its `stage` is the plain one, of which the compiler knows the names.
+ *
+ * @typeParam N The names of its stages.
+ */
+export interface DeclaredPipeline<N extends string = string>
+  extends StageMethods<N> {
+  /** The label `pipeline_name`. */
+  readonly name: string;
+  /**
+   * Runs an async function as the pipeline.
+   *
+   * @typeParam T The type of the value.
+   * @param fn What to run.
+   * @returns A native promise for the value of `fn`.
+   * @throws What `fn` throws.
+   */
+  run<T>(fn: (scope: PipelineScope<N>) => PromiseLike<T>): Promise<T>;
+  /**
+   * Runs a function as the pipeline.
+   *
+   * @typeParam T The type of the value.
+   * @param fn What to run.
+   * @returns What `fn` returns.
+   * @throws What `fn` throws.
+   */
+  run<T>(fn: (scope: PipelineScope<N>) => T): T;
+  /**
+   * Opens the pipeline, for a flow that no callback can enclose.
+   *
+   * @returns The handle, to be closed.
+   */
+  open(): PipelineHandle<N>;
+}
+
+/** The way to declare a pipeline. */
+export interface DefineMethods {
+  /**
+   * Declares a pipeline once: its options, its stages and theirs.
+   *
+   * @typeParam N The names of its stages.
+   * @param name The name of the pipeline, the label `pipeline_name`.
+   * @param declaration Its options and its stages.
+   * @returns The pipeline, to be run.
+   * @throws {TypeError} If an option, a name or a stage has the wrong type, or if an
+   * option is unknown.
+   * @throws {RangeError} If a name is empty, or a timeout is `NaN`.
+   */
+  definePipeline<N extends string>(
+    name: string,
+    declaration: PipelineDeclaration<N>,
+  ): DeclaredPipeline<N>;
+}
+
+/** The options of stages, which the compiler keeps complete. */
+const STAGE_OPTIONS: { readonly [K in keyof Required<StageOptions>]: true } = {
+  timeout: true,
+  signal: true,
+  classifyError: true,
+  classifyResult: true,
+};
+
+/** The options of pipelines, which the compiler keeps complete. */
+const PIPELINE_OPTIONS: {
+  readonly [K in keyof Required<PipelineOptions>]: true;
+} = { ...STAGE_OPTIONS, lane: true, detached: true };
+
+const DECLARATION_OPTIONS = { ...PIPELINE_OPTIONS, stages: true };
+
+/**
+ * Makes a `definePipeline` function.
+ *
+ * @param stage The plain `stage` that goes with it.
+ */
+export function createDefineFunction(
+  source: InstanceSource,
+  stage: StageMethods["stage"],
+): DefineMethods["definePipeline"] {
+  return (name, declaration) => {
+    const action = "declare a pipeline";
+    checkName(action, "name", name);
+    checkObject(action, declaration);
+    checkOptionNames(action, declaration, DECLARATION_OPTIONS);
+    checkPipelineOptions(action, declaration);
+    const options: PipelineOptions = copyOptions(declaration, PIPELINE_OPTIONS);
+    const { stages } = declaration;
+    checkObject(action, stages, "stages");
+    const declaredStages = new Map<string, StageOptions>();
+    for (
+      const [stageName, stageOptions] of Object.entries<StageOptions>(stages)
+    ) {
+      checkName(action, "the name of a stage", stageName);
+      const stageAction = `declare the stage ${quote(stageName)}`;
+      checkObject(stageAction, stageOptions);
+      checkOptionNames(stageAction, stageOptions, STAGE_OPTIONS);
+      checkScopeOptions(stageAction, stageOptions);
+      declaredStages.set(toText(stageName), stageOptions);
+    }
+    source.declare(({ tree, lane, issues }) => {
+      const ownLane = options.lane === undefined
+        ? lane
+        : toLane(options.lane, issues);
+      const node = tree.declarePipeline(
+        ownLane,
+        toName(name, "pipeline", issues),
+      );
+      node.declareSeries();
+      for (const stageName of Object.keys(stages)) {
+        node.declareStage(toName(stageName, "stage", issues));
+      }
+    });
+    const start = () => startPipeline(source, name, options, declaredStages);
+    return {
+      name,
+      stage,
+      open: () => openRun(start()),
+      run<T>(fn: (scope: PipelineScope) => T): T {
+        checkFunction("run a pipeline", fn);
+        const run = start();
+        return runWith(run, runScope<PipelineRun, T>, run, fn);
+      },
+    };
+  };
+}

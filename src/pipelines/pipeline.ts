@@ -1,0 +1,379 @@
+import type { IssueReporter } from "../common/issues.ts";
+import { toLane, toName } from "../common/labels.ts";
+import type { Outcome, OutcomeLabel } from "../common/outcome.ts";
+import { quote } from "../common/quote.ts";
+import { bindFunction, type BindMethods } from "../scopes/bind.ts";
+import { abortSignals } from "../scopes/cancel_scope.ts";
+import {
+  type AmbientPipeline,
+  type EndStream,
+  getAmbient,
+  type InstanceSource,
+  runWith,
+} from "../scopes/context.ts";
+import { scopeFunction, type ScopeWrapper } from "../scopes/overloads.ts";
+import { runScope } from "../scopes/run.ts";
+import { type Instance, Scope, type ScopeOptions } from "../scopes/scope.ts";
+import { subtree } from "../scopes/scope_tree.ts";
+import { type PipelineNode, placePipeline } from "../series/series_tree.ts";
+import type { SpanDescription } from "../tracing/tracer.ts";
+import {
+  createPipelineStage,
+  type StageMethods,
+  type StageOptions,
+} from "./stage.ts";
+import { createStreamFunction, type StreamMethods } from "./stage_stream.ts";
+
+/** The options of a pipeline. */
+export interface PipelineOptions extends ScopeOptions {
+  /**
+   * The label `lane`, trimmed and lower-cased.
+   *
+   * @default {that of the enclosing pipeline while it is open, else the instance's}
+   */
+  lane?: string | undefined;
+  /**
+   * Starts the pipeline as a root: with no parent, and with nothing of the lane, the
+   * deadline, the signal and the span of the pipeline around it. For work that outlives
+   * the code that starts it, as the jobs of a worker that a request creates.
+   *
+   * @default {false}
+   */
+  detached?: boolean | undefined;
+}
+
+/**
+ * A pipeline while it runs.
+ *
+ * Its `stage`, `stageStream` and `bind` carry this pipeline's context into the functions
+ * that they call, also where the async context is lost or another pipeline's, as in the
+ * listeners of an emitter that was created elsewhere. Its methods work destructured.
+ *
+ * @typeParam N The names of its stages, where it declares them.
+ */
+export interface PipelineScope<N extends string = string>
+  extends StageMethods<N>, StreamMethods<N>, BindMethods {
+  /** The label `pipeline_name`. */
+  readonly name: string;
+  /** The label `lane`. */
+  readonly lane: string;
+  /**
+   * To be handed on to what should stop with the pipeline, as `fetch`. It is aborted
+   * when this pipeline, or one around it, is ended by a deadline or a signal, or
+   * throws.
+   */
+  readonly signal: AbortSignal;
+  /**
+   * Sets the outcome that is recorded if the pipeline returns. The last call before it
+   * is recorded counts, also while a stream keeps it open. If it throws, or a stream of
+   * its fails later, that is classified all the same.
+   */
+  setOutcome(outcome: Outcome): void;
+}
+
+/** The ways to call `pipeline`. */
+export interface PipelineMethods {
+  /**
+   * Runs an async function as a pipeline.
+   *
+   * @typeParam T The type of the value.
+   * @param name The name of the pipeline, the label `pipeline_name`.
+   * @param fn What to run.
+   * @returns A native promise for the value of `fn`.
+   * @throws What `fn` throws.
+   */
+  pipeline<T>(
+    name: string,
+    fn: (scope: PipelineScope) => PromiseLike<T>,
+  ): Promise<T>;
+  /**
+   * Runs a function as a pipeline.
+   *
+   * @typeParam T The type of the value.
+   * @param name The name of the pipeline, the label `pipeline_name`.
+   * @param fn What to run.
+   * @returns What `fn` returns.
+   * @throws What `fn` throws.
+   */
+  pipeline<T>(name: string, fn: (scope: PipelineScope) => T): T;
+  /**
+   * Runs an async function as a pipeline with options.
+   *
+   * @typeParam T The type of the value.
+   * @param name The name of the pipeline, the label `pipeline_name`.
+   * @param options The options.
+   * @param fn What to run.
+   * @returns A native promise for the value of `fn`.
+   * @throws What `fn` throws.
+   */
+  pipeline<T>(
+    name: string,
+    options: PipelineOptions | undefined,
+    fn: (scope: PipelineScope) => PromiseLike<T>,
+  ): Promise<T>;
+  /**
+   * Runs a function as a pipeline with options.
+   *
+   * @typeParam T The type of the value.
+   * @param name The name of the pipeline, the label `pipeline_name`.
+   * @param options The options.
+   * @param fn What to run.
+   * @returns What `fn` returns.
+   * @throws What `fn` throws.
+   */
+  pipeline<T>(
+    name: string,
+    options: PipelineOptions | undefined,
+    fn: (scope: PipelineScope) => T,
+  ): T;
+  /**
+   * Makes a wrapper, and the standard decorator of a method.
+   *
+   * @param name The name of the pipeline, the label `pipeline_name`.
+   * @param options The options.
+   * @returns What wraps a function, so that each call of it is a pipeline.
+   */
+  pipeline(name: string, options?: PipelineOptions): ScopeWrapper;
+}
+
+/** The options of a pipeline's stages, by name, where it declares them. */
+export type DeclaredStages = ReadonlyMap<string, StageOptions>;
+
+/** One run of a pipeline; what its code finds in the context. */
+export class PipelineRun extends Scope
+  implements PipelineScope, AmbientPipeline {
+  readonly node: PipelineNode;
+  readonly declaredStages: DeclaredStages | undefined;
+  readonly captured: Instance | undefined;
+  lastChild: Scope | undefined = undefined;
+  abandonedBelow = 0;
+  #openStreams = 0;
+  /** How its code ended, while streams keep it open. */
+  #finishedAs: OutcomeLabel | undefined;
+  /** The outcomes of those of these streams that were given up. */
+  #givenUpAs: Set<OutcomeLabel> | undefined;
+  /** Whether another one of them failed. */
+  #hasFailedStream = false;
+
+  constructor(
+    instance: Instance,
+    node: PipelineNode,
+    options: PipelineOptions | undefined,
+    declaredStages: DeclaredStages | undefined,
+    parent: AmbientPipeline | undefined,
+    captured: Instance | undefined,
+  ) {
+    super(instance, placePipeline(instance, node), options, parent);
+    this.node = node;
+    this.declaredStages = declaredStages;
+    this.captured = captured;
+  }
+
+  get name(): string {
+    return this.node.name;
+  }
+
+  get lane(): string {
+    return this.node.lane;
+  }
+
+  get pipeline(): this {
+    return this;
+  }
+
+  get stage(): StageMethods["stage"] {
+    return createPipelineStage(this);
+  }
+
+  get stageStream(): StreamMethods["stageStream"] {
+    return createStreamFunction(() => this);
+  }
+
+  get bind(): BindMethods["bind"] {
+    return (fn) => bindFunction(fn, this, this);
+  }
+
+  describe(): string {
+    return `Pipeline ${quote(this.name)}`;
+  }
+
+  protected override describeSpan(): SpanDescription {
+    return {
+      name: `pipeline ${this.name}`,
+      attributes: {
+        "lukhas.pipeline.name": this.name,
+        "lukhas.lane": this.lane,
+      },
+      isPipeline: true,
+    };
+  }
+
+  /** Aborts its signal and those below it, so that open stages can stop. */
+  override fail(error: unknown): void {
+    // Before it hands its open children over.
+    const scopes = this.settled ? [] : subtree<Scope>(this);
+    for (const each of scopes) each.markAborted(error);
+    super.fail(error);
+    abortSignals(scopes);
+  }
+
+  beginStream(): EndStream {
+    this.#openStreams++;
+    // A stream that begins after the code has returned is read by another stream's
+    // source, whose own end decides.
+    const isOwn = this.#finishedAs === undefined;
+    return (outcome, isGivenUp, error) => {
+      this.#openStreams--;
+      if (this.#finishedAs === undefined || this.settled) return;
+      if (isOwn) this.#noteStream(outcome, isGivenUp, error);
+      if (this.#openStreams > 0) return;
+      const final = this.chosenOutcome ?? this.#finishedAs;
+      const isCancelled = !this.#hasFailedStream &&
+        this.#givenUpAs?.has(final) === true;
+      this.#finish(final, isCancelled);
+    };
+  }
+
+  /** Takes over the outcome of a stream that did not succeed. */
+  #noteStream(
+    outcome: OutcomeLabel,
+    isGivenUp: boolean,
+    error: unknown,
+  ): void {
+    if (outcome !== "success") {
+      this.chosenOutcome = outcome;
+      this.span?.fail(error);
+    }
+    // A failure must not be hidden by being subtracted.
+    if (isGivenUp) (this.#givenUpAs ??= new Set()).add(outcome);
+    else if (outcome !== "success") this.#hasFailedStream = true;
+  }
+
+  /** Records it, or has the last of the streams that were begun in it do so. */
+  protected override end(outcome: OutcomeLabel): void {
+    if (this.#openStreams > 0) {
+      // The stages that are still running may be those of a stream's source.
+      this.#finishedAs = outcome;
+      return;
+    }
+    this.#finish(outcome, false);
+  }
+
+  #finish(outcome: OutcomeLabel, isCancelled: boolean): void {
+    // Found before it hands its open children over, and reported once it is recorded.
+    const stageName = this.#findUnawaited();
+    this.settle(outcome, isCancelled);
+    if (stageName === undefined) return;
+    this.instance.issues.report(
+      "unawaited_stage",
+      `${this.describe()} returned while its stage ${
+        quote(stageName)
+      } was still running: await it, or start it in a pipeline of its own with detached: true`,
+    );
+  }
+
+  /** Returns the name of a stage that its code should have awaited, if there is one. */
+  #findUnawaited(): string | undefined {
+    // Code that a deadline abandoned may be waiting for it.
+    if (this.abandonedBelow > 0) return undefined;
+    for (let child = this.lastChild; child; child = child.previous) {
+      if (child.unawaitedName !== undefined) return child.unawaitedName;
+    }
+    return undefined;
+  }
+}
+
+/** Makes a `pipeline` function. */
+export function createPipelineFunction(
+  source: InstanceSource,
+): PipelineMethods["pipeline"] {
+  return scopeFunction<PipelineScope, PipelineOptions>(
+    "pipeline",
+    (name, options, fn) => {
+      const run = startPipeline(source, name, options);
+      return runWith(run, runScope, run, fn);
+    },
+  ) as PipelineMethods["pipeline"];
+}
+
+/**
+ * The innermost pipeline around the code that calls this.
+ *
+ * @returns Its scope, or `undefined` where there is none.
+ *
+ * @example
+ * ```ts
+ * import { currentPipeline, pipeline } from "@lukhas/stage-metrics";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(currentPipeline(), undefined);
+ * pipeline("nightly_import", { lane: "batch" }, () => {
+ *   assertEquals(currentPipeline()?.name, "nightly_import");
+ *   assertEquals(currentPipeline()?.lane, "batch");
+ * });
+ * ```
+ */
+export function currentPipeline(): PipelineScope | undefined {
+  // Nothing else than the runs of above ever enters the context.
+  return getAmbient()?.pipeline as PipelineRun | undefined;
+}
+
+/** Starts a pipeline inside the one that runs now, or as a root. */
+export function startPipeline(
+  source: InstanceSource,
+  name: string,
+  options: PipelineOptions | undefined,
+  declaredStages?: DeclaredStages,
+): PipelineRun {
+  const ambient = getAmbient();
+  const around = ambient?.pipeline;
+  const isDetached = options?.detached === true;
+  const isLate = around !== undefined && around.hasEnded;
+  const parent = isDetached || isLate ? undefined : around;
+  const instance = isDetached ? source.rootInstance() : source.instance();
+  const { registration, tree, issues } = instance;
+  registration.ensure(issues);
+  if (isLate && !isDetached) reportLate(name, around, issues);
+  const lane = options?.lane === undefined
+    ? parent?.node.lane ?? instance.lane
+    : toLane(options.lane, issues);
+  const node = tree.findPipeline(lane, name) ??
+    tree.pipeline(lane, toName(name, "pipeline", issues));
+  const run = new PipelineRun(
+    instance,
+    node,
+    options,
+    declaredStages,
+    parent,
+    ambient?.captured,
+  );
+  if (instance.tracing.isOn()) {
+    run.trace({
+      parent: parent?.span,
+      isDetached,
+      left: isLate ? around.span : undefined,
+    });
+  }
+  return run;
+}
+
+function reportLate(
+  name: string,
+  ended: AmbientPipeline,
+  issues: IssueReporter,
+): void {
+  issues.reportMisuse(
+    "late_pipeline",
+    `Pipeline ${quote(name)} started in the context of pipeline ${
+      quote(ended.node.name)
+    }, which has ended: it runs as a root. Await what starts it, or, if a timer, server, pool or worker that was made there starts it, pass detached: true`,
+  );
+}
+
+/** Returns the lane of the enclosing pipeline while it is open, else the instance's. */
+export function ambientLane(instance: Instance): string {
+  const pipeline = getAmbient()?.pipeline;
+  return pipeline === undefined || pipeline.hasEnded
+    ? instance.lane
+    : pipeline.node.lane;
+}

@@ -1,0 +1,176 @@
+import { describeError } from "../common/describe_error.ts";
+import type { Issue, IssueReporter } from "../common/issues.ts";
+import {
+  toDuration,
+  toLane,
+  toName,
+  toOutcome,
+  UNKNOWN,
+} from "../common/labels.ts";
+import type { Outcome } from "../common/outcome.ts";
+import { quote } from "../common/quote.ts";
+import { getAmbient, type InstanceSource } from "../scopes/context.ts";
+import type { Instance } from "../scopes/scope.ts";
+import { placePipeline, placeStage } from "../series/series_tree.ts";
+import { ambientLane } from "./pipeline.ts";
+
+/** A run of a pipeline that was measured elsewhere. */
+export interface PipelineRecord {
+  /** The label `pipeline_name`. */
+  readonly pipelineName: string;
+  /** How long it took, in seconds. */
+  readonly durationSec: number;
+  /** How it ended, the label `status`; `error` is read as `failure`. */
+  readonly status: Outcome | "error";
+  /**
+   * The label `lane`, trimmed and lower-cased.
+   *
+   * @default {that of the ambient pipeline, or else of the instance}
+   */
+  readonly lane?: string | undefined;
+}
+
+/** A run of a stage that was measured elsewhere. */
+export interface StageRecord {
+  /**
+   * The label `pipeline_name`.
+   *
+   * @default {that of the ambient pipeline}
+   */
+  readonly pipelineName?: string | undefined;
+  /** The label `stage_name`. */
+  readonly stageName: string;
+  /** How long it took, in seconds. */
+  readonly durationSec: number;
+  /** How it ended, the label `outcome`; `error` is read as `failure`. */
+  readonly outcome: Outcome | "error";
+  /**
+   * The label `lane`, trimmed and lower-cased.
+   *
+   * @default {that of the ambient pipeline, or else of the instance}
+   */
+  readonly lane?: string | undefined;
+}
+
+/** The ways to record what was measured elsewhere. */
+export interface RecordMethods {
+  /**
+   * Records a run of a pipeline that was measured elsewhere.
+   *
+   * @param record What was measured.
+   */
+  recordPipelineMetrics(record: PipelineRecord): void;
+  /**
+   * Records a run of a stage that was measured elsewhere.
+   *
+   * @param record What was measured.
+   */
+  recordStageMetrics(record: StageRecord): void;
+}
+
+/** Makes the two recorders. */
+export function createRecordMethods(
+  source: InstanceSource,
+): RecordMethods {
+  return {
+    recordPipelineMetrics(record) {
+      const instance = source.instance();
+      const { registration, tree, issues, now, tracing } = instance;
+      registration.ensure(issues);
+      const read = readRecord(record, copyPipelineRecord);
+      if (typeof read === "string") return issues.report(INVALID, read);
+      const name = toName(read.pipelineName, "pipeline", issues);
+      const lane = toRecordLane(read, ambientLane(instance), issues);
+      const node = tree.pipeline(lane, name);
+      placePipeline(instance, node).record(
+        toOutcome(read.status, issues),
+        toDuration(read.durationSec, issues),
+        now(),
+        tracing.activeLabels(),
+      );
+    },
+    recordStageMetrics(record) {
+      const read = readRecord(record, copyStageRecord);
+      const named = typeof read !== "string" &&
+        read.pipelineName !== undefined;
+      const instance = named ? source.instance() : source.context().instance;
+      const { registration, tree, issues, now, tracing } = instance;
+      registration.ensure(issues);
+      if (typeof read === "string") return issues.report(INVALID, read);
+      const stageName = toName(read.stageName, "stage", issues);
+      const pipelineName = named
+        ? toName(read.pipelineName, "pipeline", issues)
+        : ambientName(stageName, issues);
+      const fallback = named ? ambientLane(instance) : stageLane(instance);
+      const lane = toRecordLane(read, fallback, issues);
+      const node = tree.pipeline(lane, pipelineName);
+      placeStage(instance, node, stageName).record(
+        toOutcome(read.outcome, issues),
+        toDuration(read.durationSec, issues),
+        now(),
+        tracing.activeLabels(),
+      );
+    },
+  };
+}
+
+const INVALID: Issue = "invalid_value";
+
+/**
+ * Reads a record, whose getters may throw.
+ *
+ * @returns The record, or a message that says why there is none.
+ */
+function readRecord<R extends object>(
+  record: R,
+  copy: (record: R) => R,
+): R | string {
+  if (typeof record !== "object" || record === null) {
+    return `A record must be an object, got ${typeof record}: nothing was recorded`;
+  }
+  try {
+    return copy(record);
+  } catch (error) {
+    return `A record could not be read, it threw ${
+      describeError(error)
+    }: nothing was recorded`;
+  }
+}
+
+function copyPipelineRecord(
+  { pipelineName, durationSec, status, lane }: PipelineRecord,
+): PipelineRecord {
+  return { pipelineName, durationSec, status, lane };
+}
+
+function copyStageRecord(
+  { pipelineName, stageName, durationSec, outcome, lane }: StageRecord,
+): StageRecord {
+  return { pipelineName, stageName, durationSec, outcome, lane };
+}
+
+/** @param fallback The lane where the record has none. */
+function toRecordLane(
+  { lane }: { readonly lane?: string | undefined },
+  fallback: string,
+  issues: IssueReporter,
+): string {
+  return lane === undefined ? fallback : toLane(lane, issues);
+}
+
+/** Returns the lane of the ambient pipeline's stages, also if that has ended. */
+function stageLane(instance: Instance): string {
+  return getAmbient()?.pipeline?.node.lane ?? instance.lane;
+}
+
+function ambientName(stageName: string, issues: IssueReporter): string {
+  const pipeline = getAmbient()?.pipeline;
+  if (pipeline !== undefined) return pipeline.node.name;
+  issues.reportMisuse(
+    "orphan_stage",
+    `Stage ${
+      quote(stageName)
+    } was recorded with no pipeline around it: give its pipelineName, or record it inside of pipeline()`,
+  );
+  return UNKNOWN;
+}

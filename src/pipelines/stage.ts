@@ -1,0 +1,314 @@
+import type { IssueReporter } from "../common/issues.ts";
+import { toName, UNKNOWN } from "../common/labels.ts";
+import type { Outcome } from "../common/outcome.ts";
+import { quote } from "../common/quote.ts";
+import { bindFunction, type BindMethods } from "../scopes/bind.ts";
+import {
+  type Ambient,
+  type AmbientPipeline,
+  getAmbient,
+  type InstanceSource,
+  OrphanContext,
+  runWith,
+} from "../scopes/context.ts";
+import { scopeFunction, type ScopeWrapper } from "../scopes/overloads.ts";
+import { runScope } from "../scopes/run.ts";
+import { type Instance, Scope, type ScopeOptions } from "../scopes/scope.ts";
+import type { Series } from "../series/series.ts";
+import { placeStage } from "../series/series_tree.ts";
+import type { SpanDescription } from "../tracing/tracer.ts";
+
+/** The options of a stage. */
+export interface StageOptions extends ScopeOptions {}
+
+/** A stage while it runs. */
+export interface StageScope extends BindMethods {
+  /** The label `stage_name`. */
+  readonly name: string;
+  /** The label `pipeline_name`. */
+  readonly pipelineName: string;
+  /** The label `lane`. */
+  readonly lane: string;
+  /**
+   * To be handed on to what should stop with the stage, as `fetch`. It is aborted
+   * when the stage, or the pipeline around it, is ended by a deadline or a signal,
+   * and when the pipeline throws.
+   */
+  readonly signal: AbortSignal;
+  /**
+   * Sets the outcome that is recorded if the stage returns. The last call before that
+   * counts. If it throws, the error is classified all the same. Works destructured.
+   */
+  setOutcome(outcome: Outcome): void;
+}
+
+/**
+ * The ways to call `stage`.
+ *
+ * Its overloads are written as methods: so a scope whose stages have narrower
+ * names passes where a plain one is asked for.
+ */
+export interface StageMethods<N extends string = string> {
+  /**
+   * Runs an async function as a stage.
+   *
+   * @typeParam T The type of the value.
+   * @param name The name of the stage, the label `stage_name`.
+   * @param fn What to run.
+   * @returns A native promise for the value of `fn`.
+   * @throws What `fn` throws.
+   */
+  stage<T>(name: N, fn: (scope: StageScope) => PromiseLike<T>): Promise<T>;
+  /**
+   * Runs a function as a stage.
+   *
+   * @typeParam T The type of the value.
+   * @param name The name of the stage, the label `stage_name`.
+   * @param fn What to run.
+   * @returns What `fn` returns.
+   * @throws What `fn` throws.
+   */
+  stage<T>(name: N, fn: (scope: StageScope) => T): T;
+  /**
+   * Runs an async function as a stage with options.
+   *
+   * @typeParam T The type of the value.
+   * @param name The name of the stage, the label `stage_name`.
+   * @param options The options.
+   * @param fn What to run.
+   * @returns A native promise for the value of `fn`.
+   * @throws What `fn` throws.
+   */
+  stage<T>(
+    name: N,
+    options: StageOptions | undefined,
+    fn: (scope: StageScope) => PromiseLike<T>,
+  ): Promise<T>;
+  /**
+   * Runs a function as a stage with options.
+   *
+   * @typeParam T The type of the value.
+   * @param name The name of the stage, the label `stage_name`.
+   * @param options The options.
+   * @param fn What to run.
+   * @returns What `fn` returns.
+   * @throws What `fn` throws.
+   */
+  stage<T>(
+    name: N,
+    options: StageOptions | undefined,
+    fn: (scope: StageScope) => T,
+  ): T;
+  /**
+   * Makes a wrapper, and the standard decorator of a method.
+   *
+   * @param name The name of the stage, the label `stage_name`.
+   * @param options The options.
+   * @returns What wraps a function, so that each call of it is a stage.
+   */
+  stage(name: N, options?: StageOptions): ScopeWrapper;
+}
+
+/** One run of a stage. */
+export class StageRun extends Scope implements StageScope {
+  readonly name: string;
+  readonly #ambient: Ambient;
+  /** Whether its pipeline had ended when it started. */
+  readonly #isLate: boolean;
+
+  constructor(
+    ambient: Ambient,
+    series: Series,
+    options: StageOptions | undefined,
+    name: string,
+  ) {
+    const { instance, pipeline } = ambient;
+    // Not below a pipeline that has ended: its aborted signal would stop the work of a
+    // pool that was created in it.
+    const parent = pipeline?.hasEnded ? undefined : pipeline;
+    super(instance, series, options, parent);
+    this.name = name;
+    this.#ambient = ambient;
+    this.#isLate = parent !== pipeline;
+  }
+
+  /** A stage has no children: scopes that start inside it belong to its pipeline. */
+  get lastChild(): undefined {
+    return undefined;
+  }
+
+  get pipelineName(): string {
+    return this.#ambient.pipeline?.node.name ?? UNKNOWN;
+  }
+
+  get lane(): string {
+    return this.#ambient.pipeline?.node.lane ?? this.instance.lane;
+  }
+
+  /**
+   * Without limits of its own, a stage shares the pipeline's: that costs nothing,
+   * and a body that is read after the stage has returned still stops with it.
+   */
+  override get signal(): AbortSignal {
+    const { pipeline } = this.#ambient;
+    const isOwn = this.cancelScope !== undefined || pipeline === undefined ||
+      pipeline.hasEnded;
+    return isOwn ? super.signal : pipeline.signal;
+  }
+
+  protected override get home(): AmbientPipeline | undefined {
+    return this.#isLate ? undefined : this.#ambient.pipeline;
+  }
+
+  override get unawaitedName(): string | undefined {
+    return this.settled ? undefined : this.name;
+  }
+
+  /** The context of its code. */
+  get context(): Ambient {
+    return this.#ambient.pipeline ?? new OrphanContext(this.instance, this);
+  }
+
+  get bind(): BindMethods["bind"] {
+    return (fn) => bindFunction(fn, this.context, this);
+  }
+
+  describe(): string {
+    return `Stage ${quote(this.name)} of pipeline ${quote(this.pipelineName)}`;
+  }
+
+  protected override describeSpan(): SpanDescription {
+    return {
+      name: `stage ${this.name}`,
+      attributes: {
+        "lukhas.pipeline.name": this.pipelineName,
+        "lukhas.stage.name": this.name,
+        "lukhas.lane": this.lane,
+      },
+      isPipeline: false,
+    };
+  }
+}
+
+/** Makes a `stage` function for stages of the pipeline around them. */
+export function createStageFunction(
+  { context }: Pick<InstanceSource, "context">,
+): StageMethods["stage"] {
+  return scopeFunction<StageScope, StageOptions>(
+    "stage",
+    (name, options, fn) => {
+      const ambient = context();
+      const run = startStage(ambient, name, options, StageRun);
+      // With a pipeline, this is its context already.
+      return ambient.pipeline === undefined
+        ? runWith(run.context, runScope, run, fn)
+        : runScope(run, fn);
+    },
+  ) as StageMethods["stage"];
+}
+
+/** Makes a `stage` function for stages of one pipeline, wherever they start. */
+export function createPipelineStage(
+  pipeline: AmbientPipeline,
+): StageMethods["stage"] {
+  return scopeFunction<StageScope, StageOptions>(
+    "stage",
+    (name, options, fn) => {
+      const run = startStage(pipeline, name, options, StageRun);
+      return getAmbient() === pipeline
+        ? runScope(run, fn)
+        : runWith(pipeline, runScope, run, fn);
+    },
+  ) as StageMethods["stage"];
+}
+
+/**
+ * Starts a stage.
+ *
+ * @param Run The class of the stage.
+ */
+export function startStage<R extends StageRun>(
+  ambient: Ambient,
+  name: string,
+  options: StageOptions | undefined,
+  Run: new (...args: ConstructorParameters<typeof StageRun>) => R,
+): R {
+  const { instance, pipeline } = ambient;
+  const { issues } = instance;
+  const node = pipeline?.node ?? orphanNode(instance);
+  const series = node.findStage(name);
+  if (series === undefined) name = toName(name, "stage", issues);
+  if (pipeline === undefined || pipeline.hasEnded) {
+    reportMisplaced(name, pipeline, issues);
+  }
+  if (pipeline?.declaredStages !== undefined) {
+    options = withDeclared(pipeline, name, options, issues);
+  }
+  const run = new Run(
+    ambient,
+    series ?? placeStage(instance, node, name),
+    options,
+    name,
+  );
+  // A pipeline is traced as a whole, or not at all: its stages need not look again.
+  const isTraced = pipeline === undefined
+    ? instance.tracing.isOn()
+    : pipeline.span !== undefined;
+  if (isTraced) run.trace({ parent: pipeline?.span });
+  return run;
+}
+
+/** Reports a stage that starts where no pipeline is open. */
+function reportMisplaced(
+  name: string,
+  pipeline: AmbientPipeline | undefined,
+  issues: IssueReporter,
+): void {
+  if (pipeline === undefined) {
+    issues.reportMisuse(
+      "orphan_stage",
+      `Stage ${
+        quote(name)
+      } ran with no pipeline around it: run it inside of pipeline(), or call the stage() of the pipeline's scope`,
+    );
+  } else if (pipeline.abandonedBelow === 0) {
+    issues.reportMisuse(
+      "late_stage",
+      `Stage ${quote(name)} started after its pipeline ${
+        quote(pipeline.node.name)
+      } had ended: await what starts it inside the pipeline, or, if a pool, socket or timer that was made there calls back in its context, pass it the callback by the bind() of the scope that it belongs to`,
+    );
+  }
+}
+
+/** Adds what the pipeline declares of a stage to what the call says, which wins. */
+function withDeclared(
+  { declaredStages, node }: AmbientPipeline,
+  name: string,
+  options: StageOptions | undefined,
+  issues: IssueReporter,
+): StageOptions | undefined {
+  const declared = declaredStages?.get(name);
+  if (declared === undefined) {
+    issues.reportMisuse(
+      "undeclared_stage",
+      `Stage ${quote(name)} is none that pipeline ${
+        quote(node.name)
+      } declares: add it to its definePipeline()`,
+    );
+    return options;
+  }
+  if (options === undefined) return declared;
+  return {
+    timeout: options.timeout ?? declared.timeout,
+    signal: options.signal ?? declared.signal,
+    classifyError: options.classifyError ?? declared.classifyError,
+    classifyResult: options.classifyResult ?? declared.classifyResult,
+  };
+}
+
+/** Where stages without a pipeline are recorded. */
+function orphanNode({ registration, issues, tree, lane }: Instance) {
+  registration.ensure(issues);
+  return tree.pipeline(lane, UNKNOWN);
+}

@@ -1,0 +1,421 @@
+import { quote } from "../common/quote.ts";
+import {
+  checkBoolean,
+  checkFunction,
+  checkObject,
+  checkOptionalFunction,
+  checkSignal,
+  checkTimeout,
+} from "../common/validate.ts";
+import type { ScopeOptions } from "./scope.ts";
+
+/**
+ * The type of a function's value after wrapping: a native promise for a thenable.
+ *
+ * @internal
+ */
+type Settled<R> = R extends PromiseLike<infer T> ? Promise<T> : R;
+
+/**
+ * Whether wrapping changes the type of a function's value.
+ *
+ * @internal
+ */
+type IsReplaced<R> = [R] extends [Settled<R>]
+  ? [Settled<R>] extends [R] ? false : true
+  : true;
+
+/**
+ * One overload of a wrapped function, or `unknown` where none was inferred.
+ *
+ * @internal
+ */
+type WrappedOverload<This, A extends unknown[], R> =
+  [unknown, unknown[]] extends [R, A] ? unknown
+    : unknown extends This ? (...args: A) => Settled<R>
+    : (this: This, ...args: A) => Settled<R>;
+
+/**
+ * The type of a wrapped function that returned a thenable other than a `Promise`, such
+ * as a query builder, and returns a `Promise` now. Keeps its properties and the last
+ * four of its overloads, all that the compiler can infer.
+ *
+ * @typeParam F The type of the function.
+ */
+export type WrappedFunction<F> =
+  & (F extends {
+    (this: infer This1, ...args: infer A1): infer R1;
+    (this: infer This2, ...args: infer A2): infer R2;
+    (this: infer This3, ...args: infer A3): infer R3;
+    (this: infer This4, ...args: infer A4): infer R4;
+  } ?
+      & WrappedOverload<This1, A1, R1>
+      & WrappedOverload<This2, A2, R2>
+      & WrappedOverload<This3, A3, R3>
+      & WrappedOverload<This4, A4, R4>
+    : never)
+  & Pick<F, keyof F>;
+
+/**
+ * Whether wrapping changes the type of a function's value, for any overload.
+ *
+ * @internal
+ */
+type ReturnsReplaced<F> = F extends {
+  (...args: infer _A1): infer R1;
+  (...args: infer _A2): infer R2;
+  (...args: infer _A3): infer R3;
+  (...args: infer _A4): infer R4;
+} ? true extends
+    | IsReplaced<R1>
+    | IsReplaced<R2>
+    | IsReplaced<R3>
+    | IsReplaced<R4> ? true
+  : false
+  : false;
+
+/**
+ * Whether a function has a single overload and no properties.
+ *
+ * @internal
+ */
+type IsSimple<F> = [keyof F] extends [never]
+  ? F extends { (...args: infer A1): infer R1; (...args: infer A2): infer R2 }
+    // For a single overload, the first is inferred like the second, or as unknown.
+    ? unknown extends R1 ? true : IsSame<[A1, R1], [A2, R2]>
+  : true
+  : false;
+
+/**
+ * Whether two types are identical.
+ *
+ * @internal
+ */
+type IsSame<A, B> = (<T>() => T extends A ? 1 : 2) extends
+  (<T>() => T extends B ? 1 : 2) ? true : false;
+
+/**
+ * Rules an overload out, by `never`, unless the condition is true.
+ *
+ * @internal
+ */
+type If<C extends boolean> = C extends true ? unknown : never;
+
+/**
+ * The parameters after a function; rules an overload out like {@linkcode If}.
+ *
+ * @internal
+ */
+type ContextIf<C extends boolean> = C extends true ? [context?: MethodContext]
+  : [never];
+
+/** The part of a standard decorator's context that wrappers read. */
+export interface MethodContext {
+  /** The kind of class member that is decorated. */
+  readonly kind: "method";
+}
+
+/**
+ * Wraps functions so that each call is a scope, and decorates methods.
+ *
+ * A wrapped function calls the original with the same `this` and arguments, and is
+ * constructable if that is. It has the original's name, length, `prototype`, source
+ * text and own properties, and the original as its prototype, so that metadata defined
+ * by `Reflect.defineMetadata` is found. Assigning to one of the properties assigns to
+ * the original's.
+ *
+ * As a decorator it takes both forms, the standard one and that of
+ * `experimentalDecorators`.
+ *
+ * @example
+ * ```ts
+ * import { pipeline } from "@lukhas/stage-metrics";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const lengthOf = Object.assign((text: string) => text.length, { unit: "chars" });
+ * const measured = pipeline("length")(lengthOf);
+ * assertEquals(measured("four"), 4);
+ * assertEquals(measured.unit, "chars");
+ * ```
+ */
+export interface ScopeWrapper {
+  /**
+   * Wraps an overloaded function, or one with properties, that returns a thenable
+   * other than a `Promise`.
+   *
+   * @typeParam F The type of the function.
+   * @param fn The function.
+   * @param context The context of a standard decorator.
+   * @returns A function that calls `fn` and returns a native promise.
+   * @throws {TypeError} If `fn` is not a function, or is a class.
+   */
+  <F extends (...args: never[]) => unknown>(
+    fn: F,
+    ...context: ContextIf<IsSimple<F> extends true ? false : ReturnsReplaced<F>>
+  ): WrappedFunction<F>;
+  /**
+   * Wraps a function that returns a thenable other than a `Promise`.
+   *
+   * @typeParam This The type of `this`.
+   * @typeParam A The types of the arguments.
+   * @typeParam R The type of the thenable.
+   * @param fn The function.
+   * @param context The context of a standard decorator.
+   * @returns A function that calls `fn` and returns a native promise.
+   * @throws {TypeError} If `fn` is not a function, or is a class.
+   */
+  <This, A extends unknown[], R>(
+    fn: (this: This, ...args: A) => R & If<IsReplaced<R>>,
+    context?: MethodContext,
+  ): (this: This, ...args: A) => Settled<R>;
+  /**
+   * Wraps a function; as a standard decorator, decorates a method.
+   *
+   * @typeParam F The type of the function.
+   * @param fn The function.
+   * @param context The context of a standard decorator.
+   * @returns A function of the same type that calls `fn`.
+   * @throws {TypeError} If `fn` is not a function, or is a class, or if something other
+   * than a method is decorated.
+   */
+  <F extends (...args: never[]) => unknown>(
+    fn: F,
+    context?: MethodContext,
+  ): F;
+  /**
+   * Decorates a method under `experimentalDecorators`.
+   *
+   * @typeParam F The type of the method.
+   * @param target The prototype, or the class of a static method.
+   * @param key The name of the method.
+   * @param descriptor The property descriptor of the method.
+   * @returns The descriptor, changed to the wrapped method.
+   * @throws {TypeError} If something other than a method is decorated.
+   */
+  <F extends (...args: never[]) => unknown>(
+    target: object,
+    key: string | symbol,
+    descriptor:
+      & TypedPropertyDescriptor<F>
+      & If<ReturnsReplaced<F> extends true ? false : true>,
+  ): TypedPropertyDescriptor<F>;
+}
+
+/** Runs `fn` in a new scope of that name. */
+export type Start<S, O> = <T>(
+  name: string,
+  options: O | undefined,
+  fn: (scope: S) => T,
+) => T;
+
+/**
+ * Creates the function that users call from one that starts a scope:
+ * `(name, fn)`, `(name, options, fn)`, or `(name, options?)` for a wrapper.
+ */
+export function scopeFunction<S, O extends ScopeOptions>(
+  kind: "pipeline" | "stage",
+  start: Start<S, O>,
+): (name: string, options?: unknown, fn?: unknown) => unknown {
+  const action = `run a ${kind}`;
+  const checkOptions = kind === "pipeline"
+    ? checkPipelineOptions
+    : checkScopeOptions;
+  return function scope(name: string, options?: unknown, fn?: unknown) {
+    checkScopeName(action, name);
+    if (typeof options === "function") {
+      return start(name, undefined, options as (scope: S) => unknown);
+    }
+    checkOptions(action, options);
+    if (typeof fn === "function") {
+      return start(name, options as O, fn as (scope: S) => unknown);
+    }
+    // Given as `undefined`, they are missing: only when left out do they ask for a
+    // wrapper, which would never run the code.
+    if (arguments.length > 2) {
+      checkFunction(action, fn, ` after the options of ${quote(name)}`);
+    } else if (arguments.length === 2 && options === undefined) {
+      checkFunction(action, options, ` after the name ${quote(name)}`);
+    }
+    return createWrapper(kind, (run) => start(name, options as O, run));
+  };
+}
+
+/** Runs the function that it is given in a scope or context, and returns its value. */
+type Run = (fn: () => unknown) => unknown;
+
+function createWrapper(kind: string, run: Run): ScopeWrapper {
+  function wrap(fn: unknown): unknown {
+    checkFunction(`wrap with ${kind}()`, fn);
+    if (isClass(fn)) throw onlyMethods(kind, "class", (fn as Wrappable).name);
+    return wrapFunction(fn as Wrappable, run);
+  }
+
+  function wrapper(
+    subject: unknown,
+    context?: unknown,
+    descriptor?: unknown,
+  ): unknown {
+    if (typeof context === "string" || typeof context === "symbol") {
+      return decorateProperty(kind, context, descriptor, wrap);
+    }
+    const { kind: member, name } = Object(context) as Partial<DecoratorContext>;
+    if (typeof member === "string" && member !== "method") {
+      throw onlyMethods(kind, member, name);
+    }
+    return wrap(subject);
+  }
+
+  return wrapper as ScopeWrapper;
+}
+
+/** Decorates under `experimentalDecorators`, where fields have no descriptor. */
+function decorateProperty(
+  kind: string,
+  key: string | symbol,
+  descriptor: unknown,
+  wrap: (fn: unknown) => unknown,
+): unknown {
+  if (typeof descriptor === "number") {
+    throw onlyMethods(kind, "a parameter of", key);
+  }
+  const given = Object(descriptor) as PropertyDescriptor;
+  if (typeof given.value !== "function") {
+    const isAccessor = given.get !== undefined || given.set !== undefined;
+    throw onlyMethods(kind, isAccessor ? "accessor" : "field", key);
+  }
+  // In place, as NestJS's applyDecorators() ignores the values of decorators.
+  given.value = wrap(given.value);
+  return given;
+}
+
+function onlyMethods(
+  kind: string,
+  member: string,
+  name: string | symbol | undefined,
+): TypeError {
+  return new TypeError(
+    `Cannot decorate ${member} ${quote(name)} with ${kind}(): only methods`,
+  );
+}
+
+type Wrappable = (this: unknown, ...args: never[]) => unknown;
+
+/** Own properties of functions that a wrapped function has otherwise. */
+const REDEFINED: ReadonlySet<PropertyKey> = new Set([
+  "name",
+  "length",
+  "prototype",
+  "arguments",
+  "caller",
+  "toString",
+]);
+
+/**
+ * Wraps a function in one that passes each call, and each construction, to `run`, and
+ * resembles the original otherwise: see {@linkcode ScopeWrapper}.
+ *
+ * @param fn The function.
+ * @param run Gets a function that calls `fn` with the `this` and the arguments of the
+ * call, and returns the value for the caller.
+ */
+export function wrapFunction<F extends (...args: never[]) => unknown>(
+  fn: F,
+  run: Run,
+): F {
+  function wrapped(this: unknown, ...args: never[]): unknown {
+    if (new.target !== undefined) {
+      return construct(new.target === wrapped ? fn : new.target, args);
+    }
+    return run(() => Reflect.apply(fn, this, args));
+  }
+
+  function construct(newTarget: CallableFunction, args: never[]): unknown {
+    return run(() => Reflect.construct(fn, args, newTarget));
+  }
+
+  const original = fn as unknown as Record<PropertyKey, unknown>;
+  wrapped.prototype = original.prototype;
+  // Finds metadata, and properties that are defined later.
+  Object.setPrototypeOf(wrapped, fn);
+  for (const key of Reflect.ownKeys(fn)) {
+    if (REDEFINED.has(key)) continue;
+    const own = Reflect.getOwnPropertyDescriptor(fn, key)!;
+    const isReadOnly = own.writable !== true && own.set === undefined;
+    // Not a copy: the original's code reads and writes its own property.
+    Object.defineProperty(wrapped, key, {
+      get: () => original[key],
+      ...(isReadOnly ? {} : { set: (value) => original[key] = value }),
+      enumerable: own.enumerable === true,
+      configurable: true,
+    });
+  }
+  return Object.defineProperties(wrapped as unknown as F, {
+    // Frameworks read these: Express takes four parameters for an error handler.
+    name: { value: fn.name, configurable: true },
+    length: { value: fn.length, configurable: true },
+    // Some find the names of parameters in it.
+    toString: {
+      value: () => fn.toString(),
+      configurable: true,
+      writable: true,
+    },
+  });
+}
+
+function isClass(fn: unknown): boolean {
+  const prototype = Reflect.getOwnPropertyDescriptor(
+    fn as CallableFunction,
+    "prototype",
+  );
+  // That of a class is read-only; so is that of a few built-in functions.
+  return prototype?.writable === false &&
+    /^class\b/.test(Function.prototype.toString.call(fn));
+}
+
+/**
+ * Checks that the name of a scope is not a function, which would never be called. Names
+ * of other invalid types become an issue when the scope starts.
+ *
+ * @param action The action that fails otherwise, for the message.
+ * @throws {TypeError} If the name is a function.
+ */
+export function checkScopeName(action: string, name: unknown): void {
+  if (typeof name !== "function") return;
+  throw new TypeError(
+    `Cannot ${action}: expected a name before the function, got a function`,
+  );
+}
+
+/**
+ * Checks the values of the options of a stage. Unknown options are ignored, as this is
+ * done for each scope.
+ *
+ * @param action The action that fails otherwise, for the message.
+ * @throws {TypeError} If an option has the wrong type.
+ * @throws {RangeError} If the timeout is `NaN`.
+ */
+export function checkScopeOptions(action: string, options: unknown): void {
+  if (options === undefined) return;
+  checkObject(action, options);
+  const { timeout, signal, classifyError, classifyResult } =
+    options as ScopeOptions;
+  checkTimeout(action, "timeout", timeout);
+  checkSignal(action, "signal", signal);
+  checkOptionalFunction(action, "classifyError", classifyError);
+  checkOptionalFunction(action, "classifyResult", classifyResult);
+}
+
+/**
+ * Checks the values of the options of a pipeline, like {@linkcode checkScopeOptions}.
+ * An invalid lane becomes an issue instead.
+ *
+ * @param action The action that fails otherwise, for the message.
+ * @throws {TypeError} If an option has the wrong type.
+ * @throws {RangeError} If the timeout is `NaN`.
+ */
+export function checkPipelineOptions(action: string, options: unknown): void {
+  if (options === undefined) return;
+  checkScopeOptions(action, options);
+  const { detached } = options as { readonly detached?: unknown };
+  checkBoolean(action, "detached", detached);
+}

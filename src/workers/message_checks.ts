@@ -1,0 +1,209 @@
+import { zeroIssues } from "../common/issues.ts";
+import { OUTCOME_LABELS } from "../common/outcome.ts";
+import type { Enclosed, Letter } from "./message.ts";
+import type { OwnTelling } from "./own_replica.ts";
+import {
+  arrayOf,
+  type Check,
+  either,
+  fields,
+  isBoolean,
+  isFiniteNumber,
+  matching,
+  oneOf,
+  optional,
+  recordOf,
+  text,
+  tuple,
+  whole,
+} from "./shape.ts";
+
+/** The most registries that a worker shares. */
+const MAX_REGISTRIES = 64;
+
+/** The most ids that a message names. */
+const MAX_IDS = 10_000;
+
+/** The longest label value or HELP text, in UTF-16 code units. */
+const MAX_TEXT = 64 * 1024;
+
+/** The longest name of a pipeline, stage or lane, in UTF-16 code units. */
+const MAX_NAME = 128;
+
+const isId = matching(
+  /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/,
+);
+const isMetricName = matching(/^[a-zA-Z_:][a-zA-Z0-9_:]{0,999}$/);
+const isPrefix = matching(/^(?:[a-zA-Z_:][a-zA-Z0-9_:]{0,799})?$/);
+const isLabelName = matching(/^[a-zA-Z_][a-zA-Z0-9_]{0,999}$/);
+const isName = text(MAX_NAME);
+const isText = text(MAX_TEXT);
+const isCount = whole();
+const isDuration: Check = (value) => isFiniteNumber(value) && value >= 0;
+const isUnixTime = isDuration;
+const isNull = oneOf(null);
+/** As `packNumber` makes it. */
+const isPackedNumber = either(
+  isFiniteNumber,
+  oneOf("NaN", "Infinity", "-Infinity"),
+);
+const isPackedSum = either(isDuration, oneOf("Infinity"));
+const isLabels = recordOf(isLabelName, isText);
+
+const isExemplar = fields({
+  labelSet: recordOf(isLabelName, text(MAX_NAME)),
+  value: isPackedNumber,
+  timestamp: isFiniteNumber,
+});
+
+/** The index of an outcome, and then what `EndingChange` says. */
+const isEnding = tuple(
+  [
+    whole(OUTCOME_LABELS.length),
+    isCount,
+    isCount,
+    isUnixTime,
+    arrayOf(tuple([isCount, either(isNull, isExemplar)])),
+  ],
+  isPackedSum,
+);
+
+const isOwnTelling = fields({
+  prefix: isPrefix,
+  labels: isLabels,
+  pipelineBuckets: areBounds,
+  stageBuckets: areBounds,
+  now: isFiniteNumber,
+  issues: recordOf(oneOf(...Object.keys(zeroIssues())), isCount),
+  series: arrayOf(tuple([
+    isName,
+    isName,
+    either(isNull, isName),
+    isCount,
+    isFiniteNumber,
+    arrayOf(isEnding),
+  ])),
+});
+
+const isDescription = fields({
+  help: isText,
+  type: oneOf(
+    "counter",
+    "gauge",
+    "histogram",
+    "summary",
+    "untyped",
+    "unknown",
+    "info",
+    "stateset",
+    "gaugehistogram",
+  ),
+  aggregator: oneOf(
+    "sum",
+    "first",
+    "min",
+    "max",
+    "average",
+    "omit",
+    "earliest",
+    "freshest",
+  ),
+});
+
+const isLabelValue = either(isText, isFiniteNumber);
+
+const isOtherTelling = fields({
+  name: isMetricName,
+  description: either(isNull, isDescription),
+  changes: arrayOf(tuple([
+    isCount,
+    optional(isPackedNumber),
+    optional(either(isNull, isExemplar)),
+    optional(either(isNull, isMetricName)),
+    optional(either(
+      arrayOf(tuple([isLabelName, isLabelValue])),
+      recordOf(isLabelName, isLabelValue),
+    )),
+  ])),
+});
+
+const isEnclosedShape = fields({
+  telling: fields({
+    registry: whole(MAX_REGISTRIES),
+    own: optional(
+      arrayOf((value) =>
+        isOwnTelling(value) && fitsItsBuckets(value as OwnTelling)
+      ),
+    ),
+    others: optional(arrayOf(isOtherTelling)),
+  }),
+  of: optional(either(isNull, isId)),
+});
+
+const isWorkerState = fields({
+  id: isId,
+  version: isCount,
+  hasLeft: isBoolean,
+  silentFor: either(isNull, isDuration),
+});
+
+/** What each kind of letter consists of. */
+const LETTERS: { readonly [K in Letter["kind"]]: Check } = {
+  hello: fields({}),
+  here: fields({ hasJoined: isBoolean }),
+  fetch: fields({ of: isId }),
+  everything: fields({
+    to: isId,
+    workers: atMost(MAX_IDS, isWorkerState),
+    departed: atMost(MAX_IDS, tuple([isId, isFiniteNumber])),
+    hasForgotten: isBoolean,
+  }),
+  ask: fields({ round: isCount, patience: isDuration }),
+  tell: fields({ version: isCount }),
+  told: fields({ to: isId, round: isCount, version: isCount }),
+  silent: fields({ ids: atMost(MAX_IDS, isId) }),
+  bye: fields({}),
+};
+
+/** Returns whether a value can be the id of a worker. */
+export function isWorkerId(value: unknown): value is string {
+  return isId(value);
+}
+
+/** Returns whether a value is a letter. */
+export function isLetter(value: unknown): value is Letter {
+  const kind = (value as Partial<Letter> | null)?.kind;
+  return typeof kind === "string" && Object.hasOwn(LETTERS, kind) &&
+    LETTERS[kind](value);
+}
+
+/** Returns whether a value can be enclosed in a letter. */
+export function isEnclosed(value: unknown): value is Enclosed {
+  return isEnclosedShape(value);
+}
+
+/** Returns whether each histogram has the buckets that are said to be there. */
+function fitsItsBuckets(
+  { pipelineBuckets, stageBuckets, series }: OwnTelling,
+): boolean {
+  return series.every(([, , stage, , , endings]) => {
+    const { length } = stage === null ? pipelineBuckets : stageBuckets;
+    return endings.every(([, , , , exemplars, ...histogram]) =>
+      (histogram.length === 0 || histogram.length === length + 2) &&
+      histogram.slice(0, -1).every(isCount) &&
+      exemplars.every(([bucket]) => bucket <= length)
+    );
+  });
+}
+
+function areBounds(value: unknown): boolean {
+  return Array.isArray(value) &&
+    value.every((bound, index) =>
+      isFiniteNumber(bound) && (index === 0 || bound > value[index - 1])
+    );
+}
+
+function atMost(length: number, check: Check): Check {
+  return (value) =>
+    Array.isArray(value) && value.length <= length && value.every(check);
+}

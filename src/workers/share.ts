@@ -1,0 +1,61 @@
+import { coalesce } from "../common/async.ts";
+import { type Collect, isRequested } from "../registry/gather.ts";
+import type { MetricsRegistry } from "../registry/registry.ts";
+import type { InstanceSource } from "../scopes/context.ts";
+import { joinWorkers } from "./worker_group.ts";
+
+/** The way to be counted without serving. */
+export interface ShareMethods {
+  /**
+   * Lets a worker thread that serves no metrics itself be counted by those that
+   * do, with `metricsHandler({ workers: true })`.
+   */
+  shareMetrics(): void;
+}
+
+/** Makes a `shareMetrics` function. */
+export function createShareFunction(
+  { rootInstance, onInstance }: InstanceSource,
+): ShareMethods["shareMetrics"] {
+  return () => {
+    const workers = joinWorkers();
+    // A scrape of another worker uses this one's instance, too.
+    workers.beforeAnswer.add(rootInstance);
+    onInstance(({ registration, issues }) => {
+      workers.teller.share(registration.registry, () => issues);
+    });
+  };
+}
+
+/**
+ * Creates the function that collects the metrics of all workers.
+ *
+ * @param chosen The registries of this worker, if not its instance's.
+ * @param timeout How long to wait for a worker, in milliseconds.
+ */
+export function createWorkersCollect(
+  { instance, rootInstance, onInstance }: InstanceSource,
+  chosen: readonly MetricsRegistry[] | undefined,
+  timeout: number,
+): Collect {
+  const workers = joinWorkers();
+  const share = (registry: MetricsRegistry) =>
+    workers.teller.share(registry, () => instance().issues);
+  // Now, not at the first scrape: the others may be scraped before.
+  if (chosen !== undefined) {
+    chosen.forEach(share);
+  } else {
+    workers.beforeAnswer.add(rootInstance);
+    onInstance(({ registration }) => share(registration.registry));
+  }
+  const refresh = coalesce((patience: number) =>
+    workers.refresh(timeout, patience)
+  );
+  return async (registries, _fallback, { patience = timeout, names }) => {
+    const numbers = registries.map(share);
+    await refresh(Math.min(patience, timeout));
+    return async () =>
+      (await workers.families(numbers))
+        .filter(({ name }) => isRequested(names, name));
+  };
+}

@@ -1,0 +1,66 @@
+/** The names of families in OpenMetrics, whose samples' names are theirs alone. */
+import { assertEquals } from "@std/assert";
+import { nameForOpenMetrics } from "../../src/exposition/open_metrics_names.ts";
+
+/** Names families given as "name type", and describes those that are shown. */
+function names(...families: string[]): string[] {
+  const given = families.map((each) => {
+    const [name = "", type = ""] = each.split(" ");
+    return { name, type };
+  });
+  const named = nameForOpenMetrics(given);
+  return given.map((family) => {
+    const shown = named.get(family);
+    return shown === undefined ? "left out" : `${shown.name} ${shown.type}`;
+  });
+}
+
+Deno.test("nameForOpenMetrics() names each type", () => {
+  assertEquals(
+    names(
+      "a_total counter",
+      "b counter",
+      "c gauge",
+      "d histogram",
+      "e summary",
+    ),
+    ["a counter", "b unknown", "c gauge", "d histogram", "e summary"],
+  );
+  assertEquals(names("f untyped", "g info"), ["f unknown", "g unknown"]);
+});
+
+Deno.test("nameForOpenMetrics() shows a counter in full if its name is taken", () => {
+  const full = "jobs_total unknown";
+  assertEquals(names("jobs gauge", "jobs_total counter"), ["jobs gauge", full]);
+  assertEquals(names("jobs_total counter", "jobs gauge"), [full, "jobs gauge"]);
+  assertEquals(names("jobs_total counter", "jobs histogram"), [
+    full,
+    "jobs histogram",
+  ]);
+  assertEquals(names("jobs_total counter", "jobs_created gauge"), [
+    full,
+    "jobs_created gauge",
+  ]);
+  assertEquals(names("a_total counter", "a_created_total counter"), [
+    "a counter",
+    "a_created_total unknown",
+  ]);
+});
+
+Deno.test("nameForOpenMetrics() leaves out what has another's sample name", () => {
+  for (const suffix of ["bucket", "count", "sum", "created"]) {
+    assertEquals(names("x histogram", `x_${suffix} gauge`), [
+      "x histogram",
+      "left out",
+    ]);
+  }
+  assertEquals(names("x_count gauge", "x summary"), [
+    "x_count gauge",
+    "left out",
+  ]);
+  assertEquals(names("x gauge", "x_info gauge", "x_bucket gauge"), [
+    "x gauge",
+    "x_info gauge",
+    "x_bucket gauge",
+  ]);
+});

@@ -1,0 +1,466 @@
+/** What clients can do to the endpoint, and what it gives them all the same. */
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { Registry } from "prom-client";
+import {
+  createStageMetrics,
+  metricsHandler,
+  type StageMetrics,
+} from "../../mod.ts";
+import { runFixture } from "../support/process.ts";
+import { pipelineTotal, samplesOf } from "../support/samples.ts";
+import {
+  ask,
+  NEXT,
+  receive,
+  send,
+  serveAll,
+  type Server,
+} from "../support/servers.ts";
+
+const TEXT = "text/plain";
+const OPENMETRICS = "application/openmetrics-text";
+
+/** Metrics that take several slices to render. */
+function fill(): StageMetrics {
+  const metrics = createStageMetrics({
+    registry: new Registry(),
+    lane: "test",
+    onIssue({ message }) {
+      throw new Error(`Nothing is to be told of: ${message}`);
+    },
+  });
+  for (let i = 0; i < 500; i++) metrics.pipeline(`p${i}`, () => {});
+  return metrics;
+}
+
+/** Calls a function with each server of the runtime, on these metrics. */
+async function forEachServer(
+  metrics: StageMetrics,
+  test: (server: Server) => Promise<void>,
+  token?: string,
+): Promise<void> {
+  const { registry } = metrics;
+  const servers = await serveAll({ registry, token });
+  try {
+    for (const server of servers) await test(server);
+  } finally {
+    for (const server of servers) await server.stop();
+  }
+}
+
+/** Whether an answer holds all metrics, to its last line. */
+function isWhole(answer: string, format: string): boolean {
+  const names = answer.match(
+    /^lukhas_orchestration_pipeline_total\{.*success/gm,
+  );
+  const last = format === OPENMETRICS ? /\n# EOF\n/ : /issues_total\{.*\} 0\n/;
+  return names?.length === 500 && last.test(answer);
+}
+
+/** A text whose chunks a server may have numbered. */
+function scrape(server: Server, accept = TEXT): Promise<string> {
+  // Of HTTP/1.0, so that nothing stands between the chunks.
+  return ask(server, "GET /metrics HTTP/1.0", "Host: a", `Accept: ${accept}`);
+}
+
+Deno.test("A hundred scrapes at once, in both formats, are all whole", async () => {
+  const metrics = fill();
+  await forEachServer(metrics, async (server) => {
+    const formats = Array.from(
+      { length: 100 },
+      (_, i) => [TEXT, OPENMETRICS][i % 2]!,
+    );
+    const answers = await Promise.all(
+      formats.map((format) => scrape(server, format)),
+    );
+    answers.forEach((answer, i) => {
+      const isRight = isWhole(answer, formats[i]!);
+      assert(isRight, `${server.name}: ${answer.slice(0, 1000)}`);
+    });
+  });
+});
+
+Deno.test("Scrapes that are aborted in the middle leave the others whole, and no issue", async () => {
+  const metrics = fill();
+  await forEachServer(metrics, async (server) => {
+    for (let i = 0; i < 50; i++) {
+      const socket = await send(server, "GET /metrics HTTP/1.1", "Host: a");
+      // Some before the answer, some in the middle of it.
+      if (i % 2) await new Promise((resolve) => socket.once("data", resolve));
+      socket.destroy();
+    }
+    assert(isWhole(await scrape(server), TEXT), server.name);
+  });
+  assertEquals(await samplesOf(metrics, /_issues_total$|_in_progress$/), {});
+});
+
+Deno.test("A client that reads byte by byte gets what was so when it asked, and holds up nobody", async () => {
+  const metrics = fill();
+  let runs = 1;
+  await forEachServer(metrics, async (server) => {
+    const slow = await send(server, "GET /metrics HTTP/1.0", "Host: a");
+    let start = "";
+    for (let i = 0; i < 100; i++) {
+      let byte: Uint8Array | null;
+      while ((byte = slow.read(1)) === null) {
+        await new Promise((resolve) => slow.once("readable", resolve));
+      }
+      start += String.fromCharCode(...byte);
+    }
+    metrics.pipeline("p499", () => {});
+    runs++;
+    const quick = await scrape(server);
+    const rest = new TextDecoder().decode(await receive(slow));
+    assert(isWhole(quick, TEXT), server.name);
+    assert(isWhole(start + rest, TEXT), server.name);
+    const total = (text: string) =>
+      /pipeline_total\{.*"p499",status="success"\} (\d+)/.exec(text)?.[1];
+    assertEquals([total(rest), total(quick)], [`${runs - 1}`, `${runs}`]);
+  });
+});
+
+Deno.test("HEAD gets the headers of GET, and claims no length that GET does not have", async () => {
+  const metrics = fill();
+  await forEachServer(metrics, async (server) => {
+    for (const version of ["1.0", "1.1"]) {
+      const headersOf = async (method: string) => {
+        const line = `${method} /metrics HTTP/${version}`;
+        const answer = await ask(
+          server,
+          line,
+          "Host: a",
+          "Accept-Encoding: gzip",
+        );
+        const [head = "", ...body] = answer.split("\r\n\r\n");
+        const headers = head.toLowerCase().split("\r\n")
+          // Some servers leave out how they would cut the body to chunks.
+          .filter((line) => !/^(date|transfer-encoding):/.test(line)).sort();
+        return { headers, body: body.join() };
+      };
+      const head = await headersOf("HEAD");
+      const get = await headersOf("GET");
+      assertEquals(head, { headers: get.headers, body: "" }, server.name);
+      const all = head.headers.join("\n");
+      assert(!all.includes("content-length"), `${server.name}: ${all}`);
+      assert(all.includes("content-encoding: gzip"), `${server.name}: ${all}`);
+    }
+  });
+});
+
+/** As many snapshots as there can be. */
+const SNAPSHOTS = 4;
+
+/** Begins scrapes that each show something else, and lets nobody read them. */
+async function beginUnread({ registry, pipeline }: StageMetrics) {
+  const handler = metricsHandler({ registry });
+  const ask = (headers: HeadersInit = {}) =>
+    handler(new Request("http://localhost/", { headers }));
+  const begin = async () => (await ask()).body!.getReader();
+  const readers = [];
+  for (let i = 0; i < SNAPSHOTS; i++) {
+    pipeline("p0", () => {});
+    readers.push(await begin());
+  }
+  return { ask, begin, readers };
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 1));
+}
+
+async function readToEnd(reader: ReadableStreamDefaultReader): Promise<void> {
+  while (!(await reader.read()).done);
+}
+
+Deno.test("Where too many scrapes are unread, those to come wait, and share one gathering", async () => {
+  const metrics = fill();
+  const { begin, readers } = await beginUnread(metrics);
+  let begun = 0;
+  const waiting = Array.from({ length: 50 }, async () => {
+    const reader = await begin();
+    begun++;
+    return reader;
+  });
+  for (let i = 0; i < 10; i++) await nextTurn();
+  assertEquals(begun, 0);
+  await readToEnd(readers.pop()!);
+  const begunReaders = await Promise.all(waiting);
+  // All of them are read, and none was cut off.
+  await Promise.all([...begunReaders, ...readers].map(readToEnd));
+});
+
+/** Calls a function while `performance.now` is what a test says it is. */
+async function withClock(
+  test: (setNow: (milliseconds: number) => void) => Promise<void>,
+): Promise<void> {
+  const { now } = performance;
+  const start = performance.now();
+  try {
+    await test((milliseconds) => {
+      performance.now = () => start + milliseconds;
+    });
+  } finally {
+    performance.now = now;
+  }
+}
+
+Deno.test("metricsHandler() cuts off a scrape that was not read for half a second when another needs the room", async () => {
+  const { begin, readers } = await beginUnread(fill());
+  await withClock(async (setNow) => {
+    setNow(900);
+    await readers[0]!.read();
+    setNow(1_500);
+    readers.push(await begin());
+  });
+  const [first, cutOff, ...others] = readers;
+  await assertRejects(() => readToEnd(cutOff!), Error, "read too slowly");
+  await Promise.all([first!, ...others].map(readToEnd));
+});
+
+Deno.test("metricsHandler() cuts off a scrape that was read for four seconds when another needs the room", async () => {
+  const { begin, readers } = await beginUnread(fill());
+  await withClock(async (setNow) => {
+    for (const milliseconds of [0, 900, 1_800, 2_700, 3_600, 4_500]) {
+      setNow(milliseconds);
+      for (const reader of readers) await reader.read();
+    }
+    readers.push(await begin());
+  });
+  const [cutOff, ...others] = readers;
+  await assertRejects(() => readToEnd(cutOff!), Error, "read too slowly");
+  await Promise.all(others.map(readToEnd));
+});
+
+Deno.test("metricsHandler() answers 503 to a scrape that waited for half of its timeout", async () => {
+  const { ask, readers } = await beginUnread(fill());
+  const timeout = { "X-Prometheus-Scrape-Timeout-Seconds": "0.1" };
+  const response = await ask(timeout);
+  assertEquals(response.status, 503);
+  assertEquals(response.headers.get("Retry-After"), "1");
+  assertEquals(await response.text(), "Service Unavailable\n");
+  await readToEnd(readers.pop()!);
+  assertEquals((await (await ask(timeout)).text()).length > 100_000, true);
+  await Promise.all(readers.map(readToEnd));
+});
+
+Deno.test("metricsHandler() admits the latest scrape first", async () => {
+  const { begin, readers } = await beginUnread(fill());
+  const order: string[] = [];
+  const wait = async (name: string) => {
+    const reader = await begin();
+    order.push(name);
+    await readToEnd(reader);
+  };
+  const early = wait("early");
+  // Its metrics are collected by then.
+  await nextTurn();
+  const late = wait("late");
+  await nextTurn();
+  await readToEnd(readers.pop()!);
+  await Promise.all([early, late]);
+  assertEquals(order, ["late", "early"]);
+  await Promise.all(readers.map(readToEnd));
+});
+
+Deno.test("metricsHandler() lets as many scrapes be read as `maxRequestsInFlight` says", async () => {
+  const { registry } = fill();
+  const handler = metricsHandler({ registry, maxRequestsInFlight: 3 });
+  const headers = { "X-Prometheus-Scrape-Timeout-Seconds": "0.1" };
+  const ask = () => handler(new Request("http://localhost/", { headers }));
+  const responses = await Promise.all([ask(), ask(), ask(), ask()]);
+  const statuses = responses.map(({ status }) => status);
+  assertEquals(statuses.sort(), [200, 200, 200, 503]);
+  const texts = await Promise.all(responses.map((each) => each.text()));
+  assertEquals(texts.filter((text) => isWhole(`${text}`, TEXT)).length, 3);
+  // One that is given up makes room, too.
+  for (let i = 0; i < 10; i++) await (await ask()).body!.cancel();
+});
+
+Deno.test("metricsHandler() compresses once for clients that ask together, and each reads at its own pace", async () => {
+  const { registry } = fill();
+  const handler = metricsHandler({ registry });
+  const headers = { "Accept-Encoding": "gzip" };
+  const ask = async () =>
+    (await handler(new Request("http://localhost/", { headers }))).body!;
+  let compressors = 0;
+  const { CompressionStream } = globalThis;
+  globalThis.CompressionStream = class extends CompressionStream {
+    constructor(format: CompressionFormat) {
+      super(format);
+      compressors++;
+    }
+  };
+  const compressed = await Promise.all(Array.from({ length: 5 }, ask));
+  globalThis.CompressionStream = CompressionStream;
+  assertEquals(compressors, 1);
+  await compressed[0]!.cancel();
+  const texts = [];
+  for (const each of compressed.slice(1)) {
+    const text = each.pipeThrough(new DecompressionStream("gzip"));
+    texts.push(await new Response(text).text());
+  }
+  for (const text of texts) assert(isWhole(text, TEXT), text.slice(0, 1000));
+  assertEquals(new Set(texts).size, 1);
+});
+
+Deno.test("Scrapes that nobody reads hold little, and leave nothing", async () => {
+  const printed = await runFixture("scrapes", ["--v8-flags=--expose-gc"]);
+  const { heldTogether, heldOneByOne, left } = JSON.parse(printed);
+  // In megabytes. Each of the 60 that show something else would hold two.
+  assert(heldTogether < 64, printed);
+  assert(heldOneByOne < 64, printed);
+  assert(left < 8, printed);
+});
+
+Deno.test("Clients that read nothing or little keep no honest scrape from succeeding, and hold little", async () => {
+  const printed = await runFixture("idle_clients", ["--allow-all"]);
+  const servers: Record<string, { failures: string[]; megabytes: number }> =
+    JSON.parse(printed);
+  for (const [name, { failures, megabytes }] of Object.entries(servers)) {
+    assertEquals(failures, [], name);
+    assert(megabytes < 150, `${name}: ${printed}`);
+  }
+});
+
+Deno.test("nodeMetricsHandler() survives clients that leave early or send invalid bytes", async () => {
+  const printed = await runFixture("rude_clients", ["--allow-all"]);
+  assertEquals(JSON.parse(printed), {
+    invalid: [],
+    left: "HTTP/1.1 200 OK",
+    leftHttp2: 200,
+  });
+});
+
+Deno.test("Absurd Accept and Accept-Encoding headers get one of both formats, as it is called", async () => {
+  const absurd = [
+    "",
+    ",",
+    ";;;,,,===",
+    "*/*;q=0",
+    "text/plain;q=0, application/openmetrics-text;q=0",
+    "application/openmetrics-text;q=2",
+    "application/openmetrics-text;q=-1",
+    "application/openmetrics-text;q=NaN;q=1;q=0.5",
+    "application/openmetrics-text; version=9.9.9",
+    'application/openmetrics-text; version="1.0.0"; charset="utf-16"',
+    "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
+    "\t text/plain \t ; \t q \t = \t 1 \t",
+    "'\"\\<>{}[]()@:?/",
+    "*/*, ".repeat(1000),
+    `gzip;q=${"0".repeat(4000)}`,
+    "a".repeat(6000),
+  ];
+  const metrics = fill();
+  await forEachServer(metrics, async (server) => {
+    for (const each of absurd) {
+      const answer = await ask(
+        server,
+        "GET /metrics HTTP/1.0",
+        "Host: a",
+        `Accept: ${each}`,
+        `Accept-Encoding: ${each}`,
+      );
+      const what = `${server.name}, ${each.slice(0, 80)}: ${
+        answer.slice(0, 500)
+      }`;
+      assert(/^HTTP\/1\.[01] 200/.test(answer), what);
+      const [head = ""] = answer.split("\r\n\r\n");
+      const type = /^content-type: (.*);/im.exec(head)?.[1]?.split(";")[0];
+      if (/^content-encoding: gzip/im.test(head)) continue;
+      assert(isWhole(answer, type!), what);
+    }
+  });
+});
+
+Deno.test("Odd paths and hosts get the metrics where that is their path, and else what is next", async () => {
+  const metrics = fill();
+  const metricsLines = [
+    "GET /metrics HTTP/1.0",
+    "GET /metrics?a=/b HTTP/1.1\r\nHost: a",
+    "GET /x/../metrics HTTP/1.1\r\nHost: a",
+    "GET http://elsewhere/metrics HTTP/1.1\r\nHost: a",
+    "GET /metrics HTTP/1.1\r\nHost: [::1]:80",
+    "GET /metrics HTTP/1.1\r\nHost: xn--bcher-kva.example:8000",
+    "GET /metrics HTTP/1.1\r\nHost:",
+  ];
+  const otherLines = [
+    "GET / HTTP/1.0",
+    "GET //metrics HTTP/1.1\r\nHost: a",
+    "GET /metrics/ HTTP/1.1\r\nHost: a",
+    "GET /METRICS HTTP/1.1\r\nHost: a",
+    "GET /%6detrics HTTP/1.1\r\nHost: a",
+    "GET /metrics%2f HTTP/1.1\r\nHost: a",
+    "GET /metrics%00 HTTP/1.1\r\nHost: a",
+    "GET /metrics;x HTTP/1.1\r\nHost: a",
+    "GET /?/metrics HTTP/1.1\r\nHost: a",
+    "GET //[/metrics HTTP/1.1\r\nHost: a",
+    "GET http://[/ HTTP/1.1\r\nHost: a",
+    "GET / HTTP/1.1\r\nHost: [",
+    "GET / HTTP/1.1\r\nHost: a b:c:d",
+    // Some servers build the URL of the request from this header.
+    ...[
+      "x/metrics?",
+      "x/metrics#",
+      "x\\metrics?",
+      "u@x/metrics?",
+      "x /metrics?",
+    ]
+      .map((host) => `GET / HTTP/1.1\r\nHost: ${host}`),
+    ...["x?", "x#", "x\\y", "x/y", "u@x", "x y", "x\ty"]
+      .map((host) => `GET /metrics HTTP/1.1\r\nHost: ${host}`),
+    "GET http://elsewhere/ HTTP/1.1\r\nHost: x/metrics?",
+    "GET http://elsewhere?/metrics HTTP/1.1\r\nHost: a",
+    "OPTIONS * HTTP/1.1\r\nHost: x/metrics?",
+    "GET //x/metrics HTTP/1.1\r\nHost:",
+  ];
+  await forEachServer(metrics, async (server) => {
+    for (const line of metricsLines) {
+      const answer = await ask(server, line);
+      assert(answer.includes("pipeline_total{"), `${server.name}: ${line}`);
+    }
+    for (const line of otherLines) {
+      const answer = await ask(server, line);
+      // What a server itself refuses does not come to the handler.
+      const isRefused = /^HTTP\/1\.1 4/.test(answer);
+      const what = `${server.name}, ${line}: ${answer}`;
+      assert(isRefused || answer.includes(NEXT), what);
+    }
+    assert(isWhole(await scrape(server), TEXT), server.name);
+  });
+});
+
+Deno.test("Wrong tokens, and those that nearly fit, get nothing of the metrics", async () => {
+  const metrics = fill();
+  const token = "s3cret-token";
+  await forEachServer(metrics, async (server) => {
+    const answerTo = (...headers: string[]) =>
+      ask(server, "GET /metrics HTTP/1.0", "Host: a", ...headers);
+    for (
+      const wrong of [
+        [],
+        ["Authorization:"],
+        [`Authorization: ${token}`],
+        ["Authorization: Bearer"],
+        ["Authorization: Bearer s3cret-toke"],
+        ["Authorization: Bearer s3cret-tokenn"],
+        ["Authorization: Bearer S3CRET-TOKEN"],
+        [`Authorization: Basic ${btoa(token)}`],
+        [`Authorization: Bearer "${token}"`],
+        [`Authorization: Bearer${token}`],
+        [`Authorization: Bearer ${"x".repeat(8000)}`],
+        ["Authorization: Bearer x", `Authorization: Bearer ${token}`],
+        [`X-Authorization: Bearer ${token}`],
+        [`Cookie: Authorization=Bearer ${token}`],
+      ]
+    ) {
+      const answer = await answerTo(...wrong);
+      const what = `${server.name}, ${wrong}: ${answer.slice(0, 500)}`;
+      assert(/^HTTP\/1\.[01] 4/.test(answer), what);
+      assertEquals(answer.includes("pipeline"), false, what);
+      assertEquals(answer.includes(token), false, what);
+    }
+    const answer = await answerTo(`Authorization: Bearer ${token}`);
+    assert(isWhole(answer, TEXT), server.name);
+  }, token);
+  assertEquals((await samplesOf(metrics))[pipelineTotal("p0", "success")], 1);
+});

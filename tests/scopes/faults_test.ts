@@ -1,0 +1,289 @@
+/** All that can go wrong around the library, and what its callers get all the same. */
+import { assertEquals, assertStrictEquals } from "@std/assert";
+import { Gauge, Registry } from "prom-client";
+import type { Outcome, StageMetrics, StageMetricsOptions } from "../../mod.ts";
+import { captureMetrics } from "../../src/testing.ts";
+import { issuesTotal, pipelineTotal, samplesOf } from "../support/samples.ts";
+
+const broken = () => {
+  throw new Error("Broken");
+};
+const brokenLater = () => Promise.reject(new Error("Broken")) as never;
+
+/** Does all that can be done, and looks at what comes of it. */
+async function work(metrics: StageMetrics): Promise<void> {
+  const { pipeline, stage, stageStream, openPipeline, definePipeline } =
+    metrics;
+  const value = { value: true };
+  const error = Object.freeze(new Error("Mine"));
+  const fail = () => {
+    throw error;
+  };
+  const thrown = async (fn: () => unknown) => {
+    try {
+      await fn();
+    } catch (error) {
+      return error;
+    }
+    return "nothing";
+  };
+  assertStrictEquals(pipeline("p", () => stage("s", () => value)), value);
+  assertStrictEquals(await thrown(() => pipeline("p", fail)), error);
+  const nested = () => stage("s", async () => await Promise.resolve(value));
+  assertStrictEquals(await pipeline("p", { timeout: 1e6 }, nested), value);
+  const failing = pipeline("p", async () => await stage("s", fail));
+  assertStrictEquals(await thrown(() => failing), error);
+  const never = () => new Promise(() => {});
+  const late = await thrown(() => pipeline("p", { timeout: 1 }, never));
+  assertEquals((late as Error).name, "TimeoutError");
+  assertStrictEquals(stage("orphan", () => value), value);
+  const stream = ReadableStream.from([1, 2]);
+  const measured = pipeline("p", () => stageStream("s", stream));
+  assertEquals(await Array.fromAsync(measured), [1, 2]);
+  const handle = openPipeline("p");
+  assertStrictEquals(handle.run(() => stage("s", () => value)), value);
+  handle.close();
+  const declared = definePipeline("declared", { stages: { s: {} } });
+  assertStrictEquals(declared.run(() => stage("other", () => value)), value);
+  const durationSec = 1;
+  const status = "success" as Outcome;
+  metrics.recordPipelineMetrics({ pipelineName: "p", durationSec, status });
+}
+
+/** How many pipelines the work runs or records, and how often it has some read. */
+const PIPELINES = 8;
+const RESULTS = 9;
+const ERRORS = 3;
+
+interface Fault {
+  readonly options: StageMetricsOptions;
+  /** What is counted, and how often, beside the issues of the work itself. */
+  readonly issues: Readonly<Record<string, number>>;
+}
+
+const FAULTS: Readonly<Record<string, Fault>> = {
+  "nothing goes wrong": { options: {}, issues: {} },
+  "classifyError throws": {
+    options: { classifyError: broken },
+    issues: { hook_error: ERRORS },
+  },
+  "classifyError throws what cannot be shown": {
+    options: {
+      classifyError() {
+        throw { toString: broken };
+      },
+    },
+    issues: { hook_error: ERRORS },
+  },
+  "classifyError is async and rejects": {
+    options: { classifyError: brokenLater },
+    issues: { hook_error: ERRORS, invalid_value: ERRORS },
+  },
+  "classifyError answers nonsense": {
+    options: { classifyError: () => ({}) as never },
+    issues: { invalid_value: ERRORS },
+  },
+  "classifyResult throws": {
+    options: { classifyResult: broken },
+    issues: { hook_error: RESULTS },
+  },
+  "classifyResult is async and rejects": {
+    options: { classifyResult: brokenLater },
+    issues: { hook_error: RESULTS, invalid_value: RESULTS },
+  },
+  "onIssue throws": {
+    options: { onIssue: broken },
+    issues: { hook_error: 2 },
+  },
+  "onIssue is async and rejects": {
+    options: { onIssue: brokenLater },
+    issues: { hook_error: 2 },
+  },
+};
+
+for (const [fault, { options, issues }] of Object.entries(FAULTS)) {
+  Deno.test(`The caller gets what is its own where ${fault}`, async () => {
+    await captureMetrics(
+      { lane: "test", onIssue() {}, ...options },
+      async (metrics) => {
+        await work(metrics);
+        const samples = await samplesOf(metrics, /_(total|in_progress)$/);
+        const actual: Record<string, number> = {};
+        let pipelines = 0;
+        for (const [series, value] of Object.entries(samples)) {
+          const issue = /issue="(.*)"/.exec(series)?.[1];
+          if (issue !== undefined) actual[issue] = value;
+          if (/^pipeline_total.*name="p"/.test(series)) pipelines += value;
+          assertEquals(/in_progress/.test(series), false, series);
+        }
+        assertEquals(actual, {
+          orphan_stage: 1,
+          undeclared_stage: 1,
+          ...issues,
+        });
+        assertEquals(pipelines, PIPELINES);
+      },
+    );
+  });
+}
+
+Deno.test("Errors and values of the oddest kinds come out as they are", async () => {
+  const hostile = new Proxy({}, {
+    get: broken,
+    has: broken,
+    getPrototypeOf: broken,
+    ownKeys: broken,
+  });
+  const revoked = Proxy.revocable({}, {});
+  revoked.revoke();
+  const circular = new Error("Mine");
+  circular.cause = circular;
+  const odd: readonly unknown[] = [
+    undefined,
+    null,
+    0,
+    NaN,
+    5n,
+    "",
+    Symbol("odd"),
+    broken,
+    Object.freeze(new Error("Frozen")),
+    Object.create(null),
+    hostile,
+    revoked.proxy,
+    circular,
+    {
+      get name() {
+        return broken();
+      },
+    },
+    {
+      get then() {
+        return broken();
+      },
+    },
+    new Proxy(() => {}, { get: broken }),
+  ];
+  await captureMetrics({ lane: "test", onIssue() {} }, async (metrics) => {
+    const { pipeline } = metrics;
+    for (const each of odd) {
+      for (const options of [undefined, { timeout: 1e6 }]) {
+        let caught: unknown = "nothing";
+        try {
+          pipeline("threw", options, () => {
+            throw each;
+          });
+        } catch (error) {
+          caught = error;
+        }
+        assertStrictEquals(caught, each);
+        const rejected = pipeline(
+          "rejected",
+          options,
+          () => Promise.reject(each),
+        );
+        await rejected.catch((error) => {
+          caught = error;
+        });
+        assertStrictEquals(caught, each);
+        assertStrictEquals(pipeline("returned", options, () => each), each);
+      }
+    }
+    const each = 2 * odd.length;
+    assertEquals(await samplesOf(metrics, /_(total|in_progress)$/), {
+      [pipelineTotal("threw", "failure")]: each,
+      [pipelineTotal("rejected", "failure")]: each,
+      [pipelineTotal("returned", "success")]: each,
+    });
+  });
+});
+
+Deno.test("A collector that records, and runs pipelines, is seen to have done so in the same scrape", async () => {
+  const registry = new Registry();
+  await captureMetrics({ lane: "test", registry }, async (metrics) => {
+    const { pipeline, recordPipelineMetrics } = metrics;
+    new Gauge({
+      name: "reentrant",
+      help: "Help",
+      registers: [registry],
+      async collect() {
+        recordPipelineMetrics({
+          pipelineName: "recorded",
+          durationSec: 1,
+          status: "success",
+        });
+        await pipeline("ran", () => Promise.resolve());
+      },
+    });
+    for (const times of [1, 2]) {
+      assertEquals(await samplesOf(metrics), {
+        [pipelineTotal("recorded", "success")]: times,
+        [pipelineTotal("ran", "success")]: times,
+      });
+    }
+    // The registry's own view reads one metric after the other.
+    assertEquals(typeof await registry.metrics(), "string");
+  });
+});
+
+Deno.test("A collector that scrapes its own registry ends nonetheless", async () => {
+  const registry = new Registry();
+  await captureMetrics(
+    { lane: "test", registry, onIssue() {} },
+    async (metrics) => {
+      const inner: Promise<unknown>[] = [];
+      new Gauge({
+        name: "recursive",
+        help: "Help",
+        registers: [registry],
+        async collect() {
+          if (inner.length === 2) return;
+          const scrape = samplesOf(metrics);
+          inner.push(scrape);
+          await scrape;
+        },
+      });
+      metrics.pipeline("p", () => {});
+      const { [issuesTotal("collector_error")]: _, ...samples } =
+        await samplesOf(
+          metrics,
+        );
+      assertEquals(samples, { [pipelineTotal("p", "success")]: 1 });
+      // They end when the outer one does, but some turns of the event loop later.
+      await Promise.all(inner);
+    },
+  );
+});
+
+Deno.test("What collectors give that is no metric is left out, or read as far as it goes", async () => {
+  const odd: readonly object[] = [
+    { name: "null_view", get: () => null },
+    { name: "no_values", get: () => ({ name: "no_values", type: "gauge" }) },
+    { name: "odd_values", get: () => ({ name: "odd_values", values: 5 }) },
+    { name: "hostile", get: () => new Proxy({}, { get: broken }) },
+    { name: "throws", get: broken },
+    { name: "rejects", get: brokenLater },
+    { name: "no_get" },
+    {
+      name: "hostile_labels",
+      get: () => ({
+        name: "hostile_labels",
+        type: "gauge",
+        help: "Help",
+        values: [{ labels: { label: { toString: broken } }, value: 1 }],
+      }),
+    },
+  ];
+  const registry = new Registry();
+  for (const each of odd) registry.registerMetric(each as never);
+  await captureMetrics(
+    { lane: "test", registry, onIssue() {} },
+    async (metrics) => {
+      metrics.pipeline("p", () => {});
+      assertEquals(await samplesOf(metrics), {
+        [pipelineTotal("p", "success")]: 1,
+        [issuesTotal("collector_error")]: 7,
+      });
+    },
+  );
+});

@@ -1,0 +1,203 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { Registry } from "prom-client";
+import { createStageMetrics, type StageMetricsOptions } from "../../mod.ts";
+import { runFixture } from "../support/process.ts";
+import {
+  issuesTotal,
+  pipelineTotal,
+  samplesOf,
+  stageTotal,
+} from "../support/samples.ts";
+
+function create(cardinalityLimit?: number, options?: StageMetricsOptions) {
+  return createStageMetrics({
+    registry: new Registry(),
+    lane: "test",
+    cardinalityLimit,
+    onIssue() {},
+    ...options,
+  });
+}
+
+/** The series that stand for all there was no room for. */
+const OVERFLOW = {
+  pipeline: pipelineTotal("overflow", "success", "overflow"),
+  stage: stageTotal("overflow", "overflow", "success", "overflow"),
+};
+
+Deno.test("Past the cardinality limit, what is new goes to one overflow, and what is known goes on", async () => {
+  const metrics = create(3);
+  const { pipeline, stage } = metrics;
+  const run = (name: string, ...stages: string[]) =>
+    pipeline(name, () => {
+      for (const each of stages) stage(each, () => {});
+    });
+  run("p", "s");
+  run("q", "new", "newer");
+  run("new", "s", "new");
+  run("p", "s", "new");
+  run("newer");
+  assertEquals(await samplesOf(metrics), {
+    [pipelineTotal("p", "success")]: 2,
+    [stageTotal("p", "s", "success")]: 2,
+    [pipelineTotal("q", "success")]: 1,
+    [OVERFLOW.pipeline]: 2,
+    [OVERFLOW.stage]: 5,
+    [issuesTotal("label_overflow")]: 7,
+  });
+});
+
+Deno.test("Past the cardinality limit, a new lane goes to the overflow, of known names, too", async () => {
+  const metrics = create(2);
+  const { pipeline, stage } = metrics;
+  for (const lane of ["test", "b", "c"]) {
+    pipeline("p", { lane }, () => stage("s", () => {}));
+  }
+  assertEquals(await samplesOf(metrics), {
+    [pipelineTotal("p", "success")]: 1,
+    [stageTotal("p", "s", "success")]: 1,
+    [OVERFLOW.pipeline]: 2,
+    [OVERFLOW.stage]: 2,
+    [issuesTotal("label_overflow")]: 4,
+  });
+});
+
+Deno.test("Past the cardinality limit, records and orphans go to the overflow, too", async () => {
+  const metrics = create(1);
+  metrics.pipeline("p", () => {});
+  metrics.recordPipelineMetrics({
+    pipelineName: "new",
+    durationSec: 1,
+    status: "timeout",
+  });
+  metrics.recordStageMetrics({
+    pipelineName: "p",
+    stageName: "new",
+    durationSec: 1,
+    outcome: "failure",
+  });
+  metrics.stage("orphan", () => {});
+  assertEquals(await samplesOf(metrics), {
+    [pipelineTotal("p", "success")]: 1,
+    [pipelineTotal("overflow", "timeout", "overflow")]: 1,
+    [stageTotal("overflow", "overflow", "failure", "overflow")]: 1,
+    [OVERFLOW.stage]: 1,
+    [issuesTotal("orphan_stage")]: 1,
+    [issuesTotal("label_overflow")]: 3,
+  });
+});
+
+Deno.test("What goes to the overflow knows its own names all the same", async () => {
+  const metrics = create(1);
+  const { pipeline, stage, currentPipeline } = metrics;
+  pipeline("p", () => {});
+  pipeline("new", { lane: "other" }, (scope) => {
+    assertEquals([scope.name, scope.lane], ["new", "other"]);
+    assertEquals(currentPipeline()?.name, "new");
+    stage("s", ({ name, pipelineName, lane }) => {
+      assertEquals([name, pipelineName, lane], ["s", "new", "other"]);
+    });
+  });
+  const running = async () => {
+    await stage("slow", () => samplesOf(metrics, /in_progress$/))
+      .then((samples) =>
+        assertEquals(samples, {
+          'pipeline_in_progress{lane="overflow",pipeline_name="overflow"}': 1,
+          'stage_in_progress{lane="overflow",pipeline_name="overflow",stage_name="overflow"}':
+            1,
+        })
+      );
+  };
+  await pipeline("newer", running);
+  assertEquals(await samplesOf(metrics, /in_progress$/), {});
+});
+
+Deno.test("label_overflow says what was recorded there, and what to do", () => {
+  const messages: string[] = [];
+  const { pipeline, stage } = create(1, {
+    onIssue: ({ message }) => messages.push(message),
+  });
+  pipeline("p", () => stage("s", () => {}));
+  pipeline("new", () => {});
+  const advice =
+    `was recorded as "overflow", as there are more label sets than the cardinalityLimit: take names and lanes from a fixed set, not from data`;
+  assertEquals(messages, [
+    `Stage "s" of pipeline "p" ${advice}`,
+    `Pipeline "new" ${advice}`,
+  ]);
+});
+
+Deno.test("A declared pipeline has its place, whatever the cardinality limit", async () => {
+  const metrics = create(1);
+  metrics.pipeline("p", () => {});
+  const declared = metrics.definePipeline("declared", { stages: { s: {} } });
+  declared.run(() => {
+    declared.stage("s", () => {});
+    metrics.stage("undeclared", () => {});
+  });
+  assertEquals(await samplesOf(metrics), {
+    [pipelineTotal("p", "success")]: 1,
+    [pipelineTotal("declared", "success")]: 1,
+    [stageTotal("declared", "s", "success")]: 1,
+    [OVERFLOW.stage]: 1,
+    [issuesTotal("undeclared_stage")]: 1,
+    [issuesTotal("label_overflow")]: 1,
+  });
+});
+
+Deno.test("The cardinality limit is 2000 label sets by default, and Infinity means none", async () => {
+  for (
+    const [limit, overflows] of [[undefined, 1], [2001, 0], [
+      Infinity,
+      0,
+    ]] as const
+  ) {
+    const metrics = create(limit);
+    for (let i = 0; i < 2001; i++) metrics.pipeline(`p${i}`, () => {});
+    const { [issuesTotal("label_overflow")]: count = 0 } = await samplesOf(
+      metrics,
+    );
+    assertEquals(count, overflows);
+  }
+});
+
+Deno.test("The cardinality limit is that of the registry's metrics, where there are some", () => {
+  const registry = new Registry();
+  create(5, { registry });
+  create(5, { registry });
+  create(undefined, { registry });
+  assertThrows(
+    () => create(6, { registry }),
+    RangeError,
+    `Cannot share the metrics "lukhas_orchestration_*" of the registry: they have the cardinalityLimit 5, not 6`,
+  );
+});
+
+Deno.test("createStageMetrics() throws for a senseless cardinality limit", () => {
+  for (const limit of [0, -1, 1.5, NaN, -Infinity]) {
+    assertThrows(
+      () => create(limit),
+      RangeError,
+      `Cannot create stage metrics: cardinalityLimit must be a whole number from 1 on, or Infinity, got ${limit}`,
+    );
+  }
+  assertThrows(
+    () => create("5" as unknown as number),
+    TypeError,
+    "Cannot create stage metrics: cardinalityLimit must be a number of label sets, got string",
+  );
+});
+
+Deno.test("A million names and lanes leave the heap as it is, and none is lost", async () => {
+  const printed = await runFixture("names", ["--v8-flags=--expose-gc"]);
+  const { megabytes, ...counts } = JSON.parse(printed);
+  assertEquals(counts, {
+    pipelines: 701_000,
+    stages: 1_050_000,
+    // All but the 2000 that there is room for.
+    overflows: 1_749_000,
+    bytesPerName: 0,
+  });
+  // A thousand of the names were cut out of a text of a megabyte each.
+  assertEquals(megabytes < 100, true, printed);
+});

@@ -1,0 +1,68 @@
+/**
+ * What the tests read metrics with.
+ *
+ * @module
+ */
+import type { StageMetrics } from "../../mod.ts";
+
+const PREFIX = "lukhas_orchestration_";
+
+/**
+ * Scrapes an instance and returns its samples, as {@linkcode parseSamples} does.
+ */
+export async function samplesOf(
+  { metricsHandler }: Pick<StageMetrics, "metricsHandler">,
+  names?: RegExp,
+): Promise<Record<string, number>> {
+  const response = await metricsHandler()(new Request("http://localhost/"));
+  return parseSamples(await response.text(), names);
+}
+
+/**
+ * Returns the samples of an exposition, the prefix left out, as text and value:
+ * `stage_total{lane="…",…}` → 1. Only samples that are not 0, and neither buckets nor
+ * timestamps unless asked for.
+ */
+export function parseSamples(
+  text: string,
+  names: RegExp = /_total$/,
+): Record<string, number> {
+  const samples = text.split("\n")
+    .map((line) => /^(([^{ ]+)[^]*) (\S+)$/.exec(line))
+    .filter((found) => found !== null && !found[0].startsWith("#"))
+    .map((found) => found as unknown as [string, string, string, string])
+    .filter(([, , name, value]) => names.test(name) && value !== "0")
+    .map(([, series, , value]) =>
+      [series.replace(PREFIX, ""), Number(value)] as const
+    );
+  return Object.fromEntries(samples);
+}
+
+/** The text of a pipeline's series, to be looked up in `samplesOf`. */
+export function pipelineTotal(
+  name: string,
+  status: string,
+  lane = "test",
+): string {
+  return `pipeline_total{lane="${lane}",pipeline_name="${name}",status="${status}"}`;
+}
+
+/** The text of a stage's series, to be looked up in `samplesOf`. */
+export function stageTotal(
+  pipeline: string,
+  name: string,
+  outcome: string,
+  lane = "test",
+): string {
+  return `stage_total{lane="${lane}",pipeline_name="${pipeline}",stage_name="${name}",outcome="${outcome}"}`;
+}
+
+/** The text of the series that counts those of a total which were given up. */
+export function cancelledTotal(total: string): string {
+  return total.replace("_total", "_cancelled_total");
+}
+
+/** The text of an issue's series, to be looked up in `samplesOf`. */
+export function issuesTotal(issue: string): string {
+  return `instrumentation_issues_total{issue="${issue}"}`;
+}

@@ -1,0 +1,72 @@
+/**
+ * Runs the demo's service, for as long as a test takes.
+ *
+ * @module
+ */
+
+const FILES = {
+  "garden.md": `# Garden
+
+Roses want sun, and water twice a week.
+
+- Lilies want shade.
+- Ferns want neither sun nor wind.
+`,
+  "kitchen/bread.md": `# Bread
+
+Knead the dough for ten minutes.
+
+\`\`\`
+roses in code are not prose
+\`\`\`
+`,
+  ".hidden.md": "Roses are hidden here.\n",
+};
+
+/** Makes a folder of Markdown files to ask about. */
+export async function createFolder(): Promise<
+  AsyncDisposable & { readonly path: string }
+> {
+  const path = await Deno.makeTempDir();
+  await Deno.mkdir(`${path}/kitchen`);
+  for (const [name, text] of Object.entries(FILES)) {
+    await Deno.writeTextFile(`${path}/${name}`, text);
+  }
+  return {
+    path,
+    [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }),
+  };
+}
+
+/** Starts the service as `deno task demo` does, on a free port. */
+export async function startService(folder: string): Promise<
+  AsyncDisposable & { readonly greeting: string; readonly url: string }
+> {
+  const service = new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "--unstable-no-legacy-abort",
+      "--allow-net=127.0.0.1",
+      "--allow-read",
+      "--allow-env=LUKHAS_LANE",
+      new URL("../../examples/service.ts", import.meta.url).href,
+      "--port=0",
+      // What is asked here is what runs, not whether a busy machine is in time.
+      "--patience=1000",
+      folder,
+    ],
+    stdout: "piped",
+  }).spawn();
+  const reader = service.stdout.pipeThrough(new TextDecoderStream())
+    .getReader();
+  const { value: greeting = "" } = await reader.read();
+  return {
+    greeting,
+    url: /http\S+/.exec(greeting)?.[0] ?? "",
+    async [Symbol.asyncDispose]() {
+      service.kill();
+      await service.status;
+      await reader.cancel();
+    },
+  };
+}

@@ -1,0 +1,40 @@
+/**
+ * Spans that are nothing but their names.
+ *
+ * @module
+ */
+import { trace, TraceFlags } from "@opentelemetry/api";
+import type { TracerProvider } from "../../mod.ts";
+
+/** The labels of an exemplar of the n-th span, as they are written. */
+export function exemplarOf(n: number): string {
+  return `{trace_id="${traceId(n)}",span_id="${spanId(n)}"}`;
+}
+
+/** Makes a provider, each of whose spans is in a trace of its own. */
+export function countingProvider(
+  { first = 1, isSampled = () => true }: {
+    readonly first?: number;
+    isSampled?(n: number): boolean;
+  } = {},
+): TracerProvider {
+  let n = first;
+  return {
+    getTracer: () => ({
+      startSpan() {
+        const traceFlags = isSampled(n) ? TraceFlags.SAMPLED : TraceFlags.NONE;
+        const span = { traceId: traceId(n), spanId: spanId(n), traceFlags };
+        n++;
+        return trace.wrapSpanContext(span);
+      },
+    }),
+  };
+}
+
+function traceId(n: number): string {
+  return n.toString(16).padStart(32, "0");
+}
+
+function spanId(n: number): string {
+  return n.toString(16).padStart(16, "0");
+}

@@ -1,0 +1,88 @@
+/**
+ * Starts worker threads that do as they are told.
+ *
+ * @module
+ */
+import { Worker } from "node:worker_threads";
+import type { Commands, ThreadOptions } from "../fixtures/thread.ts";
+import { fixtureUrl } from "./process.ts";
+
+type Result<C extends keyof Commands> = Awaited<ReturnType<Commands[C]>>;
+
+/** How long a thread may take to end. */
+const PATIENCE_MS = 5000;
+
+/** A worker thread. */
+export interface Thread extends AsyncDisposable {
+  /** Has it do something, and gives what comes of it. */
+  tell<C extends keyof Commands>(
+    command: C,
+    ...args: Parameters<Commands[C]>
+  ): Promise<Result<C>>;
+  /** Blocks it, until what it gives is called. */
+  hang(): Promise<() => void>;
+  /** Waits until it has ended by itself. */
+  readonly ended: Promise<void>;
+  /** Ends it, whatever it does. */
+  terminate(): Promise<void>;
+  /** Has it end, and terminates it if it does not: what is terminated covers nothing. */
+  end(): Promise<void>;
+}
+
+/** Starts a thread, and waits until it is ready. */
+export async function startThread(
+  options: ThreadOptions = {},
+): Promise<Thread> {
+  const worker = new Worker(fixtureUrl("thread"), { workerData: options });
+  const pending = new Map<
+    number,
+    { resolve(value: never): void; reject(error: Error): void }
+  >();
+  worker.on("message", ({ id, value, error }) => {
+    const waiting = pending.get(id);
+    if (error === undefined) waiting?.resolve(value as never);
+    else waiting?.reject(new Error(error));
+  });
+  // One that fails is what is tested; who waits for it learns of it by its end.
+  worker.on("error", () => {});
+  const ended = new Promise<void>((resolve) =>
+    worker.on("exit", () => resolve())
+  );
+  let id = 0;
+  const answer = <T>(post: () => void) =>
+    new Promise<T>((resolve, reject) => {
+      pending.set(id, { resolve, reject });
+      post();
+    });
+  await answer(() => {});
+  const terminate = async () => {
+    await worker.terminate();
+  };
+  const end = async () => {
+    worker.postMessage({ id: -1, command: "exit", args: [] });
+    const timer = setTimeout(terminate, PATIENCE_MS);
+    await ended;
+    clearTimeout(timer);
+  };
+  return {
+    tell(command, ...args) {
+      id++;
+      return answer(() => worker.postMessage({ id, command, args }));
+    },
+    async hang() {
+      const lock = new Int32Array(new SharedArrayBuffer(4));
+      worker.postMessage({ id: -1, command: "hang", args: [lock] });
+      while (Atomics.load(lock, 0) !== 1) {
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      return () => {
+        Atomics.store(lock, 0, 2);
+        Atomics.notify(lock, 0);
+      };
+    },
+    ended,
+    terminate,
+    end,
+    [Symbol.asyncDispose]: end,
+  };
+}

@@ -1,0 +1,158 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { setImmediate } from "node:timers";
+import {
+  type GatheredFamily,
+  GatheredSample,
+} from "../../src/exposition/model.ts";
+import {
+  OtherReplica,
+  type OtherTelling,
+} from "../../src/workers/foreign_replica.ts";
+import { InvalidMessage } from "../../src/workers/invalid_message.ts";
+
+function family(
+  name: string,
+  samples: readonly GatheredSample[],
+  type = "gauge",
+): GatheredFamily {
+  return { name, help: "Help", type, aggregator: "sum", samples };
+}
+
+/** The samples as text, in no order. */
+function samplesOf(replica: OtherReplica): string[] {
+  return replica.families().flatMap(({ samples }) =>
+    samples.map(({ name, labels, value, exemplar }) =>
+      JSON.stringify([name, labels, String(value), exemplar])
+    )
+  ).sort();
+}
+
+/** Returns the tellings as another thread receives them. */
+async function send(
+  tellings: readonly OtherTelling[],
+  ...replicas: OtherReplica[]
+): Promise<void> {
+  for (const replica of replicas) {
+    (await replica.prepare(JSON.parse(JSON.stringify(tellings))))();
+  }
+}
+
+Deno.test("OtherReplica equals that of another thread as samples come and go", async () => {
+  const [own, other] = [new OtherReplica(), new OtherReplica()];
+  let seed = 1;
+  const random = (limit: number) => {
+    seed = seed * 48_271 % 0x7fffffff;
+    return seed % limit;
+  };
+  const sample = (id: number) => {
+    const labels = random(2) === 0
+      ? { id: `${id}`, le: random(3) }
+      : { id: `${id}` };
+    const value = [random(5), NaN, -Infinity][Math.max(0, random(8) - 5)]!;
+    const exemplar = random(4) === 0
+      ? { labelSet: { id: `${random(3)}` }, value, timestamp: random(3) }
+      : undefined;
+    return new GatheredSample(`m${random(2)}`, labels, value, exemplar);
+  };
+  for (let round = 0; round < 60; round++) {
+    const families = ["a", "b", "c"].filter(() => random(5) > 0).map((name) => {
+      const samples = new Map<string, GatheredSample>();
+      for (let i = random(600); i > 0; i--) {
+        const each = sample(random(400));
+        samples.set(each.key, each);
+      }
+      return family(name, [...samples.values()]);
+    });
+    await send(await own.changes(families), own, other);
+    const expected = samplesOf(OtherReplica.of(families));
+    assertEquals(samplesOf(own), expected);
+    assertEquals(samplesOf(other), expected);
+    const newcomer = new OtherReplica();
+    await send([...other.everything()], newcomer);
+    assertEquals(samplesOf(newcomer), expected);
+    assertEquals(await own.changes(families), []);
+  }
+});
+
+Deno.test("OtherReplica applies changes at once after reading them in slices", async () => {
+  const replica = new OtherReplica();
+  const families = (value: number) => [
+    family(
+      "a",
+      Array.from(
+        { length: 5000 },
+        (_, i) => new GatheredSample("a", { i: `${i}` }, value),
+      ),
+    ),
+  ];
+  await send(await replica.changes(families(1)), replica);
+  const tellings = await replica.changes(families(2));
+  let commit: (() => void) | undefined;
+  const preparing = replica.prepare(tellings).then((fn) => commit = fn);
+  const valuesOf = () =>
+    new Set(replica.families()[0]!.samples.map(({ value }) => value));
+  let turns = 0;
+  while (commit === undefined) {
+    assertEquals([...valuesOf()], [1]);
+    turns++;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await preparing;
+  commit();
+  assertEquals([...valuesOf()], [2]);
+  assert(turns > 5, `${turns}`);
+});
+
+Deno.test("OtherReplica keeps a sample that counts as it was when told that it is negative", async () => {
+  const negatives: [type: string, suffix: string][] = [
+    ["counter", ""],
+    ["histogram", "_bucket"],
+    ["histogram", "_count"],
+  ];
+  for (const [type, suffix] of negatives) {
+    const [own, other] = [new OtherReplica(), new OtherReplica()];
+    const families = (value: number) => [
+      family("a", [new GatheredSample(`a${suffix}`, {}, value)], type),
+    ];
+    await send(await own.changes(families(3)), own, other);
+    for (const value of [-1, NaN, -Infinity]) {
+      await send(await own.changes(families(value)), other);
+    }
+    assertEquals(
+      samplesOf(other),
+      samplesOf(OtherReplica.of(families(3))),
+      suffix,
+    );
+  }
+});
+
+Deno.test("OtherReplica refuses a place that would make room for millions", async () => {
+  const replica = new OtherReplica();
+  await send(
+    await replica.changes([family("a", [new GatheredSample("a", {}, 1)])]),
+    replica,
+  );
+  const [telling] = replica.everything();
+  const { changes } = telling!;
+  for (const place of [2, 4e8, 2 ** 32]) {
+    const [[, ...rest]] = changes as [(typeof changes)[number]];
+    await assertRejects(
+      () => replica.prepare([{ ...telling!, changes: [[place, ...rest]] }]),
+      InvalidMessage,
+      `there is no place ${place} in a metric`,
+    );
+  }
+});
+
+Deno.test("OtherReplica.everything() keeps the places of samples that are gone", async () => {
+  const [own, other] = [new OtherReplica(), new OtherReplica()];
+  const samples = [1, 2, 3]
+    .map((i) => new GatheredSample("a", { i: `${i}` }, i));
+  await send(await own.changes([family("a", samples)]), own);
+  await send(await own.changes([family("a", samples.slice(2))]), own);
+  await send([...own.everything()], other);
+  assertEquals(samplesOf(other), samplesOf(own));
+  const back = await own.changes([family("a", samples)]);
+  await send(back, own, other);
+  assertEquals(samplesOf(other), samplesOf(own));
+});

@@ -1,0 +1,970 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { env } from "node:process";
+import { BroadcastChannel } from "node:worker_threads";
+import {
+  metricsHandler,
+  recordPipelineMetrics,
+  recordStageMetrics,
+} from "../../mod.ts";
+import { captureMetrics } from "../../src/testing.ts";
+import { runFixture } from "../support/process.ts";
+import { exemplarOf } from "../support/spans.ts";
+import { startThread, type Thread } from "../support/threads.ts";
+import { until } from "../support/until.ts";
+
+const PREFIX = "lukhas_orchestration_";
+
+/** The most that a message may hold. */
+const MAX_MESSAGE_SIZE = 64 * 1024;
+
+type Options = Parameters<typeof startThread>[0];
+
+/** Runs a test on threads, and ends them. */
+async function withThreads(
+  options: readonly Options[],
+  test: (...threads: Thread[]) => Promise<void>,
+): Promise<void> {
+  const threads = await Promise.all(options.map((each) => startThread(each)));
+  try {
+    await test(...threads);
+  } finally {
+    await Promise.all(threads.map((thread) => thread.end()));
+  }
+}
+
+/** The value of a series in a text, `undefined` if it is not there. */
+function valueOf(text: string, series: string): number | undefined {
+  const line = text.split("\n").find((line) => line.startsWith(`${series} `));
+  return line === undefined ? undefined : Number(line.slice(series.length));
+}
+
+function totalOf(text: string, name: string): number | undefined {
+  const labels = `lane="test",pipeline_name="${name}",status="failure"`;
+  return valueOf(text, `${PREFIX}pipeline_total{${labels}}`);
+}
+
+function inProgressOf(text: string, name: string): number | undefined {
+  const labels = `lane="test",pipeline_name="${name}"`;
+  return valueOf(text, `${PREFIX}pipeline_in_progress{${labels}}`);
+}
+
+function unresponsiveOf(text: string): number | undefined {
+  const labels = 'issue="worker_unresponsive"';
+  return valueOf(text, `${PREFIX}instrumentation_issues_total{${labels}}`);
+}
+
+/** The letters that threads send, by what they are, and the largest message. */
+function eavesdrop(): {
+  readonly kinds: string[];
+  readonly sizes: number[];
+  close(): void;
+} {
+  const kinds: string[] = [];
+  const sizes: number[] = [];
+  const channel = new BroadcastChannel("@lukhas/stage-metrics/3") as unknown as
+    & { onmessage: (event: { data: { bytes: Uint8Array } }) => void }
+    & { close(): void };
+  channel.onmessage = ({ data: { bytes } }) => {
+    sizes.push(bytes.length);
+    const kind = /^\{"kind":"(\w+)"/m.exec(new TextDecoder().decode(bytes));
+    if (kind !== null) kinds.push(kind[1]!);
+  };
+  return { kinds, sizes, close: () => channel.close() };
+}
+
+/** What one registry says that counted all of it by itself. */
+async function scrapeAlone(
+  record: () => void,
+  accept: string,
+): Promise<string> {
+  const options = { lane: "test", onIssue() {} };
+  return await captureMetrics(options, async ({ metricsHandler }) => {
+    record();
+    const headers = { Accept: accept };
+    const request = new Request("http://localhost/", { headers });
+    return await (await metricsHandler()(request)).text();
+  });
+}
+
+/** All but timestamps, which no two runs share, in an order of no meaning. */
+function linesOf(text: string): string[] {
+  return text.split("\n").filter((line) => !line.includes("_last_end_"))
+    .sort();
+}
+
+Deno.test("Merged scrapes keep the last exemplar of each bucket, also of workers that have ended", async () => {
+  const options = [{ firstSpan: 1 }, { firstSpan: 11 }];
+  await withThreads(options, async (a, b) => {
+    const exemplarsOf = async (thread: Thread) => {
+      const text = await thread.tell("scrape", "application/openmetrics-text");
+      const line =
+        /(?:pipeline_name="(\w+)",status="success",le="0.01"}|their_traced_total) \d+ # (.*) \S+$/gm;
+      return [...text.matchAll(line)]
+        .map(([, name = "theirs", exemplar]) => `${name} ${exemplar}`)
+        .sort();
+    };
+    await a!.tell("run", "last_b");
+    await b!.tell("run", "last_a");
+    await a!.tell("run", "only_a");
+    await a!.tell("exemplifyOther", { id: "a" }, 0.5);
+    // So that the times of what follows are others.
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    await a!.tell("run", "last_a");
+    await b!.tell("run", "last_b");
+    await b!.tell("exemplifyOther", { id: "b" }, Infinity);
+    const expected = [
+      `last_a ${exemplarOf(3)} 0`,
+      `last_b ${exemplarOf(12)} 0`,
+      `only_a ${exemplarOf(2)} 0`,
+      'theirs {id="b"} +Inf',
+    ];
+    assertEquals(await exemplarsOf(a!), expected);
+    assertEquals(await exemplarsOf(b!), expected);
+    await b!.end();
+    assertEquals(await exemplarsOf(a!), expected);
+  });
+});
+
+Deno.test("Every worker answers for all of them, in both formats, as if there were one", async () => {
+  await withThreads([{}, {}, { serves: false }], async (a, b, c) => {
+    const runs: [Thread, string, number, number][] = [
+      [a!, "both", 0.25, 1],
+      [b!, "both", 0.5, 2],
+      [c!, "both", 8, 3],
+      [a!, "only a", 0.125, 4],
+      [c!, 'only "c"\n', 0.125, 5],
+    ];
+    for (const [thread, name, duration, count] of runs) {
+      await thread.tell("record", name, duration, count);
+    }
+    const recordAll = () => {
+      for (const [, pipelineName, durationSec, count] of runs) {
+        for (let i = 0; i < count; i++) {
+          recordStageMetrics({
+            pipelineName,
+            stageName: "s",
+            durationSec,
+            outcome: "success",
+          });
+          recordPipelineMetrics({
+            pipelineName,
+            durationSec,
+            status: "failure",
+          });
+        }
+      }
+    };
+    for (const accept of ["text/plain", "application/openmetrics-text"]) {
+      const expected = linesOf(await scrapeAlone(recordAll, accept));
+      for (const thread of [a!, b!]) {
+        assertEquals(linesOf(await thread.tell("scrape", accept)), expected);
+      }
+    }
+  });
+});
+
+Deno.test("What is running is summed over all workers, the time of the last end is the latest", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    // The clocks of threads have nothing in common.
+    await a!.tell("advance", 1e9);
+    await a!.tell("open", "p");
+    await a!.tell("open", "p");
+    await b!.tell("open", "p");
+    await b!.tell("record", "p", 1);
+    const before = Date.now() / 1000;
+    await a!.tell("record", "p", 1);
+    const text = await b!.tell("scrape");
+    assertEquals(inProgressOf(text, "p"), 3);
+    const labels = 'lane="test",pipeline_name="p"';
+    const checkUnfinished = (text: string) => {
+      const series = `${PREFIX}pipeline_unfinished_seconds{${labels}}`;
+      const unfinished = valueOf(text, series)!;
+      assert(unfinished > 0 && unfinished < 1000, `${unfinished}`);
+    };
+    checkUnfinished(text);
+    await a!.tell("open", "p");
+    assertEquals(inProgressOf(await b!.tell("scrape"), "p"), 4);
+    await withThreads(
+      [{}],
+      async (c) => checkUnfinished(await c!.tell("scrape")),
+    );
+    const last = valueOf(
+      text,
+      `${PREFIX}pipeline_last_end_timestamp_seconds{${labels},status="failure"}`,
+    )!;
+    assert(last >= before && last <= Date.now() / 1000, `${before} ${last}`);
+  });
+});
+
+Deno.test("No counter falls, and none is behind, when another worker is asked", async () => {
+  await withThreads([{}, {}, {}], async (...threads) => {
+    let count = 0;
+    for (let round = 0; round < 30; round++) {
+      for (const [i, thread] of threads.entries()) {
+        await thread.tell("record", "p", 0.1, i + 1);
+        count += i + 1;
+      }
+      const asked = threads[round % threads.length]!;
+      assertEquals(totalOf(await asked.tell("scrape"), "p"), count);
+    }
+  });
+});
+
+Deno.test("A newcomer knows what was before it, the departed included", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    await a!.tell("record", "p", 0.1, 1);
+    await b!.tell("record", "p", 0.1, 2);
+    await a!.tell("scrape");
+    await b!.tell("record", "p", 0.1, 4);
+    await b!.tell("open", "p");
+    b!.tell("exit");
+    await b!.ended;
+    await withThreads([{}], async (c) => {
+      assertEquals(totalOf(await c!.tell("scrape"), "p"), 7);
+      await a!.terminate();
+      await withThreads([{ timeout: 1000 }], async (d) => {
+        const text = await d!.tell("scrape");
+        assertEquals(totalOf(text, "p"), 7);
+        assertEquals(inProgressOf(text, "p"), 0);
+      });
+    });
+  });
+});
+
+Deno.test("A newcomer asks one of those who are there, not all", async () => {
+  await withThreads([{}, {}, {}], async (...threads) => {
+    for (const thread of threads) {
+      await thread.tell("record", "p", 0.1);
+      await thread.tell("scrape");
+    }
+    const ear = eavesdrop();
+    await withThreads([{}], async (newcomer) => {
+      assertEquals(totalOf(await newcomer!.tell("scrape"), "p"), 3);
+    });
+    ear.close();
+    assertEquals(ear.kinds.filter((kind) => kind === "fetch").length, 1);
+  });
+});
+
+for (const end of ["exit", "finish", "fail"] as const) {
+  const name =
+    `A worker that ends by ${end} leaves its last counts, and takes its gauges`;
+  // Deno keeps a worker whose coverage it collects alive, though nothing is left to do.
+  const ignore = end === "finish" && env.DENO_COVERAGE_DIR !== undefined;
+  Deno.test({
+    name,
+    ignore,
+    fn: async () => {
+      await withThreads([{}, {}], async (a, b) => {
+        await b!.tell("record", "p", 0.1, 2);
+        await b!.tell("setOthers", 2);
+        await a!.tell("scrape");
+        await b!.tell("record", "p", 0.1, 3);
+        await b!.tell("open", "p");
+        b!.tell(end).catch(() => {});
+        await b!.ended;
+        const text = await a!.tell("scrape");
+        assertEquals(totalOf(text, "p"), 5);
+        assertEquals(inProgressOf(text, "p"), 0);
+        assertEquals(valueOf(text, "their_total"), 2);
+        assertEquals(valueOf(text, "their_seconds_count"), 1);
+        assertEquals(valueOf(text, 'their_sum{l="a"}'), undefined);
+        assertEquals(unresponsiveOf(text), 0);
+      });
+    },
+  });
+}
+
+Deno.test("Of a worker that is terminated, only what it had not told is missing", async () => {
+  await withThreads(
+    [{ timeout: 1000 }, { timeout: 1000 }, {}],
+    async (a, b, c) => {
+      await a!.tell("record", "p", 0.1, 1);
+      await c!.tell("record", "p", 0.1, 2);
+      assertEquals(totalOf(await a!.tell("scrape"), "p"), 3);
+      await c!.tell("record", "p", 0.1, 4);
+      await c!.terminate();
+      await b!.tell("record", "p", 0.1, 8);
+      for (const thread of [a!, b!]) {
+        assertEquals(totalOf(await thread.tell("scrape"), "p"), 11);
+      }
+    },
+  );
+});
+
+Deno.test("Under load over HTTP, every scrape tells what was sent, and a worker that is terminated takes what it had not told", async () => {
+  const patient = { timeout: 1000 };
+  await withThreads([patient, patient, {}], async (a, b, c) => {
+    const ports = [await a!.tell("listen"), await b!.tell("listen")];
+    let [sent, answered, told, last] = [0, 0, 0, 0];
+    const ask = async (port: number) => {
+      sent++;
+      await (await fetch(`http://127.0.0.1:${port}/`)).body?.cancel();
+      answered++;
+    };
+    const scrape = async (port: number) => {
+      const least = answered + told;
+      const response = await fetch(`http://127.0.0.1:${port}/metrics`);
+      const total = totalOf(await response.text(), "p") ?? 0;
+      const most = sent + told;
+      assert(total >= Math.max(least, last), `${total}: ${least}, ${last}`);
+      assert(total <= most, `${total} > ${most}`);
+      last = total;
+    };
+    const load = async () => {
+      let isOver = false;
+      const client = async (_: unknown, i: number) => {
+        for (let j = 0; j < 50; j++) await ask(ports[(i + j) % 2]!);
+      };
+      const scraping = (async () => {
+        for (let i = 0; !isOver; i++) await scrape(ports[i % 2]!);
+      })();
+      await Promise.all(Array.from({ length: 8 }, client))
+        .finally(() => isOver = true);
+      await scraping;
+    };
+
+    await load();
+    await c!.tell("record", "p", 0.1, told = 10);
+    await scrape(ports[0]!);
+    await c!.tell("record", "p", 0.1, 7);
+    await c!.terminate();
+    await load();
+    for (const port of ports) {
+      await scrape(port);
+      assertEquals(last, answered + told);
+    }
+  });
+});
+
+Deno.test("A worker that hangs is waited for once, and its last known values stand in", async () => {
+  const patient = { timeout: 1000 };
+  await withThreads([patient, patient, patient], async (a, b, c) => {
+    await c!.tell("record", "p", 0.1, 1);
+    await c!.tell("open", "p");
+    assertEquals(totalOf(await a!.tell("scrape"), "p"), 1);
+    await c!.tell("record", "p", 0.1, 2);
+    const wake = await c!.hang();
+    await b!.tell("record", "p", 0.1, 4);
+
+    const first = await a!.tell("scrape");
+    assertEquals(totalOf(first, "p"), 5);
+    assertEquals(inProgressOf(first, "p"), 1);
+    assertEquals(unresponsiveOf(first), 1);
+    // Had it been waited for again, it would have been counted again.
+    assertEquals(unresponsiveOf(await a!.tell("scrape")), 1);
+    // A newcomer is told of it, and neither waits nor lacks what it told.
+    await withThreads([patient], async (d) => {
+      const text = await d!.tell("scrape");
+      assertEquals(totalOf(text, "p"), 5);
+      assertEquals(unresponsiveOf(text), 1);
+    });
+
+    wake();
+    await c!.tell("record", "p", 0.1, 8);
+    // Until it has spoken, it is not waited for.
+    let text = "";
+    for (let i = 0; i < 100 && totalOf(text, "p") !== 15; i++) {
+      text = await a!.tell("scrape");
+    }
+    assertEquals(totalOf(text, "p"), 15);
+    // As it has spoken, it is waited for: should it hang again, once again.
+    const wakeAgain = await c!.hang();
+    const before = unresponsiveOf(text)!;
+    assertEquals(unresponsiveOf(await a!.tell("scrape")), before + 1);
+    wakeAgain();
+  });
+});
+
+Deno.test("Who stood still does not call silent whom it could not hear", async () => {
+  await withThreads([{ timeout: 1000 }, {}], async (a, b) => {
+    await b!.tell("record", "p", 0.1, 1);
+    assertEquals(totalOf(await a!.tell("scrape"), "p"), 1);
+    await b!.tell("record", "p", 0.1, 2);
+    const ear = eavesdrop();
+    const wakeB = await b!.hang();
+    const scraping = a!.tell("scrape");
+    await until(() => ear.kinds.includes("ask"));
+    const wakeA = await a!.hang();
+    wakeB();
+    await until(() => ear.kinds.includes("told"));
+    // By the clock, all the time that there was is over.
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    wakeA();
+    const text = await scraping;
+    ear.close();
+    assertEquals([totalOf(text, "p"), unresponsiveOf(text)], [3, 0]);
+  });
+});
+
+Deno.test("Those who left long ago are kept as one, and newcomers are told of them", async () => {
+  await withThreads([{}, {}, {}], async (a, b, c) => {
+    await a!.tell("record", "p", 0.1, 1);
+    await b!.tell("record", "p", 0.1, 2);
+    await b!.tell("setOthers", 3);
+    await c!.tell("record", "p", 0.1, 4);
+    await c!.tell("setOthers", 5);
+    assertEquals(totalOf(await a!.tell("scrape"), "p"), 7);
+    b!.tell("exit");
+    c!.tell("exit");
+    await Promise.all([b!.ended, c!.ended]);
+    await a!.tell("advance", 60_000);
+    const check = async (thread: Thread) => {
+      const text = await thread.tell("scrape");
+      assertEquals(totalOf(text, "p"), 7);
+      assertEquals(valueOf(text, "their_total"), 8);
+      assertEquals(valueOf(text, "their_seconds_count"), 2);
+    };
+    await check(a!);
+    await check(a!);
+    await withThreads([{}], async (d) => {
+      await check(d!);
+      await check(a!);
+    });
+  });
+});
+
+Deno.test("A worker that is silent for long is taken for terminated, until it speaks again", async () => {
+  const patient = { timeout: 1000 };
+  await withThreads([patient, patient, patient], async (a, b, c) => {
+    await c!.tell("record", "p", 0.1, 1);
+    await c!.tell("open", "p");
+    await a!.tell("scrape");
+    const wake = await c!.hang();
+    assertEquals(inProgressOf(await a!.tell("scrape"), "p"), 1);
+    await a!.tell("advance", 500_000);
+    assertEquals(inProgressOf(await a!.tell("scrape"), "p"), 1);
+    await a!.tell("advance", 200_000);
+    await b!.tell("record", "p", 0.1, 2);
+    const text = await a!.tell("scrape");
+    assertEquals([totalOf(text, "p"), inProgressOf(text, "p")], [3, 0]);
+    // A newcomer is told for how long it has been silent.
+    await withThreads([patient], async (d) => {
+      const text = await d!.tell("scrape");
+      assertEquals(totalOf(text, "p"), 3);
+    });
+    wake();
+    await c!.tell("record", "p", 0.1, 4);
+    // By what it says now, all of them count on it again.
+    await c!.tell("scrape");
+    for (const thread of [a!, b!, c!]) {
+      const later = await thread.tell("scrape");
+      assertEquals([totalOf(later, "p"), inProgressOf(later, "p")], [7, 1]);
+    }
+    await withThreads([patient], async (d) => {
+      const later = await d!.tell("scrape");
+      assertEquals([totalOf(later, "p"), inProgressOf(later, "p")], [7, 1]);
+    });
+  });
+});
+
+Deno.test("metricsHandler() with workers holds the cardinalityLimit for all of them together", async () => {
+  const limited = { cardinalityLimit: 6 };
+  await withThreads([limited, limited, limited], async (...threads) => {
+    for (const [i, thread] of threads.entries()) {
+      await thread.tell("record", `first ${i}`, 0.1, 1);
+      await thread.tell("record", `second ${i}`, 0.1, 2);
+    }
+    const check = async (thread: Thread) => {
+      await thread.tell("scrape");
+      const text = await thread.tell("scrape");
+      const totals = [...text.matchAll(
+        /_pipeline_total\{lane="(\w+)".*status="failure"\} (.*)/g,
+      )].map(([, lane, total]) => ({ lane, total: Number(total) }));
+      assertEquals(totals.reduce((sum, { total }) => sum + total, 0), 9);
+      const names = text.match(/^\w+_in_progress\{.*$/gm)!
+        .filter((line) => !line.includes("overflow"));
+      assertEquals(names.length, 6);
+      assertEquals(totals.at(-1)?.lane, "overflow");
+      const labels = 'issue="label_overflow"';
+      const issues = `${PREFIX}instrumentation_issues_total{${labels}}`;
+      assert(valueOf(text, issues)! > 0);
+      return names;
+    };
+    const [first, ...others] = await Promise.all(threads.map(check));
+    // All of them show the same.
+    for (const names of others) assertEquals(names, first);
+    threads[2]!.tell("exit");
+    await threads[2]!.ended;
+    await threads[0]!.tell("advance", 60_000);
+    await check(threads[0]!);
+    await check(threads[0]!);
+  });
+});
+
+Deno.test("The metrics of others are merged by their own aggregator", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    await a!.tell("record", "p", 0.1);
+    await b!.tell("record", "p", 0.1);
+    await a!.tell("setOthers", 2);
+    await b!.tell("setOthers", 4);
+    const texts = [await a!.tell("scrape"), await b!.tell("scrape")];
+    for (const text of texts) {
+      const valuesOf = (...names: string[]) =>
+        names.map((name) => valueOf(text, `their_${name}{l="a"}`));
+      assertEquals(valuesOf("sum", "min", "max", "average"), [6, 2, 4, 3]);
+      assertEquals(valuesOf("omit"), [undefined]);
+      assertEquals(text.includes("their_omit"), false);
+      assertEquals(valueOf(text, "their_total"), 6);
+      assertEquals(valueOf(text, "their_seconds_sum"), 6);
+      assertEquals(valueOf(text, 'their_seconds_bucket{le="+Inf"}'), 2);
+    }
+    const [first, other] = texts.map((text) =>
+      valueOf(text, 'their_first{l="a"}')
+    );
+    assert(first === 2 || first === 4, `${first}`);
+    assertEquals(other, first, "whoever is asked");
+  });
+});
+
+Deno.test("metricsHandler() with workers shows the metrics of the process once", async () => {
+  await withThreads([{}, {}, {}], async (...threads) => {
+    for (const [i, thread] of threads.entries()) {
+      await thread.tell("record", "p", 0.1);
+      await thread.tell("setProcess", 10 + i, "my_");
+    }
+    const valuesOf = (text: string) =>
+      [
+        "my_process_resident_memory_bytes",
+        "my_process_start_time_seconds",
+        "my_process_cpu_seconds_total",
+        "order_process_total",
+      ].map((name) => valueOf(text, name));
+    for (const [i, thread] of threads.entries()) {
+      // Readings are those of the scraped thread.
+      const text = await thread.tell("scrape");
+      assertEquals(valuesOf(text), [10 + i, 10, 12, 33]);
+    }
+    // When a thread ends, no counter falls and the start time stays.
+    for (const i of [0, 2]) {
+      threads[i]!.tell("exit");
+      await threads[i]!.ended;
+    }
+    const text = await threads[1]!.tell("scrape");
+    assertEquals(valuesOf(text), [11, 10, 12, 33]);
+    await threads[1]!.tell("advance", 60_000);
+    await threads[1]!.tell("scrape");
+    const later = await threads[1]!.tell("scrape");
+    assertEquals(valuesOf(later), [11, 10, 12, 33]);
+  });
+});
+
+Deno.test("metricsHandler() with workers reads the process in a thread that answers", async () => {
+  const patient = { timeout: 1000 };
+  await withThreads([patient, patient, patient], async (a, b, c) => {
+    for (const thread of [a!, b!, c!]) await thread.tell("record", "p", 0.1);
+    await b!.tell("setProcess", 1);
+    await c!.tell("setProcess", 2);
+    await a!.tell("scrape");
+    for (const [hanging, expected] of [[b!, 2], [c!, 1]] as const) {
+      const wake = await hanging.hang();
+      const text = await a!.tell("scrape");
+      assertEquals(valueOf(text, "process_resident_memory_bytes"), expected);
+      wake();
+      await hanging.tell("scrape");
+    }
+  });
+});
+
+Deno.test("metricsHandler() with workers does not sum the default metrics of four threads", async () => {
+  await withThreads([{}, {}, {}, {}], async (...threads) => {
+    let resident = 0;
+    for (const thread of threads) {
+      await thread.tell("record", "p", 0.1);
+      resident = await thread.tell("collectDefaultMetrics", "my_");
+    }
+    const text = await threads[0]!.tell("scrape");
+    const valuesOf = (name: string) =>
+      [...text.matchAll(new RegExp(`^my_${name} (.*)$`, "gm"))]
+        .map(([, value]) => Number(value));
+    const [memory = resident, ...more] = valuesOf(
+      "process_resident_memory_bytes",
+    );
+    assertEquals(more, []);
+    assert(memory < 2 * resident, `${memory}: ${resident}`);
+    const [start, ...others] = valuesOf("process_start_time_seconds");
+    assertEquals(others, []);
+    const now = Date.now() / 1000;
+    assert(start! > now - 86_400 && start! <= now + 1, `${start}: ${now}`);
+  });
+});
+
+Deno.test("metricsHandler() with workers shows labels as they are in one thread", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    const labelSets = [
+      { a: Infinity },
+      { a: -Infinity },
+      { a: NaN },
+      { a: -0 },
+      { a: 5n },
+      { a: null },
+      { a: true },
+      { quantile: 0.5 },
+      { quantile: NaN },
+      { le: Infinity },
+    ];
+    for (const thread of [a!, b!]) await thread.tell("record", "p", 0.1);
+    await b!.tell("setLabels", "gauge", labelSets);
+    await b!.tell("observeInfinity", 0.5);
+    await b!.tell("observeInfinity", 3);
+    for (const accept of ["text/plain", "application/openmetrics-text"]) {
+      const text = await a!.tell("scrape", accept);
+      assertEquals(text.match(/^labelled\{.*$/gm), [
+        'labelled{a="Infinity"} 1',
+        'labelled{a="-Infinity"} 1',
+        'labelled{a="NaN"} 1',
+        'labelled{a="0"} 1',
+        'labelled{a="5"} 1',
+        'labelled{a="null"} 1',
+        'labelled{a="true"} 1',
+        'labelled{quantile="0.5"} 1',
+        'labelled{quantile="NaN"} 1',
+        'labelled{le="+Inf"} 1',
+      ]);
+      const buckets = text.match(/^infinite_seconds_bucket.*$/gm) ?? [];
+      assertEquals(buckets.length, 2);
+      assertEquals(buckets[1], 'infinite_seconds_bucket{le="+Inf"} 2');
+    }
+  });
+});
+
+Deno.test("metricsHandler() with workers adds up samples however labels are spelled", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    for (const thread of [a!, b!]) await thread.tell("record", "p", 0.1);
+    await a!.tell("setLabels", "counter", [{ le: 1, b: 2 }, { le: "+Inf" }]);
+    await b!.tell("setLabels", "counter", [
+      { b: "2", le: "1" },
+      { le: Infinity },
+    ]);
+    for (const thread of [a!, b!]) {
+      const text = await thread.tell("scrape");
+      const lines = text.match(/^labelled\{.*$/gm) ?? [];
+      assertEquals(lines.length, 2);
+      assert(lines.every((line) => line.endsWith(" 2")), `${lines}`);
+    }
+  });
+});
+
+Deno.test("metricsHandler() with workers follows samples that come and go", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    for (const thread of [a!, b!]) await thread.tell("record", "p", 0.1);
+    const labelSets = (...ids: number[]) => ids.map((id) => ({ id }));
+    const check = async (thread: Thread, ...ids: number[]) => {
+      const text = await thread.tell("scrape");
+      const lines = text.match(/^labelled\{.*$/gm) ?? [];
+      assertEquals(lines.sort(), ids.map((id) => `labelled{id="${id}"} 1`));
+    };
+    const rounds = [[1, 2, 3], [2, 3], [3, 4, 5, 6], [6, 4, 3], [], [7]];
+    for (const ids of rounds) {
+      await b!.tell("setLabels", "counter", labelSets(...ids));
+      await check(a!, ...[...ids].sort());
+    }
+    await withThreads([{}], async (c) => {
+      await check(c!, 7);
+      await b!.tell("setLabels", "counter", labelSets(8, 7));
+      await check(c!, 7, 8);
+    });
+  });
+});
+
+Deno.test("A metric that workers have as different types is left out but for one, and counted", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    await a!.tell("setConflict", "gauge");
+    await b!.tell("setConflict", "counter");
+    for (const thread of [a!, b!]) await thread.tell("record", "p", 0.1);
+    const labels = 'issue="collector_error"';
+    const issues = `${PREFIX}instrumentation_issues_total{${labels}}`;
+    await a!.tell("scrape");
+    const text = await a!.tell("scrape");
+    assertEquals(valueOf(text, "conflict_total"), 1);
+    assert(valueOf(text, issues)! > 0, text);
+  });
+});
+
+Deno.test("What others take out of a registry, and what is no number, arrives", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    await a!.tell("record", "p", 0.1);
+    await b!.tell("record", "p", 0.1);
+    await a!.tell("setOthers", 2);
+    await b!.tell("setOthers", NaN);
+    const before = await a!.tell("scrape");
+    assertEquals(valueOf(before, 'their_sum{l="a"}'), NaN);
+    await b!.tell("removeOthers");
+    const after = await a!.tell("scrape");
+    assertEquals(valueOf(after, 'their_sum{l="a"}'), 2);
+    assertEquals(valueOf(after, 'their_max{l="a"}'), 2);
+    await a!.tell("removeOthers");
+    assertEquals((await b!.tell("scrape")).includes("their_max"), false);
+  });
+});
+
+Deno.test("A collector that never ends holds no scrape, and nothing else back", async () => {
+  const patient = { timeout: 1000 };
+  await withThreads([patient, patient], async (a, b) => {
+    await b!.tell("hangCollector");
+    await b!.tell("record", "p", 0.1, 3);
+    for (const thread of [a!, b!]) {
+      const text = await thread.tell("scrape");
+      assertEquals(totalOf(text, "p"), 3);
+      assertEquals(unresponsiveOf(text), 0);
+    }
+  });
+});
+
+/** Returns the header of a Prometheus that waits for so many seconds. */
+function waiting(seconds: number): Record<string, string> {
+  return { "X-Prometheus-Scrape-Timeout-Seconds": `${seconds}` };
+}
+
+Deno.test("A scrape's timeout bounds the wait for collectors in every worker", async () => {
+  await withThreads([{}, {}, {}], async (a, b, c) => {
+    for (const thread of [a!, b!, c!]) {
+      await thread.tell("hangCollector");
+      await thread.tell("setOthers", 1);
+      await thread.tell("record", "p", 0.1, 1);
+    }
+    for (const thread of [a!, b!, c!, a!]) {
+      const text = await thread.tell("scrapeBy", waiting(1));
+      assertEquals([totalOf(text, "p"), unresponsiveOf(text)], [3, 0]);
+      // A collector that hangs takes no other metric along.
+      assertEquals(valueOf(text, "their_total"), 3);
+      assertEquals(text.includes("stuck"), false);
+    }
+    for (const thread of [a!, b!, c!]) {
+      assertEquals(await thread.tell("stuckCalls"), 1);
+    }
+  });
+});
+
+Deno.test("The last values of a collector that hangs stand in, so that no sum falls", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    await a!.tell("hangCollector", 1);
+    await b!.tell("hangCollector", 2);
+    await b!.tell("record", "p", 0.1, 1);
+    for (let i = 0; i < 3; i++) {
+      const text = await a!.tell("scrapeBy", waiting(1));
+      assertEquals(valueOf(text, "stuck"), 3);
+    }
+    assertEquals(await b!.tell("stuckCalls"), 2);
+  });
+});
+
+Deno.test("A hasty scrape does not have others give up a worker that it could not wait for", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    await b!.tell("record", "p", 0.1, 1);
+    assertEquals(totalOf(await a!.tell("scrape"), "p"), 1);
+    const wake = await b!.hang();
+    const hasty = await a!.tell("scrapeBy", waiting(0.1));
+    assertEquals([totalOf(hasty, "p"), unresponsiveOf(hasty)], [1, 1]);
+    const recorded = b!.tell("record", "p", 0.1, 2);
+    let isOver = false;
+    const patient = a!.tell("scrape").finally(() => isOver = true);
+    for (let i = 0; i < 100; i++) await a!.tell("stuckCalls");
+    assertEquals(isOver, false);
+    wake();
+    await recorded;
+    assertEquals(unresponsiveOf(await patient), 1);
+    assertEquals(totalOf(await a!.tell("scrape"), "p"), 3);
+  });
+});
+
+Deno.test("A merged scrape shows only the metrics that `name[]` asks for", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    await a!.tell("setOthers", 1);
+    await b!.tell("setOthers", 2);
+    await b!.tell("record", "p", 0.1, 2);
+    const query = `?name[]=their&name[]=${PREFIX}pipeline_total`;
+    const text = await a!.tell("scrapeBy", {}, query);
+    assertEquals([totalOf(text, "p"), valueOf(text, "their_total")], [2, 3]);
+    assertEquals(text.match(/^# TYPE/gm)?.length, 2);
+  });
+});
+
+Deno.test("What travels is what changed, in messages of 64 KB at most", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    await b!.tell("recordMany", 1000);
+    await b!.tell("setOthers", 1);
+    const ear = eavesdrop();
+    const text = await a!.tell("scrape");
+    assertEquals(totalOf(text, "pipeline 999"), 1);
+    await until(() => ear.kinds.includes("told"));
+    const most = Math.max(...ear.sizes);
+    assert(most <= MAX_MESSAGE_SIZE, `${most}`);
+    assert(ear.sizes.length > 3, `${ear.sizes}`);
+
+    ear.kinds.length = 0;
+    assertEquals(await a!.tell("scrape"), text);
+    await until(() => ear.kinds.length >= 2);
+    // A third thread may hear two others in another order.
+    assertEquals(ear.kinds.sort(), ["ask", "told"]);
+
+    await b!.tell("record", "pipeline 0", 0.1);
+    ear.kinds.length = ear.sizes.length = 0;
+    await a!.tell("scrape");
+    await until(() => ear.kinds.length >= 3);
+    assertEquals(ear.kinds.sort(), ["ask", "tell", "told"]);
+    const largest = Math.max(...ear.sizes);
+    assert(largest < 500, `${largest}`);
+    ear.close();
+  });
+});
+
+Deno.test("Scrapes that come together share one gathering, and several handlers one identity", async () => {
+  const ear = eavesdrop();
+  await withThreads([{}, {}], async (a) => {
+    await a!.tell("recordInSecond", 1);
+    const isOf = (kind: string) => (each: string) => each === kind;
+    assertEquals(ear.kinds.filter(isOf("hello")).length, 2);
+    ear.kinds.length = 0;
+    assertEquals(await a!.tell("scrapeTogether", 50), 50);
+    assertEquals(ear.kinds.filter(isOf("ask")).length, 1);
+  });
+  ear.close();
+});
+
+Deno.test("A worker's first registry goes with the first ones of the others, its second with the second", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    await a!.tell("record", "p", 0.1, 1);
+    await b!.tell("record", "p", 0.1, 2);
+    await a!.tell("recordInSecond", 4);
+    const text = await b!.tell("recordInSecond", 8);
+    const labels = 'lane="test",pipeline_name="second",status="success"';
+    assertEquals(valueOf(text, `${PREFIX}pipeline_total{${labels}}`), 12);
+    assertEquals(totalOf(text, "p"), undefined);
+    assertEquals(totalOf(await a!.tell("scrape"), "p"), 3);
+  });
+});
+
+Deno.test("A registry that a handler names is told from the start, families of a merged one included", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    await a!.tell("recordInChosen", 1);
+    await b!.tell("recordInChosen", 2);
+    const labels = 'lane="test",pipeline_name="chosen",status="success"';
+    const text = await a!.tell("scrapeChosen");
+    assertEquals(valueOf(text, `${PREFIX}pipeline_total{${labels}}`), 3);
+  });
+});
+
+Deno.test("Workers whose registries add other labels are told apart, also when these change", async () => {
+  const options = [
+    { defaultLabels: { host: "a" } },
+    { defaultLabels: { host: "b" } },
+  ];
+  await withThreads(options, async (a, b) => {
+    await a!.tell("record", "p", 0.1, 1);
+    await b!.tell("record", "p", 0.1, 2);
+    const totals = async (...hosts: string[]) => {
+      const text = await a!.tell("scrape");
+      const labels = 'lane="test",pipeline_name="p",status="failure"';
+      return hosts.map((host) =>
+        valueOf(text, `${PREFIX}pipeline_total{${labels},host="${host}"}`)
+      );
+    };
+    assertEquals(await totals("a", "b"), [1, 2]);
+    await b!.tell("relabel", { host: "a" });
+    assertEquals(await totals("a", "b"), [3, undefined]);
+  });
+});
+
+Deno.test("Of workers with other buckets, those that all have come out, each exact", async () => {
+  await withThreads([{}, { moreBuckets: [10, 30] }], async (a, b) => {
+    await a!.tell("record", "p", 8);
+    await b!.tell("record", "p", 8);
+    await b!.tell("record", "p", 3);
+    for (const thread of [a!, b!]) {
+      const text = await thread.tell("scrape");
+      const labels = 'lane="test",pipeline_name="p",status="failure"';
+      const bucket = (le: string) =>
+        valueOf(
+          text,
+          `${PREFIX}pipeline_duration_seconds_bucket{${labels},le="${le}"}`,
+        );
+      assertEquals(["2.5", "5.0", "10.0", "+Inf"].map(bucket), [
+        0,
+        1,
+        undefined,
+        3,
+      ]);
+    }
+  });
+});
+
+Deno.test("A worker whose metrics are not registered shows none, to nobody", async () => {
+  await withThreads([{}, { conflicts: true }], async (a, b) => {
+    await a!.tell("record", "p", 0.1, 1);
+    await b!.tell("record", "p", 0.1, 2);
+    for (const thread of [a!, b!]) {
+      assertEquals(totalOf(await thread.tell("scrape"), "p"), 1);
+    }
+  });
+});
+
+Deno.test("A worker whose registry is cleared tells what it counted once it is used again", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    await b!.tell("record", "p", 0.1, 1);
+    assertEquals(totalOf(await a!.tell("scrape"), "p"), 1);
+    await b!.tell("clear");
+    assertEquals(totalOf(await a!.tell("scrape"), "p"), 1);
+    await b!.tell("record", "p", 0.1, 2);
+    assertEquals(totalOf(await a!.tell("scrape"), "p"), 3);
+  });
+});
+
+Deno.test("A worker whose metrics are reset goes on once it has counted more, and is not refused", async () => {
+  await withThreads([{}, {}], async (a, b) => {
+    const check = async (expected: number) => {
+      for (const thread of [a!, b!]) {
+        const text = await thread.tell("scrape");
+        assertEquals(totalOf(text, "p"), expected);
+        const labels = 'issue="invalid_message"';
+        const issues = `${PREFIX}instrumentation_issues_total{${labels}}`;
+        assertEquals(valueOf(text, issues), 0);
+      }
+    };
+    await b!.tell("record", "p", 0.1, 5);
+    await check(5);
+    await b!.tell("reset");
+    await b!.tell("open", "p");
+    await b!.tell("record", "p", 0.1, 2);
+    await check(5);
+    assertEquals(inProgressOf(await a!.tell("scrape"), "p"), 1);
+    await b!.tell("record", "p", 0.1, 4);
+    await check(6);
+  });
+});
+
+Deno.test("definePipeline() in a thread shows 0 before that thread runs anything", async () => {
+  await withThreads([{}, {}, { serves: false }], async (one, two, three) => {
+    await two.tell("declare", "of a thread that serves");
+    await three.tell("declare", "of a thread that shares");
+    const text = await one.tell("scrape");
+    assertEquals(totalOf(text, "of a thread that serves"), 0);
+    assertEquals(totalOf(text, "of a thread that shares"), 0);
+  });
+});
+
+Deno.test("A process that shares its metrics ends by itself, and is scraped before without others", async () => {
+  assertEquals(await runFixture("shares_alone", []), "1\n1\nended\n");
+});
+
+Deno.test("metricsHandler() throws for a senseless timeout of workers", () => {
+  const create = (timeout: unknown) => () =>
+    metricsHandler({ workers: { timeout: timeout as number } });
+  assertThrows(
+    create("1"),
+    TypeError,
+    "Cannot create a metrics handler: the timeout of workers must be a number of milliseconds, got string",
+  );
+  for (const timeout of [-1, NaN, 2 ** 31]) {
+    assertThrows(
+      create(timeout),
+      RangeError,
+      `Cannot create a metrics handler: the timeout of workers must be from 0 to 2147483647 ms, got ${timeout}`,
+    );
+  }
+  assertThrows(
+    () => metricsHandler({ workers: 500 as never }),
+    TypeError,
+    "Cannot create a metrics handler: workers must be an object, got number",
+  );
+});
