@@ -28,8 +28,8 @@ import {
 } from "./pipelines/stage_stream.ts";
 import type { MetricsRegistry } from "./registry/registry.ts";
 import {
-  type Ambient,
-  getAmbient,
+  type CurrentContext,
+  currentContext,
   type InstanceSource,
 } from "./scopes/context.ts";
 import type { Instance } from "./scopes/scope.ts";
@@ -91,12 +91,12 @@ export interface StageMetrics extends Methods {
 export function createStageMetrics(
   options: StageMetricsOptions = {},
 ): StageMetrics {
-  return metricsOf(createInstance(options));
+  return toStageMetrics(createInstance(options));
 }
 
-/** Makes the public face of an instance. */
-export function metricsOf(instance: Instance): StageMetrics {
-  const root: Ambient = {
+/** Returns the public functions of an instance. */
+export function toStageMetrics(instance: Instance): StageMetrics {
+  const root: CurrentContext = {
     instance,
     pipeline: undefined,
     captured: undefined,
@@ -107,7 +107,7 @@ export function metricsOf(instance: Instance): StageMetrics {
     currentPipeline,
     ...createMethods({
       context() {
-        const ambient = getAmbient();
+        const ambient = currentContext();
         return ambient?.pipeline === undefined ? root : ambient;
       },
       instance: () => instance,

@@ -33,8 +33,8 @@ import {
 } from "./instances/instance.ts";
 import { gather } from "./registry/gather.ts";
 import type { MetricsRegistry } from "./registry/registry.ts";
-import { runWith } from "./scopes/context.ts";
-import { metricsOf, type StageMetrics } from "./stage_metrics.ts";
+import { runInContext } from "./scopes/context.ts";
+import { type StageMetrics, toStageMetrics } from "./stage_metrics.ts";
 
 export type { MetricsRegistry, StageMetrics, StageMetricsOptions };
 
@@ -91,10 +91,10 @@ export function captureMetrics<T>(
     registry: new Registry(),
     ...copyStageMetricsOptions(options),
   });
-  return runWith(
+  return runInContext(
     { instance, pipeline: undefined, captured: instance, hasEnded: false },
     fn,
-    metricsOf(instance),
+    toStageMetrics(instance),
   );
 }
 

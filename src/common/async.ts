@@ -12,7 +12,7 @@ const STEP_MS = 50;
  * @param isRef Whether the process lives on for it.
  * @returns What stops it.
  */
-export function attentiveTimeout(
+export function setLoopTimeout(
   callback: () => void,
   milliseconds: number,
   isRef = true,
@@ -29,14 +29,14 @@ export function attentiveTimeout(
 }
 
 /** What a promise gives within so many milliseconds, else `undefined`. */
-export async function within<T>(
+export async function withTimeout<T>(
   promise: Promise<T>,
   milliseconds: number,
 ): Promise<T | undefined> {
   if (milliseconds === Infinity) return await promise;
   let stop: () => void;
   const timeout = new Promise<undefined>((resolve) => {
-    stop = attentiveTimeout(() => resolve(undefined), milliseconds);
+    stop = setLoopTimeout(() => resolve(undefined), milliseconds);
   });
   return await Promise.race([promise, timeout]).finally(() => stop());
 }

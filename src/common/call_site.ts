@@ -1,4 +1,4 @@
-import { shared } from "./per_process.ts";
+import { perProcess } from "./per_process.ts";
 
 /** Modules that are part of a runtime. */
 const RUNTIME = /^(?:native$|(?:node|ext|internal|bun|deno):)/;
@@ -10,7 +10,7 @@ const DEPENDENCY =
 /** A frame of a stack. */
 interface Frame {
   readonly file: string;
-  /** File, line and column. */
+  /** File, line and template. */
   readonly place: string;
 }
 
@@ -19,7 +19,7 @@ interface Frame {
  * to CommonJS warn of `import.meta`, and under a source map it is the path of the bundle
  * rather than of the source.
  */
-const ownPrefixes = shared("own-prefixes", () => new Set<string>());
+const ownPrefixes = perProcess("own-prefixes", () => new Set<string>());
 for (const prefix of findPrefixes()) ownPrefixes.add(prefix);
 
 function findPrefixes(): string[] {
@@ -63,7 +63,7 @@ export function captureStack(message: string): string {
  *
  * @param stack The stack of an error that this library created.
  * @param message The message of that error.
- * @returns The file, line and column, or `undefined` if no frame is the user's.
+ * @returns The file, line and template, or `undefined` if no frame is the user's.
  */
 export function findCallSite(
   stack: unknown,

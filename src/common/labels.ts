@@ -21,7 +21,7 @@ const DECODER = new TextDecoder("utf-8", { ignoreBOM: true });
 export type Named = "pipeline" | "stage" | "lane";
 
 /** Makes the name of a pipeline or a stage safe to be a label's value. */
-export function toName(
+export function sanitizeName(
   value: unknown,
   named: Named,
   issues: IssueReporter,
@@ -61,14 +61,14 @@ export function copyText(text: string): string {
 }
 
 /** Makes a lane safe to be a label's value. */
-export function toLane(value: unknown, issues: IssueReporter): string {
-  if (typeof value !== "string") return toName(value, "lane", issues);
+export function normalizeLane(value: unknown, issues: IssueReporter): string {
+  if (typeof value !== "string") return sanitizeName(value, "lane", issues);
   const lane = value.trim().toLowerCase();
-  return lane === "" ? UNKNOWN : toName(lane, "lane", issues);
+  return lane === "" ? UNKNOWN : sanitizeName(lane, "lane", issues);
 }
 
 /** Makes a status or an outcome safe to be a label's value. */
-export function toOutcome(
+export function normalizeOutcome(
   value: unknown,
   issues: IssueReporter,
 ): OutcomeLabel {
@@ -88,7 +88,10 @@ export function toOutcome(
 }
 
 /** Makes a duration in seconds safe to be observed. */
-export function toDuration(value: unknown, issues: IssueReporter): number {
+export function normalizeDuration(
+  value: unknown,
+  issues: IssueReporter,
+): number {
   if (typeof value === "number" && value >= 0) return value;
   issues.report(
     "invalid_value",
@@ -98,9 +101,9 @@ export function toDuration(value: unknown, issues: IssueReporter): number {
 }
 
 /** The lane of the environment, `production` where it names none. */
-export function environmentLane(issues: IssueReporter): string {
+export function laneFromEnv(issues: IssueReporter): string {
   const lane = readEnvironment(LANE_VARIABLE);
-  return lane === undefined ? DEFAULT_LANE : toLane(lane, issues);
+  return lane === undefined ? DEFAULT_LANE : normalizeLane(lane, issues);
 }
 
 /** Ends at a whole code point: half a surrogate pair is no text. */

@@ -23,7 +23,7 @@ shapes.add(SHAPE);
  *
  * @param name The name of the state.
  */
-export function shared<T>(name: string, create: () => T): T {
+export function perProcess<T>(name: string, create: () => T): T {
   const key = Symbol.for(`@lukhas/stage-metrics/${SHAPE}/${name}`);
   return (realm[key] ??= create()) as T;
 }

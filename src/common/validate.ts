@@ -277,7 +277,9 @@ function findSimilar(
 
 /** Counts the letters to insert, delete, replace or swap between two words. */
 function editDistance(a: string, b: string): number {
-  const rows = [Array.from({ length: b.length + 1 }, (_, column) => column)];
+  const rows = [
+    Array.from({ length: b.length + 1 }, (_, template) => template),
+  ];
   for (let i = 1; i <= a.length; i++) {
     const row = [i];
     const above = rows[i - 1]!;

@@ -1,6 +1,6 @@
 import { forEachInSlices } from "../common/slices.ts";
 import { type Exemplar, lastExemplar } from "./exemplar.ts";
-import type { GatheredFamily, GatheredSample } from "./model.ts";
+import type { MetricFamily, Sample } from "./model.ts";
 
 /**
  * Makes the families of several sources those of one: what they share by name
@@ -10,17 +10,17 @@ import type { GatheredFamily, GatheredSample } from "./model.ts";
  * is of another type.
  */
 export async function mergeFamilies(
-  families: Iterable<GatheredFamily>,
-  onConflict: (left: GatheredFamily, type: string) => void,
-): Promise<GatheredFamily[]> {
-  const byName = new Map<string, [GatheredFamily, ...GatheredFamily[]]>();
+  families: Iterable<MetricFamily>,
+  onConflict: (left: MetricFamily, type: string) => void,
+): Promise<MetricFamily[]> {
+  const byName = new Map<string, [MetricFamily, ...MetricFamily[]]>();
   for (const family of families) {
     const same = byName.get(family.name);
     if (same === undefined) byName.set(family.name, [family]);
     else if (same[0].type === family.type) same.push(family);
     else onConflict(family, same[0].type);
   }
-  const merged: GatheredFamily[] = [];
+  const merged: MetricFamily[] = [];
   for (const same of byName.values()) {
     merged.push(same.length === 1 ? same[0] : await mergeSame(same));
   }
@@ -28,8 +28,8 @@ export async function mergeFamilies(
 }
 
 async function mergeSame(
-  families: readonly [GatheredFamily, ...GatheredFamily[]],
-): Promise<GatheredFamily> {
+  families: readonly [MetricFamily, ...MetricFamily[]],
+): Promise<MetricFamily> {
   const [{ name, help, type, aggregator }] = families;
   const merged = new SampleMerger(aggregator);
   for (const { samples } of families) {
@@ -41,13 +41,13 @@ async function mergeSame(
 /** Merges samples of the same name and labels. */
 export class SampleMerger {
   readonly #aggregator: string;
-  readonly #merged = new Map<string, GatheredSample | Merged>();
+  readonly #merged = new Map<string, Sample | Merged>();
 
   constructor(aggregator: string) {
     this.#aggregator = aggregator;
   }
 
-  add(sample: GatheredSample): void {
+  add(sample: Sample): void {
     const { key } = sample;
     const merged = this.#merged.get(key);
     if (merged === undefined) this.#merged.set(key, sample);
@@ -58,8 +58,8 @@ export class SampleMerger {
   }
 
   /** The merged samples, in the order in which each was first added. */
-  async samples(): Promise<GatheredSample[]> {
-    const samples: GatheredSample[] = [];
+  async samples(): Promise<Sample[]> {
+    const samples: Sample[] = [];
     await forEachInSlices(this.#merged.values(), (merged) => {
       samples.push(merged instanceof Merged ? merged.toSample() : merged);
     });
@@ -70,26 +70,26 @@ export class SampleMerger {
 /** Several samples of the same name and labels. */
 class Merged {
   readonly #aggregator: string;
-  readonly #first: GatheredSample;
+  readonly #first: Sample;
   #value: number;
   #exemplar: Exemplar | undefined;
   #count = 1;
 
-  constructor(aggregator: string, first: GatheredSample) {
+  constructor(aggregator: string, first: Sample) {
     this.#aggregator = aggregator;
     this.#first = first;
     this.#value = first.value;
     this.#exemplar = first.exemplar;
   }
 
-  add({ value, exemplar }: GatheredSample): this {
+  add({ value, exemplar }: Sample): this {
     this.#value = this.#aggregate(value);
     this.#exemplar = lastExemplar([this.#exemplar, exemplar]);
     this.#count++;
     return this;
   }
 
-  toSample(): GatheredSample {
+  toSample(): Sample {
     const isAverage = this.#aggregator === "average";
     const value = isAverage ? this.#value / this.#count : this.#value;
     return this.#first.with(value, this.#exemplar);

@@ -5,7 +5,7 @@ import { formatBound } from "./numbers.ts";
 export type SampleLabels = Readonly<Record<string, string | number>>;
 
 /** One sample, under its full name. */
-export class GatheredSample {
+export class Sample {
   readonly name: string;
   readonly labels: SampleLabels;
   readonly value: number;
@@ -30,15 +30,15 @@ export class GatheredSample {
   }
 
   /** Returns the same sample with another value. */
-  with(value: number, exemplar: Exemplar | undefined): GatheredSample {
-    const sample = new GatheredSample(this.name, this.labels, value, exemplar);
+  with(value: number, exemplar: Exemplar | undefined): Sample {
+    const sample = new Sample(this.name, this.labels, value, exemplar);
     sample.#key = this.#key;
     return sample;
   }
 }
 
 /** A metric family, whoever it belongs to. */
-export interface GatheredFamily {
+export interface MetricFamily {
   /** The name in the text format: that of a counter ends in `_total`. */
   readonly name: string;
   readonly help: string;
@@ -48,7 +48,7 @@ export interface GatheredFamily {
    * `average`, `omit`, or as a metric of the process.
    */
   readonly aggregator: string;
-  readonly samples: readonly GatheredSample[];
+  readonly samples: readonly Sample[];
   /**
    * The samples as lines of both formats, several at a time, where these can be had
    * without the samples. Only one of the formats has exemplars.

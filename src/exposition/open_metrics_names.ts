@@ -1,4 +1,4 @@
-import type { GatheredFamily } from "./model.ts";
+import type { MetricFamily } from "./model.ts";
 
 /** How a family is shown in OpenMetrics. */
 export interface OpenMetricsName {
@@ -27,7 +27,7 @@ const TOTAL = "_total";
  * @see {@link https://prometheus.io/docs/specs/om/open_metrics_spec/#suffixes | OpenMetrics 1.0, Suffixes}
  */
 export function nameForOpenMetrics<
-  F extends Pick<GatheredFamily, "name" | "type">,
+  F extends Pick<MetricFamily, "name" | "type">,
 >(
   families: readonly F[],
 ): Map<F, OpenMetricsName> {
@@ -58,12 +58,12 @@ export function nameForOpenMetrics<
 
 /** OpenMetrics has no counter whose sample is not named `_total`. */
 function isCounter(
-  { name, type }: Pick<GatheredFamily, "name" | "type">,
+  { name, type }: Pick<MetricFamily, "name" | "type">,
 ): boolean {
   return type === "counter" && name.endsWith(TOTAL);
 }
 
-function knownType({ type }: Pick<GatheredFamily, "type">): string {
+function knownType({ type }: Pick<MetricFamily, "type">): string {
   return type === "gauge" || type === "histogram" || type === "summary"
     ? type
     : "unknown";

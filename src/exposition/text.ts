@@ -1,6 +1,6 @@
 import { renderExemplar } from "./exemplar.ts";
 import { escape, escapeQuoted } from "./label_set.ts";
-import type { GatheredFamily, GatheredSample } from "./model.ts";
+import type { MetricFamily, Sample } from "./model.ts";
 import { formatBound, formatValue } from "./numbers.ts";
 import {
   nameForOpenMetrics,
@@ -37,7 +37,7 @@ const SLICE_LENGTH = 64 * 1024;
  * @see {@link https://prometheus.io/docs/specs/om/open_metrics_spec/ | OpenMetrics 1.0}
  */
 export function* render(
-  families: readonly GatheredFamily[],
+  families: readonly MetricFamily[],
   format: Format,
 ): Generator<string> {
   let slice = "";
@@ -53,7 +53,7 @@ export function* render(
 }
 
 function* renderFamilies(
-  families: readonly GatheredFamily[],
+  families: readonly MetricFamily[],
   format: Format,
 ): Generator<Iterable<string>> {
   if (format === "text") {
@@ -67,7 +67,7 @@ function* renderFamilies(
   }
 }
 
-function* renderText(family: GatheredFamily): Generator<string> {
+function* renderText(family: MetricFamily): Generator<string> {
   const { name, help, type } = family;
   yield `# HELP ${name} ${escape(help)}\n# TYPE ${name} ${
     TYPES.has(type) ? type : "untyped"
@@ -77,7 +77,7 @@ function* renderText(family: GatheredFamily): Generator<string> {
 }
 
 function* renderOpenMetrics(
-  family: GatheredFamily,
+  family: MetricFamily,
   { name, type }: OpenMetricsName,
 ): Generator<string> {
   yield `# TYPE ${name} ${type}\n# HELP ${name} ${escapeQuoted(family.help)}\n`;
@@ -90,18 +90,18 @@ function* renderOpenMetrics(
 }
 
 function* sampleLines(
-  { samples }: GatheredFamily,
-  renderLine: (sample: GatheredSample) => string,
+  { samples }: MetricFamily,
+  renderLine: (sample: Sample) => string,
 ): Generator<string> {
   for (const sample of samples) yield `${renderLine(sample)}\n`;
 }
 
-function mayHaveExemplar(type: string, { name }: GatheredSample): boolean {
+function mayHaveExemplar(type: string, { name }: Sample): boolean {
   return type === "counter" || type === "histogram" && name.endsWith("_bucket");
 }
 
 function renderSample(
-  { name, labels, value }: GatheredSample,
+  { name, labels, value }: Sample,
   formatNumber: (bound: number) => string,
 ): string {
   return `${name}${renderLabels(labels, formatNumber)} ${formatValue(value)}`;

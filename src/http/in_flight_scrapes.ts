@@ -1,6 +1,6 @@
 import { clearTimeout, setTimeout } from "node:timers";
-import { attentiveTimeout } from "../common/async.ts";
-import type { GatheredFamily } from "../exposition/model.ts";
+import { setLoopTimeout } from "../common/async.ts";
+import type { MetricFamily } from "../exposition/model.ts";
 import { Snapshot } from "./scrape_snapshot.ts";
 
 /** How many snapshots may be held at the same time. */
@@ -31,7 +31,7 @@ export interface Scrape {
   /** The same for scrapes of an owner that may share a snapshot. */
   readonly key: string;
   /** Collects the metrics, and then returns a function that gathers them. */
-  readonly collect: () => Promise<() => Promise<readonly GatheredFamily[]>>;
+  readonly collect: () => Promise<() => Promise<readonly MetricFamily[]>>;
   /** How long it may wait for room, in milliseconds. */
   readonly patience: number;
   /** Returns whether the client has left. */
@@ -211,7 +211,7 @@ export class InFlightScrapes {
       this.#stopTimer = undefined;
     } else if (this.#stopTimer === undefined) {
       const next = Math.min(...[...this.#bodies].map((each) => each.expiresAt));
-      this.#stopTimer = attentiveTimeout(() => {
+      this.#stopTimer = setLoopTimeout(() => {
         this.#stopTimer = undefined;
         this.#cutOff();
         this.#watch();

@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers";
-import type { GatheredFamily } from "../exposition/model.ts";
+import type { MetricFamily } from "../exposition/model.ts";
 import { type Format, render } from "../exposition/text.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -20,14 +20,14 @@ export class Snapshot {
   isCollecting = true;
   /** How many bodies show it. */
   bodies = 0;
-  #families: readonly GatheredFamily[] = [];
+  #families: readonly MetricFamily[] = [];
   readonly #compressed = new Map<Format, SharedChunks>();
 
   /** @param collect Collects the metrics, and returns a function that gathers them. */
   constructor(
     owner: object,
     key: string,
-    collect: () => Promise<() => Promise<readonly GatheredFamily[]>>,
+    collect: () => Promise<() => Promise<readonly MetricFamily[]>>,
   ) {
     this.owner = owner;
     this.key = key;
@@ -37,7 +37,7 @@ export class Snapshot {
   }
 
   async #collect(
-    collect: () => Promise<() => Promise<readonly GatheredFamily[]>>,
+    collect: () => Promise<() => Promise<readonly MetricFamily[]>>,
   ): Promise<void> {
     await null;
     this.isStarting = false;

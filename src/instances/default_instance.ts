@@ -1,9 +1,9 @@
 import { register } from "prom-client";
 import { captureStack, findCallSite } from "../common/call_site.ts";
 import { isObject } from "../common/is_object.ts";
-import { hasIncompatibleCopies, shared } from "../common/per_process.ts";
+import { hasIncompatibleCopies, perProcess } from "../common/per_process.ts";
 import { findGlobalRegistries } from "../registry/clients.ts";
-import { isFamily } from "../registry/own_metric.ts";
+import { isOwnMetric } from "../registry/own_metric.ts";
 import {
   findRegistration,
   keepRegistration,
@@ -11,8 +11,8 @@ import {
 } from "../registry/registration.ts";
 import { defaultRegistry, type MetricsRegistry } from "../registry/registry.ts";
 import {
-  type Ambient,
-  getAmbient,
+  type CurrentContext,
+  currentContext,
   type InstanceSource,
 } from "../scopes/context.ts";
 import type { Instance } from "../scopes/scope.ts";
@@ -33,7 +33,7 @@ interface DefaultInstance {
   /** Shows declarations until a scope, record or scrape uses the instance. */
   draft: Instance | undefined;
   /** The context of scopes with nothing around them, once it is in use. */
-  root: Ambient | undefined;
+  root: CurrentContext | undefined;
   /** Declarations that were made before it was in use. */
   declarations: ((instance: Instance) => void)[];
   /** Called with the instance as soon as it is in use. */
@@ -41,7 +41,7 @@ interface DefaultInstance {
   hasReportedClients: boolean;
 }
 
-const state = shared<DefaultInstance>("default instance", () => ({
+const state = perProcess<DefaultInstance>("default instance", () => ({
   options: {},
   places: new Set(),
   draft: undefined,
@@ -100,9 +100,9 @@ function isSet(
 
 /** The source of the imported functions. */
 export const defaultSource: InstanceSource = {
-  context: () => getAmbient() ?? useRoot(),
+  context: () => currentContext() ?? useRoot(),
   instance() {
-    const ambient = getAmbient();
+    const ambient = currentContext();
     return ambient === undefined || ambient.hasEnded
       ? rootInstance()
       : ambient.instance;
@@ -118,12 +118,12 @@ export const defaultSource: InstanceSource = {
     return [...new Set([registry, register])];
   },
   onInstance(fn) {
-    const ambient = getAmbient() ?? state.root;
+    const ambient = currentContext() ?? state.root;
     if (ambient === undefined) state.waiting.push(fn);
     else fn(ambient.instance);
   },
   declare(fn) {
-    const ambient = getAmbient() ?? state.root;
+    const ambient = currentContext() ?? state.root;
     if (ambient !== undefined) return fn(ambient.instance);
     state.declarations.push(fn);
     if (state.draft === undefined) state.draft = createDraft();
@@ -132,16 +132,16 @@ export const defaultSource: InstanceSource = {
 };
 
 function rootInstance(): Instance {
-  return getAmbient()?.captured ?? useRoot().instance;
+  return currentContext()?.captured ?? useRoot().instance;
 }
 
-function useRoot(): Ambient {
+function useRoot(): CurrentContext {
   isUsedHere = true;
   return state.root ??= createRoot();
 }
 
 /** Creates the instance that records, with the families of a draft that fits. */
-function createRoot(): Ambient {
+function createRoot(): CurrentContext {
   prepareDraft();
   const instance = createTolerantInstance(state.options);
   state.draft = undefined;
@@ -165,7 +165,7 @@ function createDraft(): Instance {
 }
 
 /** Creates the instance anew with other options. Its counts go on in any registry. */
-function recreateRoot(before: Registration): Ambient {
+function recreateRoot(before: Registration): CurrentContext {
   const { registry, prefix } = chosenPlace(before);
   const mayGoOn = prefix === before.options.prefix &&
     findRegistration(registry, prefix) === undefined &&
@@ -221,7 +221,7 @@ function reportClients({ issues }: Instance): void {
 
 function hasForeignMetrics(registry: MetricsRegistry): boolean {
   try {
-    return registry.getMetricsAsArray().some((metric) => !isFamily(metric));
+    return registry.getMetricsAsArray().some((metric) => !isOwnMetric(metric));
   } catch {
     return false;
   }

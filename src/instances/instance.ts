@@ -1,6 +1,6 @@
 import { monotonicSeconds } from "../common/clock.ts";
 import { type IssueReport, IssueReporter } from "../common/issues.ts";
-import { environmentLane, toLane } from "../common/labels.ts";
+import { laneFromEnv, normalizeLane } from "../common/labels.ts";
 import type { ErrorClassifier, ResultClassifier } from "../common/outcome.ts";
 import { quote } from "../common/quote.ts";
 import {
@@ -221,8 +221,8 @@ function buildUnusedInstance(
     tree,
     issues,
     lane: options.lane === undefined
-      ? environmentLane(issues)
-      : toLane(options.lane, issues),
+      ? laneFromEnv(issues)
+      : normalizeLane(options.lane, issues),
     now,
     classifyError: options.classifyError,
     classifyResult: options.classifyResult,

@@ -1,4 +1,4 @@
-import { toLane, toName, toText } from "../common/labels.ts";
+import { normalizeLane, sanitizeName, toText } from "../common/labels.ts";
 import { quote } from "../common/quote.ts";
 import {
   checkFunction,
@@ -7,7 +7,7 @@ import {
   checkOptionNames,
   copyOptions,
 } from "../common/validate.ts";
-import { type InstanceSource, runWith } from "../scopes/context.ts";
+import { type InstanceSource, runInContext } from "../scopes/context.ts";
 import {
   checkPipelineOptions,
   checkScopeOptions,
@@ -136,14 +136,14 @@ export function createDefineFunction(
     source.declare(({ tree, lane, issues }) => {
       const ownLane = options.lane === undefined
         ? lane
-        : toLane(options.lane, issues);
+        : normalizeLane(options.lane, issues);
       const node = tree.declarePipeline(
         ownLane,
-        toName(name, "pipeline", issues),
+        sanitizeName(name, "pipeline", issues),
       );
       node.declareSeries();
       for (const stageName of Object.keys(stages)) {
-        node.declareStage(toName(stageName, "stage", issues));
+        node.declareStage(sanitizeName(stageName, "stage", issues));
       }
     });
     const start = () => startPipeline(source, name, options, declaredStages);
@@ -154,7 +154,7 @@ export function createDefineFunction(
       run<T>(fn: (scope: PipelineScope) => T): T {
         checkFunction("run a pipeline", fn);
         const run = start();
-        return runWith(run, runScope<PipelineRun, T>, run, fn);
+        return runInContext(run, runScope<PipelineRun, T>, run, fn);
       },
     };
   };

@@ -1,21 +1,24 @@
 import type { IssueReporter } from "../common/issues.ts";
-import { toLane, toName } from "../common/labels.ts";
+import { normalizeLane, sanitizeName } from "../common/labels.ts";
 import type { Outcome, OutcomeLabel } from "../common/outcome.ts";
 import { quote } from "../common/quote.ts";
 import { bindFunction, type BindMethods } from "../scopes/bind.ts";
 import { abortSignals } from "../scopes/cancel_scope.ts";
 import {
-  type AmbientPipeline,
+  currentContext,
   type EndStream,
-  getAmbient,
   type InstanceSource,
-  runWith,
+  type PipelineContext,
+  runInContext,
 } from "../scopes/context.ts";
-import { scopeFunction, type ScopeWrapper } from "../scopes/overloads.ts";
+import { createScopeFunction, type ScopeWrapper } from "../scopes/overloads.ts";
 import { runScope } from "../scopes/run.ts";
 import { type Instance, Scope, type ScopeOptions } from "../scopes/scope.ts";
 import { subtree } from "../scopes/scope_tree.ts";
-import { type PipelineNode, placePipeline } from "../series/series_tree.ts";
+import {
+  getOrCreatePipelineSeries,
+  type PipelineNode,
+} from "../series/series_tree.ts";
 import type { SpanDescription } from "../tracing/tracer.ts";
 import {
   createPipelineStage,
@@ -141,7 +144,7 @@ export type DeclaredStages = ReadonlyMap<string, StageOptions>;
 
 /** One run of a pipeline; what its code finds in the context. */
 export class PipelineRun extends Scope
-  implements PipelineScope, AmbientPipeline {
+  implements PipelineScope, PipelineContext {
   readonly node: PipelineNode;
   readonly declaredStages: DeclaredStages | undefined;
   readonly captured: Instance | undefined;
@@ -160,10 +163,10 @@ export class PipelineRun extends Scope
     node: PipelineNode,
     options: PipelineOptions | undefined,
     declaredStages: DeclaredStages | undefined,
-    parent: AmbientPipeline | undefined,
+    parent: PipelineContext | undefined,
     captured: Instance | undefined,
   ) {
-    super(instance, placePipeline(instance, node), options, parent);
+    super(instance, getOrCreatePipelineSeries(instance, node), options, parent);
     this.node = node;
     this.declaredStages = declaredStages;
     this.captured = captured;
@@ -287,11 +290,11 @@ export class PipelineRun extends Scope
 export function createPipelineFunction(
   source: InstanceSource,
 ): PipelineMethods["pipeline"] {
-  return scopeFunction<PipelineScope, PipelineOptions>(
+  return createScopeFunction<PipelineScope, PipelineOptions>(
     "pipeline",
     (name, options, fn) => {
       const run = startPipeline(source, name, options);
-      return runWith(run, runScope, run, fn);
+      return runInContext(run, runScope, run, fn);
     },
   ) as PipelineMethods["pipeline"];
 }
@@ -315,7 +318,7 @@ export function createPipelineFunction(
  */
 export function currentPipeline(): PipelineScope | undefined {
   // Nothing else than the runs of above ever enters the context.
-  return getAmbient()?.pipeline as PipelineRun | undefined;
+  return currentContext()?.pipeline as PipelineRun | undefined;
 }
 
 /** Starts a pipeline inside the one that runs now, or as a root. */
@@ -325,7 +328,7 @@ export function startPipeline(
   options: PipelineOptions | undefined,
   declaredStages?: DeclaredStages,
 ): PipelineRun {
-  const ambient = getAmbient();
+  const ambient = currentContext();
   const around = ambient?.pipeline;
   const isDetached = options?.detached === true;
   const isLate = around !== undefined && around.hasEnded;
@@ -336,9 +339,9 @@ export function startPipeline(
   if (isLate && !isDetached) reportLate(name, around, issues);
   const lane = options?.lane === undefined
     ? parent?.node.lane ?? instance.lane
-    : toLane(options.lane, issues);
+    : normalizeLane(options.lane, issues);
   const node = tree.findPipeline(lane, name) ??
-    tree.pipeline(lane, toName(name, "pipeline", issues));
+    tree.pipeline(lane, sanitizeName(name, "pipeline", issues));
   const run = new PipelineRun(
     instance,
     node,
@@ -359,7 +362,7 @@ export function startPipeline(
 
 function reportLate(
   name: string,
-  ended: AmbientPipeline,
+  ended: PipelineContext,
   issues: IssueReporter,
 ): void {
   issues.reportMisuse(
@@ -372,7 +375,7 @@ function reportLate(
 
 /** Returns the lane of the enclosing pipeline while it is open, else the instance's. */
 export function ambientLane(instance: Instance): string {
-  const pipeline = getAmbient()?.pipeline;
+  const pipeline = currentContext()?.pipeline;
   return pipeline === undefined || pipeline.hasEnded
     ? instance.lane
     : pipeline.node.lane;

@@ -2,7 +2,7 @@ import type { Outcome } from "../common/outcome.ts";
 import { quote } from "../common/quote.ts";
 import { checkFunction } from "../common/validate.ts";
 import type { BindMethods } from "../scopes/bind.ts";
-import { type InstanceSource, runWith } from "../scopes/context.ts";
+import { type InstanceSource, runInContext } from "../scopes/context.ts";
 import { checkPipelineOptions, checkScopeName } from "../scopes/overloads.ts";
 import {
   type PipelineOptions,
@@ -125,7 +125,7 @@ export function openRun(run: PipelineRun): PipelineHandle {
     bind: run.bind,
     run(fn) {
       checkFunction("run in a pipeline", fn);
-      return runWith(run, () => run.enter(fn, run));
+      return runInContext(run, () => run.enter(fn, run));
     },
     close(outcome) {
       closeOnce(() => {

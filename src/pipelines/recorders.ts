@@ -1,17 +1,20 @@
 import { describeError } from "../common/describe_error.ts";
 import type { Issue, IssueReporter } from "../common/issues.ts";
 import {
-  toDuration,
-  toLane,
-  toName,
-  toOutcome,
+  normalizeDuration,
+  normalizeLane,
+  normalizeOutcome,
+  sanitizeName,
   UNKNOWN,
 } from "../common/labels.ts";
 import type { Outcome } from "../common/outcome.ts";
 import { quote } from "../common/quote.ts";
-import { getAmbient, type InstanceSource } from "../scopes/context.ts";
+import { currentContext, type InstanceSource } from "../scopes/context.ts";
 import type { Instance } from "../scopes/scope.ts";
-import { placePipeline, placeStage } from "../series/series_tree.ts";
+import {
+  getOrCreatePipelineSeries,
+  getOrCreateStageSeries,
+} from "../series/series_tree.ts";
 import { ambientLane } from "./pipeline.ts";
 
 /** A run of a pipeline that was measured elsewhere. */
@@ -79,12 +82,12 @@ export function createRecordMethods(
       registration.ensure(issues);
       const read = readRecord(record, copyPipelineRecord);
       if (typeof read === "string") return issues.report(INVALID, read);
-      const name = toName(read.pipelineName, "pipeline", issues);
+      const name = sanitizeName(read.pipelineName, "pipeline", issues);
       const lane = toRecordLane(read, ambientLane(instance), issues);
       const node = tree.pipeline(lane, name);
-      placePipeline(instance, node).record(
-        toOutcome(read.status, issues),
-        toDuration(read.durationSec, issues),
+      getOrCreatePipelineSeries(instance, node).record(
+        normalizeOutcome(read.status, issues),
+        normalizeDuration(read.durationSec, issues),
         now(),
         tracing.activeLabels(),
       );
@@ -97,16 +100,16 @@ export function createRecordMethods(
       const { registration, tree, issues, now, tracing } = instance;
       registration.ensure(issues);
       if (typeof read === "string") return issues.report(INVALID, read);
-      const stageName = toName(read.stageName, "stage", issues);
+      const stageName = sanitizeName(read.stageName, "stage", issues);
       const pipelineName = named
-        ? toName(read.pipelineName, "pipeline", issues)
+        ? sanitizeName(read.pipelineName, "pipeline", issues)
         : ambientName(stageName, issues);
       const fallback = named ? ambientLane(instance) : stageLane(instance);
       const lane = toRecordLane(read, fallback, issues);
       const node = tree.pipeline(lane, pipelineName);
-      placeStage(instance, node, stageName).record(
-        toOutcome(read.outcome, issues),
-        toDuration(read.durationSec, issues),
+      getOrCreateStageSeries(instance, node, stageName).record(
+        normalizeOutcome(read.outcome, issues),
+        normalizeDuration(read.durationSec, issues),
         now(),
         tracing.activeLabels(),
       );
@@ -155,16 +158,16 @@ function toRecordLane(
   fallback: string,
   issues: IssueReporter,
 ): string {
-  return lane === undefined ? fallback : toLane(lane, issues);
+  return lane === undefined ? fallback : normalizeLane(lane, issues);
 }
 
 /** Returns the lane of the ambient pipeline's stages, also if that has ended. */
 function stageLane(instance: Instance): string {
-  return getAmbient()?.pipeline?.node.lane ?? instance.lane;
+  return currentContext()?.pipeline?.node.lane ?? instance.lane;
 }
 
 function ambientName(stageName: string, issues: IssueReporter): string {
-  const pipeline = getAmbient()?.pipeline;
+  const pipeline = currentContext()?.pipeline;
   if (pipeline !== undefined) return pipeline.node.name;
   issues.reportMisuse(
     "orphan_stage",

@@ -1,21 +1,21 @@
 import type { IssueReporter } from "../common/issues.ts";
-import { toName, UNKNOWN } from "../common/labels.ts";
+import { sanitizeName, UNKNOWN } from "../common/labels.ts";
 import type { Outcome } from "../common/outcome.ts";
 import { quote } from "../common/quote.ts";
 import { bindFunction, type BindMethods } from "../scopes/bind.ts";
 import {
-  type Ambient,
-  type AmbientPipeline,
-  getAmbient,
+  type CurrentContext,
+  currentContext,
   type InstanceSource,
   OrphanContext,
-  runWith,
+  type PipelineContext,
+  runInContext,
 } from "../scopes/context.ts";
-import { scopeFunction, type ScopeWrapper } from "../scopes/overloads.ts";
+import { createScopeFunction, type ScopeWrapper } from "../scopes/overloads.ts";
 import { runScope } from "../scopes/run.ts";
 import { type Instance, Scope, type ScopeOptions } from "../scopes/scope.ts";
 import type { Series } from "../series/series.ts";
-import { placeStage } from "../series/series_tree.ts";
+import { getOrCreateStageSeries } from "../series/series_tree.ts";
 import type { SpanDescription } from "../tracing/tracer.ts";
 
 /** The options of a stage. */
@@ -112,12 +112,12 @@ export interface StageMethods<N extends string = string> {
 /** One run of a stage. */
 export class StageRun extends Scope implements StageScope {
   readonly name: string;
-  readonly #ambient: Ambient;
+  readonly #ambient: CurrentContext;
   /** Whether its pipeline had ended when it started. */
   readonly #isLate: boolean;
 
   constructor(
-    ambient: Ambient,
+    ambient: CurrentContext,
     series: Series,
     options: StageOptions | undefined,
     name: string,
@@ -156,7 +156,7 @@ export class StageRun extends Scope implements StageScope {
     return isOwn ? super.signal : pipeline.signal;
   }
 
-  protected override get home(): AmbientPipeline | undefined {
+  protected override get home(): PipelineContext | undefined {
     return this.#isLate ? undefined : this.#ambient.pipeline;
   }
 
@@ -165,7 +165,7 @@ export class StageRun extends Scope implements StageScope {
   }
 
   /** The context of its code. */
-  get context(): Ambient {
+  get context(): CurrentContext {
     return this.#ambient.pipeline ?? new OrphanContext(this.instance, this);
   }
 
@@ -194,14 +194,14 @@ export class StageRun extends Scope implements StageScope {
 export function createStageFunction(
   { context }: Pick<InstanceSource, "context">,
 ): StageMethods["stage"] {
-  return scopeFunction<StageScope, StageOptions>(
+  return createScopeFunction<StageScope, StageOptions>(
     "stage",
     (name, options, fn) => {
       const ambient = context();
       const run = startStage(ambient, name, options, StageRun);
       // With a pipeline, this is its context already.
       return ambient.pipeline === undefined
-        ? runWith(run.context, runScope, run, fn)
+        ? runInContext(run.context, runScope, run, fn)
         : runScope(run, fn);
     },
   ) as StageMethods["stage"];
@@ -209,15 +209,15 @@ export function createStageFunction(
 
 /** Makes a `stage` function for stages of one pipeline, wherever they start. */
 export function createPipelineStage(
-  pipeline: AmbientPipeline,
+  pipeline: PipelineContext,
 ): StageMethods["stage"] {
-  return scopeFunction<StageScope, StageOptions>(
+  return createScopeFunction<StageScope, StageOptions>(
     "stage",
     (name, options, fn) => {
       const run = startStage(pipeline, name, options, StageRun);
-      return getAmbient() === pipeline
+      return currentContext() === pipeline
         ? runScope(run, fn)
-        : runWith(pipeline, runScope, run, fn);
+        : runInContext(pipeline, runScope, run, fn);
     },
   ) as StageMethods["stage"];
 }
@@ -228,7 +228,7 @@ export function createPipelineStage(
  * @param Run The class of the stage.
  */
 export function startStage<R extends StageRun>(
-  ambient: Ambient,
+  ambient: CurrentContext,
   name: string,
   options: StageOptions | undefined,
   Run: new (...args: ConstructorParameters<typeof StageRun>) => R,
@@ -237,7 +237,7 @@ export function startStage<R extends StageRun>(
   const { issues } = instance;
   const node = pipeline?.node ?? orphanNode(instance);
   const series = node.findStage(name);
-  if (series === undefined) name = toName(name, "stage", issues);
+  if (series === undefined) name = sanitizeName(name, "stage", issues);
   if (pipeline === undefined || pipeline.hasEnded) {
     reportMisplaced(name, pipeline, issues);
   }
@@ -246,7 +246,7 @@ export function startStage<R extends StageRun>(
   }
   const run = new Run(
     ambient,
-    series ?? placeStage(instance, node, name),
+    series ?? getOrCreateStageSeries(instance, node, name),
     options,
     name,
   );
@@ -261,7 +261,7 @@ export function startStage<R extends StageRun>(
 /** Reports a stage that starts where no pipeline is open. */
 function reportMisplaced(
   name: string,
-  pipeline: AmbientPipeline | undefined,
+  pipeline: PipelineContext | undefined,
   issues: IssueReporter,
 ): void {
   if (pipeline === undefined) {
@@ -283,7 +283,7 @@ function reportMisplaced(
 
 /** Adds what the pipeline declares of a stage to what the call says, which wins. */
 function withDeclared(
-  { declaredStages, node }: AmbientPipeline,
+  { declaredStages, node }: PipelineContext,
   name: string,
   options: StageOptions | undefined,
   issues: IssueReporter,

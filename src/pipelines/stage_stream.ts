@@ -1,5 +1,5 @@
 import { checkString } from "../common/validate.ts";
-import type { Ambient } from "../scopes/context.ts";
+import type { CurrentContext } from "../scopes/context.ts";
 import { checkScopeName, checkScopeOptions } from "../scopes/overloads.ts";
 import { isAsyncIterable, MeasuredIterator } from "./measured_iterator.ts";
 import { isNodeReadable, MeasuredNodeStream } from "./measured_node_stream.ts";
@@ -98,7 +98,7 @@ export interface StreamMethods<N extends string = string> {
  * @param context Returns the context of a stage that starts now.
  */
 export function createStreamFunction(
-  context: () => Ambient,
+  context: () => CurrentContext,
 ): StreamMethods["stageStream"] {
   return function stageStream(
     name: string,

@@ -1,6 +1,10 @@
 import type { OutcomeLabel } from "../common/outcome.ts";
 import type { Cancellation } from "../scopes/cancel_scope.ts";
-import { type Ambient, type EndStream, runWith } from "../scopes/context.ts";
+import {
+  type CurrentContext,
+  type EndStream,
+  runInContext,
+} from "../scopes/context.ts";
 import { StageRun, type StageScope, startStage } from "./stage.ts";
 import type { StreamOptions } from "./stage_stream.ts";
 import { releaseReader } from "./unread.ts";
@@ -30,7 +34,7 @@ export class StreamStage {
   /** Its cancellation, if it was cancelled: the consumer gets the error. */
   cancelledBy: Cancellation | undefined;
   /** The context of the source's own code. */
-  readonly #context: Ambient;
+  readonly #context: CurrentContext;
   readonly #run: StreamRun;
   readonly #endStream: EndStream | undefined;
   #first: StreamRun | undefined;
@@ -38,7 +42,7 @@ export class StreamStage {
   #isOver = false;
 
   constructor(
-    ambient: Ambient,
+    ambient: CurrentContext,
     name: string,
     { firstChunk, ...options }: StreamOptions,
   ) {
@@ -54,7 +58,7 @@ export class StreamStage {
     if (cancellation !== undefined) this.#cancelled(cancellation);
   }
 
-  #startFirst(ambient: Ambient, name: string): StreamRun {
+  #startFirst(ambient: CurrentContext, name: string): StreamRun {
     try {
       const first = startStage(ambient, name, undefined, StreamRun);
       // It may have a deadline of its own, where the pipeline declares it.
@@ -111,7 +115,7 @@ export class StreamStage {
 
   /** Calls the source's own code in the context of the pipeline and of the stage. */
   enter<T>(fn: () => T): T {
-    return runWith(this.#context, () => this.#run.enter(fn));
+    return runInContext(this.#context, () => this.#run.enter(fn));
   }
 
   /** Calls the source's own code where no consumer waits for what it throws. */

@@ -1,5 +1,5 @@
-import { within } from "../common/async.ts";
-import { shared } from "../common/per_process.ts";
+import { withTimeout } from "../common/async.ts";
+import { perProcess } from "../common/per_process.ts";
 
 /** A call of a metric's collector that has not settled. */
 interface Call {
@@ -14,7 +14,7 @@ export class CollectorTimeout extends Error {
 }
 
 /** The calls by all copies of this library, which share the metrics. */
-const calls = shared("collector_calls", () => new WeakMap<object, Call>());
+const calls = perProcess("collector_calls", () => new WeakMap<object, Call>());
 
 /**
  * Reads a metric, which calls its collector, if it has one.
@@ -43,7 +43,7 @@ export async function callCollector<T>(
     );
   }
   const { result: settling } = underWay ?? startCall(metric);
-  const result = await within(settling, patience - age);
+  const result = await withTimeout(settling, patience - age);
   if (result === undefined) {
     throw new CollectorTimeout(`Its collector took longer than ${patience} ms`);
   }

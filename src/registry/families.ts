@@ -5,10 +5,10 @@ import { formatBound } from "../exposition/numbers.ts";
 import type { SeriesSource, SeriesView } from "../series/series.ts";
 import { takeSnapshot } from "../series/snapshot.ts";
 import {
-  Column,
-  Family,
   type FamilyGroup,
-  type FamilyOptions,
+  OwnMetric,
+  type OwnMetricOptions,
+  SampleTemplate,
 } from "./own_metric.ts";
 
 /** A kind of scope, and all that its families do not share with the other's. */
@@ -21,14 +21,14 @@ interface Kind {
 }
 
 /** The metric families that show what the series of a prefix hold. */
-export class Families implements FamilyGroup, Iterable<Family> {
+export class Families implements FamilyGroup, Iterable<OwnMetric> {
   readonly #prefix: string;
   readonly #source: SeriesSource;
   readonly #issues: IssueCounts;
   readonly #now: () => number;
-  readonly #byName: ReadonlyMap<string, Family>;
+  readonly #byName: ReadonlyMap<string, OwnMetric>;
   /** The one that tells of troubles. */
-  readonly issues: Family;
+  readonly issues: OwnMetric;
 
   /**
    * @param prefix What all names begin with.
@@ -70,17 +70,17 @@ export class Families implements FamilyGroup, Iterable<Family> {
       lastEndOptions(prefix, pipeline),
       cancelledOptions(prefix, pipeline),
       cancelledOptions(prefix, stage),
-    ].map((options) => new Family(this, options));
-    this.issues = new Family(this, issuesOptions(prefix, issues));
+    ].map((options) => new OwnMetric(this, options));
+    this.issues = new OwnMetric(this, issuesOptions(prefix, issues));
     families.push(this.issues);
     this.#byName = new Map(families.map((each) => [each.fullName, each]));
   }
 
-  [Symbol.iterator](): Iterator<Family> {
+  [Symbol.iterator](): Iterator<OwnMetric> {
     return this.#byName.values();
   }
 
-  find(fullName: string): Family | undefined {
+  find(fullName: string): OwnMetric | undefined {
     return this.#byName.get(fullName);
   }
 
@@ -98,17 +98,17 @@ export class Families implements FamilyGroup, Iterable<Family> {
 function durationOptions(
   prefix: string,
   kind: Kind,
-): FamilyOptions<SeriesView> {
+): OwnMetricOptions<SeriesView> {
   const name = `${prefix}${kind.name}_duration_seconds`;
   const bounds = [...kind.bounds].map(formatBound).concat("+Inf");
-  const columns = byOutcome((outcome) => {
+  const templates = byOutcome((outcome) => {
     const labels = { [kind.outcomeLabel]: outcome };
     return {
       buckets: bounds.map((le) =>
-        new Column(`${name}_bucket`, { ...labels, le })
+        new SampleTemplate(`${name}_bucket`, { ...labels, le })
       ),
-      sum: new Column(`${name}_sum`, labels),
-      count: new Column(`${name}_count`, labels),
+      sum: new SampleTemplate(`${name}_sum`, labels),
+      count: new SampleTemplate(`${name}_count`, labels),
     };
   });
   return {
@@ -120,7 +120,7 @@ function durationOptions(
       for (const outcome of OUTCOME_LABELS) {
         const { histogram, exemplars } = series[outcome] ?? {};
         if (histogram === undefined) continue;
-        const { buckets, sum, count } = columns[outcome];
+        const { buckets, sum, count } = templates[outcome];
         let below = 0;
         for (let bucket = 0; bucket < buckets.length; bucket++) {
           below += histogram[bucket]!;
@@ -144,9 +144,12 @@ function durationOptions(
   };
 }
 
-function totalOptions(prefix: string, kind: Kind): FamilyOptions<SeriesView> {
+function totalOptions(
+  prefix: string,
+  kind: Kind,
+): OwnMetricOptions<SeriesView> {
   const name = `${prefix}${kind.name}_total`;
-  const columns = outcomeColumns(name, kind);
+  const templates = outcomeTemplates(name, kind);
   return {
     name,
     help: `The total number of ${kind.name} executions.`,
@@ -154,16 +157,16 @@ function totalOptions(prefix: string, kind: Kind): FamilyOptions<SeriesView> {
     rows: kind.rows,
     show(series, emit) {
       for (const outcome of OUTCOME_LABELS) {
-        const ending = series[outcome];
-        if (ending !== undefined) {
-          emit(columns[outcome], series.labels, ending.total);
+        const stats = series[outcome];
+        if (stats !== undefined) {
+          emit(templates[outcome], series.labels, stats.total);
         }
       }
     },
     reset(series) {
       for (const outcome of OUTCOME_LABELS) {
-        const ending = series[outcome];
-        if (ending !== undefined) ending.total = 0;
+        const stats = series[outcome];
+        if (stats !== undefined) stats.total = 0;
       }
     },
   };
@@ -172,16 +175,16 @@ function totalOptions(prefix: string, kind: Kind): FamilyOptions<SeriesView> {
 function inProgressOptions(
   prefix: string,
   kind: Kind,
-): FamilyOptions<SeriesView> {
+): OwnMetricOptions<SeriesView> {
   const name = `${prefix}${kind.name}_in_progress`;
-  const column = new Column(name);
+  const template = new SampleTemplate(name);
   return {
     name,
     help: `The number of ${kind.name} executions that are running.`,
     type: "gauge",
     rows: kind.rows,
     show({ labels, running }, emit) {
-      emit(column, labels, running);
+      emit(template, labels, running);
     },
   };
 }
@@ -190,9 +193,9 @@ function unfinishedOptions(
   prefix: string,
   kind: Kind,
   now: () => number,
-): FamilyOptions<{ readonly series: SeriesView; readonly time: number }> {
+): OwnMetricOptions<{ readonly series: SeriesView; readonly time: number }> {
   const name = `${prefix}${kind.name}_unfinished_seconds`;
-  const column = new Column(name);
+  const template = new SampleTemplate(name);
   return {
     name,
     help:
@@ -203,12 +206,15 @@ function unfinishedOptions(
       for (const series of kind.rows()) yield { series, time };
     },
     show({ series, time }, emit) {
-      emit(column, series.labels, series.ageAt(time));
+      emit(template, series.labels, series.ageAt(time));
     },
   };
 }
 
-function lastEndOptions(prefix: string, kind: Kind): FamilyOptions<SeriesView> {
+function lastEndOptions(
+  prefix: string,
+  kind: Kind,
+): OwnMetricOptions<SeriesView> {
   const name = `${prefix}${kind.name}_last_end_timestamp_seconds`;
   return {
     name,
@@ -217,14 +223,14 @@ function lastEndOptions(prefix: string, kind: Kind): FamilyOptions<SeriesView> {
     type: "gauge",
     aggregator: "max",
     rows: kind.rows,
-    ...rareOptions(name, kind, "lastEnd"),
+    ...sparseSamples(name, kind, "lastEnd"),
   };
 }
 
 function cancelledOptions(
   prefix: string,
   kind: Kind,
-): FamilyOptions<SeriesView> {
+): OwnMetricOptions<SeriesView> {
   const name = `${prefix}${kind.name}_cancelled_total`;
   return {
     name,
@@ -232,28 +238,28 @@ function cancelledOptions(
       `The number of ${kind.name} executions that a caller or a consumer had given up.`,
     type: "counter",
     rows: kind.rows,
-    ...rareOptions(name, kind, "cancelled"),
+    ...sparseSamples(name, kind, "cancelled"),
   };
 }
 
 /** What is shown only of the outcomes that have had it. */
-function rareOptions(
+function sparseSamples(
   name: string,
   kind: Kind,
   key: "cancelled" | "lastEnd",
-): Pick<FamilyOptions<SeriesView>, "show" | "reset"> {
-  const columns = outcomeColumns(name, kind);
+): Pick<OwnMetricOptions<SeriesView>, "show" | "reset"> {
+  const templates = outcomeTemplates(name, kind);
   return {
     show(series, emit) {
       for (const outcome of OUTCOME_LABELS) {
         const value = series[outcome]?.[key] ?? 0;
-        if (value > 0) emit(columns[outcome], series.labels, value);
+        if (value > 0) emit(templates[outcome], series.labels, value);
       }
     },
     reset(series) {
       for (const outcome of OUTCOME_LABELS) {
-        const ending = series[outcome];
-        if (ending !== undefined) ending[key] = 0;
+        const stats = series[outcome];
+        if (stats !== undefined) stats[key] = 0;
       }
     },
   };
@@ -262,16 +268,16 @@ function rareOptions(
 function issuesOptions(
   prefix: string,
   issues: IssueCounts,
-): FamilyOptions<keyof IssueCounts> {
+): OwnMetricOptions<keyof IssueCounts> {
   const name = `${prefix}instrumentation_issues_total`;
-  const column = new Column(name);
+  const template = new SampleTemplate(name);
   return {
     name,
     help: "The total number of troubles that the instrumentation itself had.",
     type: "counter",
     rows: () => Object.keys(issues) as (keyof IssueCounts)[],
     show(issue, emit) {
-      emit(column, new LabelSet({ issue }), issues[issue]);
+      emit(template, new LabelSet({ issue }), issues[issue]);
     },
     reset(issue) {
       issues[issue] = 0;
@@ -279,11 +285,13 @@ function issuesOptions(
   };
 }
 
-function outcomeColumns(
+function outcomeTemplates(
   name: string,
   { outcomeLabel }: Kind,
-): Readonly<Record<OutcomeLabel, Column>> {
-  return byOutcome((outcome) => new Column(name, { [outcomeLabel]: outcome }));
+): Readonly<Record<OutcomeLabel, SampleTemplate>> {
+  return byOutcome((outcome) =>
+    new SampleTemplate(name, { [outcomeLabel]: outcome })
+  );
 }
 
 function byOutcome<T>(

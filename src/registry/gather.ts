@@ -5,19 +5,19 @@ import { forEachInSlices } from "../common/slices.ts";
 import type { Exemplar } from "../exposition/exemplar.ts";
 import { mergeFamilies, SampleMerger } from "../exposition/merge.ts";
 import {
-  type GatheredFamily,
-  GatheredSample,
   isBound,
+  type MetricFamily,
+  Sample,
   withCommon,
 } from "../exposition/model.ts";
 import { formatValue } from "../exposition/numbers.ts";
 import { nameForOpenMetrics } from "../exposition/open_metrics_names.ts";
 import { callCollector, CollectorTimeout } from "./collector_calls.ts";
 import {
-  type Family,
   type FamilyGroup,
-  FamilyView,
-  isFamily,
+  isOwnMetric,
+  type OwnMetric,
+  OwnMetricView,
 } from "./own_metric.ts";
 import { processAggregator } from "./process_metrics.ts";
 import { registrationsOf } from "./registration.ts";
@@ -41,7 +41,7 @@ export type Collect = (
   registries: readonly MetricsRegistry[],
   fallback: () => IssueReporter,
   scrape: ScrapeRequest,
-) => Promise<() => Promise<GatheredFamily[]>>;
+) => Promise<() => Promise<MetricFamily[]>>;
 
 /** Returns whether a scrape that asks for families of these names asks for one. */
 export function isRequested(
@@ -92,8 +92,8 @@ interface ForeignExemplar {
 export interface RegistryContent {
   readonly registry: MetricsRegistry;
   /** Families of ours, to be read when all that others take their time for is there. */
-  readonly own: readonly Family[];
-  readonly others: readonly GatheredFamily[];
+  readonly own: readonly OwnMetric[];
+  readonly others: readonly MetricFamily[];
   /** The names of foreign metrics whose collectors took too long. */
   readonly late: ReadonlySet<string>;
   /** Who is told of troubles with it. */
@@ -110,7 +110,7 @@ export interface RegistryContent {
 export async function gather(
   registries: readonly MetricsRegistry[],
   fallback: () => IssueReporter,
-): Promise<GatheredFamily[]> {
+): Promise<MetricFamily[]> {
   const merge = await collectRegistries(registries, fallback, EVERYTHING);
   return merge();
 }
@@ -124,7 +124,7 @@ export async function collectRegistries(
   registries: readonly MetricsRegistry[],
   fallback: () => IssueReporter,
   { patience = COLLECTOR_PATIENCE_MS, names }: ScrapeRequest,
-): Promise<() => Promise<GatheredFamily[]>> {
+): Promise<() => Promise<MetricFamily[]>> {
   const contents = await Promise.all(
     registries.map((registry) => collect(registry, fallback, patience, names)),
   );
@@ -134,19 +134,19 @@ export async function collectRegistries(
 async function mergeContents(
   contents: readonly RegistryContent[],
   fallback: () => IssueReporter,
-): Promise<GatheredFamily[]> {
+): Promise<MetricFamily[]> {
   const snapshots = new Map<FamilyGroup, FamilyGroup>();
-  const snapshotOf = (family: Family) => {
+  const snapshotOf = (family: OwnMetric) => {
     const { group, fullName } = family;
     const snapshot = snapshots.get(group) ?? group.snapshot();
     snapshots.set(group, snapshot);
     return snapshot.find(fullName)!;
   };
-  const sources = new Map<GatheredFamily, () => IssueReporter>();
+  const sources = new Map<MetricFamily, () => IssueReporter>();
   for (const { registry, own, others, issues } of contents) {
     const common = defaultLabels(registry);
     for (const family of own) {
-      sources.set(new FamilyView(snapshotOf(family), common), issues);
+      sources.set(new OwnMetricView(snapshotOf(family), common), issues);
     }
     for (const family of others) sources.set(family, issues);
   }
@@ -164,7 +164,7 @@ async function mergeContents(
 
 /** Reports families that OpenMetrics has no name for. */
 function reportUnnamed(
-  families: readonly GatheredFamily[],
+  families: readonly MetricFamily[],
   issues: () => IssueReporter,
 ): void {
   const named = nameForOpenMetrics(families);
@@ -181,7 +181,7 @@ function reportUnnamed(
 
 /** Says why a family is left out of a merged scrape. */
 export function describeConflict(
-  { name, type }: GatheredFamily,
+  { name, type }: MetricFamily,
   otherType: string,
 ): string {
   return `Metric ${quote(name)} was left out: another registry has it as a ${
@@ -213,11 +213,11 @@ export async function collect(
       `The metrics of a registry were left out: ${describeError(error)}`,
     );
   }
-  const own = metrics.filter(isFamily)
+  const own = metrics.filter(isOwnMetric)
     .filter(({ fullName }) => isRequested(names, fullName));
   const late = new Set<string>();
   const others = await Promise.all(
-    metrics.filter((metric) => !isFamily(metric))
+    metrics.filter((metric) => !isOwnMetric(metric))
       .map((metric) => metric as ForeignMetric)
       .filter(({ name }) => isToBeRead(name, names))
       .map(async (metric) => {
@@ -260,7 +260,7 @@ async function readForeign(
   registry: MetricsRegistry,
   metric: ForeignMetric,
   patience: number,
-): Promise<GatheredFamily> {
+): Promise<MetricFamily> {
   const view = await callCollector(metric, patience);
   const { type, values = [] } = view;
   const name = registeredName(registry, metric, view.name);
@@ -277,7 +277,7 @@ async function readForeign(
     const { metricName = name, labels = {}, exemplar } = each;
     if (hasInfinity && labels["le"] === Infinity) return;
     merger.add(
-      new GatheredSample(
+      new Sample(
         metricName,
         toLabels(withCommon(labels, common)),
         numbers[index]!,

@@ -1,14 +1,10 @@
 import { type Exemplar, renderExemplar } from "../exposition/exemplar.ts";
 import { LabelSet } from "../exposition/label_set.ts";
-import {
-  type GatheredFamily,
-  GatheredSample,
-  withCommon,
-} from "../exposition/model.ts";
+import { type MetricFamily, Sample, withCommon } from "../exposition/model.ts";
 import { formatValue } from "../exposition/numbers.ts";
 
 /** One sample of a metric, as registries pass it on. */
-export interface Sample {
+export interface MetricValue {
   /** The name, where it is not that of the metric itself. */
   readonly metricName?: string;
   readonly labels: Record<string, string>;
@@ -22,7 +18,7 @@ export interface MetricView {
   readonly help: string;
   readonly type: string;
   readonly aggregator: string;
-  readonly values: Sample[];
+  readonly values: MetricValue[];
 }
 
 /**
@@ -31,7 +27,7 @@ export interface MetricView {
  *
  * It is written out once, so that a scrape is a matter of numbers.
  */
-export class Column {
+export class SampleTemplate {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   /** What stands before the labels of the set. */
@@ -58,7 +54,7 @@ export class Column {
 
 /** Takes a sample. */
 export type Emit = (
-  column: Column,
+  template: SampleTemplate,
   labels: LabelSet,
   value: number,
   exemplar?: Exemplar,
@@ -69,7 +65,7 @@ export type Emit = (
  *
  * @typeParam R What is counted under a label set.
  */
-export interface FamilyOptions<R> {
+export interface OwnMetricOptions<R> {
   readonly name: string;
   readonly help: string;
   readonly type: "counter" | "gauge" | "histogram";
@@ -85,7 +81,7 @@ export interface FamilyOptions<R> {
 /** Families that are counted together. */
 export interface FamilyGroup {
   /** The one of that full name. */
-  find(fullName: string): Family | undefined;
+  find(fullName: string): OwnMetric | undefined;
   /** The same, of what is so now, whatever is counted until they are read. */
   snapshot(): FamilyGroup;
 }
@@ -94,15 +90,15 @@ export interface FamilyGroup {
 const FAMILY = Symbol.for("@lukhas/stage-metrics/1/family");
 
 /** Whether a metric that a registry holds is one of ours. */
-export function isFamily(metric: object): metric is Family {
-  return (metric as Partial<Family> | null)?.[FAMILY] === true;
+export function isOwnMetric(metric: object): metric is OwnMetric {
+  return (metric as Partial<OwnMetric> | null)?.[FAMILY] === true;
 }
 
 /**
  * A metric family of ours, in the shape in which registries of prom-client hold
  * their metrics.
  */
-export class Family {
+export class OwnMetric {
   readonly [FAMILY] = true;
   /** The registered name: OpenMetrics registries write the one without `_total`. */
   name: string;
@@ -113,9 +109,9 @@ export class Family {
   /** How prom-client's cluster registry merges it. */
   readonly aggregator: string;
   readonly group: FamilyGroup;
-  readonly #options: FamilyOptions<unknown>;
+  readonly #options: OwnMetricOptions<unknown>;
 
-  constructor(group: FamilyGroup, options: FamilyOptions<unknown>) {
+  constructor(group: FamilyGroup, options: OwnMetricOptions<unknown>) {
     this.group = group;
     this.name = options.name;
     this.fullName = options.name;
@@ -126,8 +122,8 @@ export class Family {
   }
 
   /** The samples as they are now, each an object of its own: others may change it. */
-  samples(): Sample[] {
-    const samples: Sample[] = [];
+  samples(): MetricValue[] {
+    const samples: MetricValue[] = [];
     this.#show(({ name, labels }, { values }, value, exemplar) => {
       samples.push({
         ...(name === this.fullName ? {} : { metricName: name }),
@@ -152,13 +148,15 @@ export class Family {
     // What the lines before began with: most begin alike, and a string that has been
     // put together is cheaper to repeat than to put together.
     let [head, name, set]: [string, string?, LabelSet?] = [""];
-    const emit: Emit = (column, labels, value, exemplar) => {
-      if (labels !== set || column.name !== name) {
-        head = `${column.before}${labels.text}`;
-        name = column.name;
+    const emit: Emit = (template, labels, value, exemplar) => {
+      if (labels !== set || template.name !== name) {
+        head = `${template.before}${labels.text}`;
+        name = template.name;
         set = labels;
       }
-      const end = common === "" ? column.end : `${column.after},${common}} `;
+      const end = common === ""
+        ? template.end
+        : `${template.after},${common}} `;
       const behind = withExemplars && exemplar !== undefined
         ? renderExemplar(exemplar)
         : "";
@@ -211,17 +209,17 @@ const OWN_LABELS: ReadonlySet<string> = new Set([
 ]);
 
 /** A family of ours as a scrape shows it. */
-export class FamilyView implements GatheredFamily {
+export class OwnMetricView implements MetricFamily {
   readonly name: string;
   readonly help: string;
   readonly type: string;
   readonly aggregator: string;
-  readonly lines: GatheredFamily["lines"];
-  readonly #family: Family;
+  readonly lines: MetricFamily["lines"];
+  readonly #family: OwnMetric;
   readonly #common: Readonly<Record<string, unknown>>;
 
   /** @param common The labels that the registry adds to every sample. */
-  constructor(family: Family, common: Readonly<Record<string, unknown>>) {
+  constructor(family: OwnMetric, common: Readonly<Record<string, unknown>>) {
     const { fullName, help, type, aggregator } = family;
     this.name = fullName;
     this.help = help;
@@ -236,9 +234,9 @@ export class FamilyView implements GatheredFamily {
     }
   }
 
-  get samples(): GatheredSample[] {
+  get samples(): Sample[] {
     return this.#family.samples().map((sample) =>
-      new GatheredSample(
+      new Sample(
         sample.metricName ?? this.name,
         withCommon(sample.labels, this.#common),
         sample.value,

@@ -6,11 +6,11 @@ import {
   type IssueReporterOptions,
   zeroIssues,
 } from "../common/issues.ts";
-import { shared } from "../common/per_process.ts";
+import { perProcess } from "../common/per_process.ts";
 import { quote } from "../common/quote.ts";
 import { SeriesTree } from "../series/series_tree.ts";
 import { Families } from "./families.ts";
-import type { Family } from "./own_metric.ts";
+import type { OwnMetric } from "./own_metric.ts";
 import type { MetricsRegistry } from "./registry.ts";
 
 /** How many label sets there may be, if nobody says. */
@@ -47,7 +47,7 @@ export class Registration {
   /** Whether the registry has taken the families, when last looked at. */
   isRegistered = false;
   readonly #families: Families;
-  readonly #issuesFamily: Family;
+  readonly #issuesFamily: OwnMetric;
   /** What the registry held under the last family's name when last looked at. */
   #seen: object | undefined | null = null;
 
@@ -137,7 +137,7 @@ export class Registration {
    * @throws {Error} If the registry has a metric of such a name that is not ours.
    */
   register(): void {
-    const missing: Family[] = [];
+    const missing: OwnMetric[] = [];
     for (const family of this.#families) {
       const found = this.registry.getSingleMetric(family.fullName);
       if (found === undefined) {
@@ -150,7 +150,7 @@ export class Registration {
         );
       }
     }
-    const added: Family[] = [];
+    const added: OwnMetric[] = [];
     try {
       for (const family of missing) {
         // An OpenMetrics registry may have renamed it before it was cleared.
@@ -185,7 +185,7 @@ export class Registration {
   }
 
   /** Whether a family is one of these metrics. */
-  has(family: Family): boolean {
+  has(family: OwnMetric): boolean {
     return family.group === this.#families;
   }
 
@@ -203,7 +203,7 @@ export class Registration {
 }
 
 /** Of all copies of this library: what one has registered, another one goes on with. */
-const registrations = shared(
+const registrations = perProcess(
   "registrations",
   () => new WeakMap<MetricsRegistry, Map<string, Registration>>(),
 );

@@ -1,5 +1,5 @@
 import { register } from "prom-client";
-import { shared } from "../common/per_process.ts";
+import { perProcess } from "../common/per_process.ts";
 
 /**
  * A registry of metrics, as this library needs one.
@@ -48,7 +48,7 @@ export function checkRegistry(
  * The registry of instances that choose none: the one of the copy of prom-client that
  * came with the first copy of this library.
  */
-export const defaultRegistry: MetricsRegistry = shared(
+export const defaultRegistry: MetricsRegistry = perProcess(
   "default registry",
   () => register,
 );

@@ -1,5 +1,5 @@
 import { checkFunction } from "../common/validate.ts";
-import { type Ambient, runWith } from "./context.ts";
+import { type CurrentContext, runInContext } from "./context.ts";
 import { wrapFunction } from "./overloads.ts";
 import type { Scope } from "./scope.ts";
 
@@ -21,9 +21,12 @@ export interface BindMethods {
 /** Returns a function that calls `fn` in the context and the span of a scope. */
 export function bindFunction<F extends (...args: never[]) => unknown>(
   fn: F,
-  ambient: Ambient | undefined,
+  ambient: CurrentContext | undefined,
   scope: Scope,
 ): F {
   checkFunction("bind a function", fn);
-  return wrapFunction(fn, (call) => runWith(ambient, () => scope.enter(call)));
+  return wrapFunction(
+    fn,
+    (call) => runInContext(ambient, () => scope.enter(call)),
+  );
 }

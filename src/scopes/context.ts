@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { OutcomeLabel } from "../common/outcome.ts";
-import { shared } from "../common/per_process.ts";
+import { perProcess } from "../common/per_process.ts";
 import type { MetricsRegistry } from "../registry/registry.ts";
 import type { PipelineNode } from "../series/series_tree.ts";
 import type { EnclosingScope, Instance, ScopeOptions } from "./scope.ts";
@@ -13,9 +13,9 @@ export type EndStream = (
 ) => void;
 
 /** A pipeline, as the scopes inside it see it. */
-export interface AmbientPipeline extends EnclosingScope, Ambient {
+export interface PipelineContext extends EnclosingScope, CurrentContext {
   readonly node: PipelineNode;
-  readonly pipeline: AmbientPipeline;
+  readonly pipeline: PipelineContext;
   /** The options of its stages, by name, where it declares them. */
   readonly declaredStages: ReadonlyMap<string, ScopeOptions> | undefined;
   /** Keeps it open until a stream that begins inside it has ended. */
@@ -23,10 +23,10 @@ export interface AmbientPipeline extends EnclosingScope, Ambient {
 }
 
 /** The instance and the pipeline that running code belongs to. */
-export interface Ambient {
+export interface CurrentContext {
   readonly instance: Instance;
   /** The innermost pipeline, if there is one; it may have ended. */
-  readonly pipeline: AmbientPipeline | undefined;
+  readonly pipeline: PipelineContext | undefined;
   /** Inside `captureMetrics`, the instance that it records to. */
   readonly captured: Instance | undefined;
   /** Whether the scope that the code belongs to has ended. */
@@ -34,7 +34,7 @@ export interface Ambient {
 }
 
 /** The context of the code of a stage with no pipeline around it. */
-export class OrphanContext implements Ambient {
+export class OrphanContext implements CurrentContext {
   readonly instance: Instance;
   readonly pipeline = undefined;
   readonly captured: Instance | undefined;
@@ -45,7 +45,7 @@ export class OrphanContext implements Ambient {
     stage: { readonly hasEnded: boolean },
   ) {
     this.instance = instance;
-    this.captured = getAmbient()?.captured;
+    this.captured = currentContext()?.captured;
     this.#stage = stage;
   }
 
@@ -57,7 +57,7 @@ export class OrphanContext implements Ambient {
 /** Chooses the instance and the context for calls of the public functions. */
 export interface InstanceSource {
   /** Returns the context of a stage that starts now. */
-  context(): Ambient;
+  context(): CurrentContext;
   /** Returns the instance of the enclosing scope while it is open, else the root's. */
   instance(): Instance;
   /** Returns the instance of a scope that starts with no pipeline around it. */
@@ -84,19 +84,19 @@ interface ContextStorage<T> {
  * The one storage of the library: each further one costs every `await`. The stages of
  * one copy of it find the pipelines of another.
  */
-const storage: ContextStorage<Ambient> = shared(
+const storage: ContextStorage<CurrentContext> = perProcess(
   "context",
-  () => new AsyncLocalStorage<Ambient>(),
+  () => new AsyncLocalStorage<CurrentContext>(),
 );
 
 /** What the code that calls this belongs to, if to anything. */
-export function getAmbient(): Ambient | undefined {
+export function currentContext(): CurrentContext | undefined {
   return storage.getStore();
 }
 
 /** Calls a function whose code, and all that it starts, belongs to `ambient`. */
-export function runWith<A extends unknown[], R>(
-  ambient: Ambient | undefined,
+export function runInContext<A extends unknown[], R>(
+  ambient: CurrentContext | undefined,
   fn: (...args: A) => R,
   ...args: A
 ): R {

@@ -212,7 +212,7 @@ export type Start<S, O> = <T>(
  * Creates the function that users call from one that starts a scope:
  * `(name, fn)`, `(name, options, fn)`, or `(name, options?)` for a wrapper.
  */
-export function scopeFunction<S, O extends ScopeOptions>(
+export function createScopeFunction<S, O extends ScopeOptions>(
   kind: "pipeline" | "stage",
   start: Start<S, O>,
 ): (name: string, options?: unknown, fn?: unknown) => unknown {

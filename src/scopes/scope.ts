@@ -1,5 +1,5 @@
 import type { IssueReporter } from "../common/issues.ts";
-import { toDuration, toOutcome } from "../common/labels.ts";
+import { normalizeDuration, normalizeOutcome } from "../common/labels.ts";
 import {
   classifyError,
   type ErrorClassifier,
@@ -194,7 +194,7 @@ export abstract class Scope implements TreeNode<Scope> {
   get setOutcome(): (outcome: Outcome) => void {
     return (outcome) => {
       if (this.settled) return;
-      this.chosenOutcome = toOutcome(outcome, this.instance.issues);
+      this.chosenOutcome = normalizeOutcome(outcome, this.instance.issues);
     };
   }
 
@@ -349,7 +349,7 @@ export abstract class Scope implements TreeNode<Scope> {
     series.stop(this.#start);
     const ending = series.record(
       outcome,
-      seconds >= 0 ? seconds : toDuration(seconds, instance.issues),
+      seconds >= 0 ? seconds : normalizeDuration(seconds, instance.issues),
       now,
       span?.labels,
     );
@@ -433,7 +433,9 @@ export abstract class Scope implements TreeNode<Scope> {
     }
     if (classify === undefined) return undefined;
     const outcome = issues.guard(name, () => classify(value));
-    return outcome === undefined ? undefined : toOutcome(outcome, issues);
+    return outcome === undefined
+      ? undefined
+      : normalizeOutcome(outcome, issues);
   }
 }
 

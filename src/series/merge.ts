@@ -1,6 +1,7 @@
 import { OUTCOME_LABELS } from "../common/outcome.ts";
 import { lastExemplar } from "../exposition/exemplar.ts";
-import type { Ending, Series } from "./series.ts";
+import type { OutcomeStats } from "./outcome_stats.ts";
+import type { Series } from "./series.ts";
 import { SeriesTree } from "./series_tree.ts";
 
 /** A tree that is merged with others. */
@@ -69,16 +70,16 @@ function addSeries(
     into.startSum += series.startSum + series.running * offset;
   }
   for (const outcome of OUTCOME_LABELS) {
-    const ending = series[outcome];
-    if (ending !== undefined) {
-      addEnding(into.ending(outcome), ending, buckets);
+    const stats = series[outcome];
+    if (stats !== undefined) {
+      addStats(into.stats(outcome), stats, buckets);
     }
   }
 }
 
-function addEnding(
-  into: Ending,
-  { total, cancelled, lastEnd, histogram, exemplars = new Map() }: Ending,
+function addStats(
+  into: OutcomeStats,
+  { total, cancelled, lastEnd, histogram, exemplars = new Map() }: OutcomeStats,
   buckets: readonly number[],
 ): void {
   into.total += total;

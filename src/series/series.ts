@@ -2,32 +2,16 @@ import type { UnixTime } from "../common/clock.ts";
 import type { OutcomeLabel } from "../common/outcome.ts";
 import type { Exemplar } from "../exposition/exemplar.ts";
 import type { LabelSet } from "../exposition/label_set.ts";
-
-/** What one outcome of a label set has counted. */
-export class Ending {
-  /** How many ended so. */
-  total = 0;
-  /** How many of these a caller or a consumer had given up. */
-  cancelled = 0;
-  /** When the last pipeline ended so, in Unix seconds; 0 before the first. */
-  lastEnd = 0;
-  /**
-   * Observations by bucket, the one of `+Inf` included and none added up, then
-   * the sum of what was observed. It exists from the first observation.
-   */
-  histogram: Float64Array | undefined;
-  /** Of each bucket the last observation that has a trace, once there is one. */
-  exemplars: Map<number, Exemplar> | undefined;
-}
+import { OutcomeStats } from "./outcome_stats.ts";
 
 /** What a series shows. */
 export interface SeriesView {
   /** Its outcome aside. */
   readonly labels: LabelSet;
-  readonly success: Ending;
-  readonly failure: Ending;
-  readonly timeout: Ending;
-  readonly unknown: Ending | undefined;
+  readonly success: OutcomeStats;
+  readonly failure: OutcomeStats;
+  readonly timeout: OutcomeStats;
+  readonly unknown: OutcomeStats | undefined;
   /** How many are running. */
   readonly running: number;
   /** The summed age of those running, in seconds. */
@@ -53,11 +37,11 @@ export interface SeriesSource {
  */
 export class Series implements SeriesView {
   readonly labels: LabelSet;
-  readonly success: Ending = new Ending();
-  readonly failure: Ending = new Ending();
-  readonly timeout: Ending = new Ending();
+  readonly success: OutcomeStats = new OutcomeStats();
+  readonly failure: OutcomeStats = new OutcomeStats();
+  readonly timeout: OutcomeStats = new OutcomeStats();
   /** Only recorders can be given what is no outcome. */
-  unknown: Ending | undefined;
+  unknown: OutcomeStats | undefined;
   running = 0;
   /** When the first of those running started: sums of large times are inexact. */
   #origin = 0;
@@ -121,30 +105,30 @@ export class Series implements SeriesView {
     seconds: number,
     now: number,
     traceLabels: Exemplar["labelSet"] | undefined,
-  ): Ending {
+  ): OutcomeStats {
     const bounds = this.#bounds;
-    const ending = this.ending(outcome);
-    const histogram = ending.histogram ??= emptyHistogram(bounds);
+    const stats = this.stats(outcome);
+    const histogram = stats.histogram ??= emptyHistogram(bounds);
     // So few bounds, most hits among the first: a linear search beats others.
     let bucket = 0;
     while (bucket < bounds.length && seconds > bounds[bucket]!) bucket++;
     histogram[bucket]!++;
     if (seconds !== Infinity) histogram[bounds.length + 1]! += seconds;
-    ending.total++;
-    if (this.#unixTime !== undefined) ending.lastEnd = this.#unixTime.of(now);
+    stats.total++;
+    if (this.#unixTime !== undefined) stats.lastEnd = this.#unixTime.of(now);
     if (traceLabels !== undefined) {
-      ending.exemplars ??= new Map();
-      ending.exemplars.set(bucket, {
+      stats.exemplars ??= new Map();
+      stats.exemplars.set(bucket, {
         labelSet: traceLabels,
         value: seconds,
         timestamp: Date.now() / 1000,
       });
     }
-    return ending;
+    return stats;
   }
 
   /** What an outcome has counted. */
-  ending(outcome: OutcomeLabel): Ending {
+  stats(outcome: OutcomeLabel): OutcomeStats {
     switch (outcome) {
       case "success":
         return this.success;
@@ -153,7 +137,7 @@ export class Series implements SeriesView {
       case "timeout":
         return this.timeout;
       case "unknown":
-        return this.unknown ??= new Ending();
+        return this.unknown ??= new OutcomeStats();
     }
   }
 }

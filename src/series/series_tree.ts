@@ -191,7 +191,7 @@ interface LimitedTree {
 }
 
 /** Where the runs of a pipeline are counted: with the overflow, if there is no room. */
-export function placePipeline(
+export function getOrCreatePipelineSeries(
   { tree, issues }: LimitedTree,
   node: PipelineNode,
 ): Series {
@@ -205,7 +205,7 @@ export function placePipeline(
  *
  * @param name A name that is safe.
  */
-export function placeStage(
+export function getOrCreateStageSeries(
   { tree, issues }: LimitedTree,
   node: PipelineNode,
   name: string,

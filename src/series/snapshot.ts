@@ -1,5 +1,6 @@
 import { LabelSet } from "../exposition/label_set.ts";
-import { Ending, type SeriesSource, type SeriesView } from "./series.ts";
+import { OutcomeStats } from "./outcome_stats.ts";
+import type { SeriesSource, SeriesView } from "./series.ts";
 
 /**
  * Copies all that series hold in one go, so that it can be read bit by bit while they
@@ -21,7 +22,7 @@ export function takeSnapshot(source: SeriesSource, now: number): SeriesSource {
 }
 
 /** What most outcomes hold: nothing yet. */
-const NOTHING: Ending = Object.freeze(new Ending());
+const NOTHING: OutcomeStats = Object.freeze(new OutcomeStats());
 
 /** How many numbers are allotted at a time. */
 const CHUNK_LENGTH = 4096;
@@ -45,18 +46,18 @@ class Copier {
     return {
       // One of its own, which is gone with the scrape, and its text with it.
       labels: new LabelSet(labels.values),
-      success: this.#copyEnding(success),
-      failure: this.#copyEnding(failure),
-      timeout: this.#copyEnding(timeout),
-      unknown: unknown && this.#copyEnding(unknown),
+      success: this.#copyStats(success),
+      failure: this.#copyStats(failure),
+      timeout: this.#copyStats(timeout),
+      unknown: unknown && this.#copyStats(unknown),
       running: series.running,
       ageAt: () => age,
     };
   }
 
-  #copyEnding(
-    { total, cancelled, lastEnd, histogram, exemplars }: Ending,
-  ): Ending {
+  #copyStats(
+    { total, cancelled, lastEnd, histogram, exemplars }: OutcomeStats,
+  ): OutcomeStats {
     if (histogram === undefined) return NOTHING;
     return {
       total,

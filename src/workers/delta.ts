@@ -6,7 +6,8 @@ import {
   unpackExemplar,
 } from "../exposition/exemplar.ts";
 import { type PackedNumber, packNumber } from "../exposition/numbers.ts";
-import type { Ending, Series } from "../series/series.ts";
+import type { OutcomeStats } from "../series/outcome_stats.ts";
+import type { Series } from "../series/series.ts";
 import type { SeriesTree } from "../series/series_tree.ts";
 
 /** The exemplar that a bucket has now: `null` if it has none any more. */
@@ -17,7 +18,7 @@ type ExemplarChange = [bucket: number, exemplar: PackedExemplar | null];
  * outcomes, its total, how many were cancelled, when the last one ended, its
  * exemplars that changed, and then the histogram, if it has one.
  */
-type EndingChange = [
+type StatsDelta = [
   outcome: number,
   total: number,
   cancelled: number,
@@ -30,22 +31,22 @@ type EndingChange = [
  * A label set whose cells changed, as it travels. Values are what is counted by
  * now, not by how much it grew: one told twice does no harm.
  */
-export type SeriesChange = [
+export type SeriesDelta = [
   lane: string,
   pipeline: string,
   /** `null` for the pipeline itself. */
   stage: string | null,
   running: number,
   startSum: number,
-  endings: EndingChange[],
+  outcomes: StatsDelta[],
 ];
 
 /** What a tree holds that is not so in the one told last, if there is one. */
-export function changesOf(
+export function diff(
   tree: SeriesTree,
   told: SeriesTree | undefined,
-): SeriesChange[] {
-  const changes: SeriesChange[] = [];
+): SeriesDelta[] {
+  const changes: SeriesDelta[] = [];
   const add = (
     lane: string,
     pipeline: string,
@@ -54,12 +55,12 @@ export function changesOf(
     known: Series | undefined,
   ) => {
     const { running, startSum } = series;
-    const endings = endingChanges(series, known);
+    const outcomes = diffStats(series, known);
     if (
-      endings.length > 0 || known === undefined ||
+      outcomes.length > 0 || known === undefined ||
       running !== known.running || startSum !== known.startSum
     ) {
-      changes.push([lane, pipeline, stage, running, startSum, endings]);
+      changes.push([lane, pipeline, stage, running, startSum, outcomes]);
     }
   };
   for (const node of tree.pipelines()) {
@@ -74,30 +75,30 @@ export function changesOf(
 }
 
 /** Makes a tree hold what another one's changes tell. */
-export function applyChanges(
+export function applyDelta(
   tree: SeriesTree,
-  changes: readonly SeriesChange[],
+  changes: readonly SeriesDelta[],
 ): void {
-  for (const [lane, pipeline, stage, running, startSum, endings] of changes) {
+  for (const [lane, pipeline, stage, running, startSum, outcomes] of changes) {
     const node = tree.pipeline(lane, pipeline);
     const series = stage === null ? node.startSeries() : node.stage(stage);
     series.running = running;
     series.startSum = startSum;
     for (
       const [index, total, cancelled, lastEnd, exemplars, ...histogram]
-        of endings
+        of outcomes
     ) {
-      const ending = series.ending(OUTCOME_LABELS[index]!);
-      ending.total = total;
-      ending.cancelled = cancelled;
-      ending.lastEnd = lastEnd;
+      const stats = series.stats(OUTCOME_LABELS[index]!);
+      stats.total = total;
+      stats.cancelled = cancelled;
+      stats.lastEnd = lastEnd;
       if (histogram.length > 0) {
-        ending.histogram = Float64Array.from(histogram, Number);
+        stats.histogram = Float64Array.from(histogram, Number);
       }
       for (const [bucket, packed] of exemplars) {
-        ending.exemplars ??= new Map();
-        if (packed === null) ending.exemplars.delete(bucket);
-        else ending.exemplars.set(bucket, unpackExemplar(packed));
+        stats.exemplars ??= new Map();
+        if (packed === null) stats.exemplars.delete(bucket);
+        else stats.exemplars.set(bucket, unpackExemplar(packed));
       }
     }
   }
@@ -105,7 +106,7 @@ export function applyChanges(
 
 /** Returns whether one tree has counted less of something than another one. */
 export function isBelow(tree: SeriesTree, floor: SeriesTree): boolean {
-  return areBelow(changesOf(tree, undefined), floor, true);
+  return areBelow(diff(tree, undefined), floor, true);
 }
 
 /**
@@ -114,16 +115,16 @@ export function isBelow(tree: SeriesTree, floor: SeriesTree): boolean {
  * @param isWhole Whether what they leave out is gone.
  */
 export function areBelow(
-  changes: readonly SeriesChange[],
+  changes: readonly SeriesDelta[],
   tree: SeriesTree,
   isWhole = false,
 ): boolean {
-  const isFalling = changes.some(([lane, pipeline, stage, , , endings]) => {
+  const isFalling = changes.some(([lane, pipeline, stage, , , outcomes]) => {
     const series = findSeries(tree, lane, pipeline, stage);
-    return endings.some(([index, total, cancelled, , , ...histogram]) => {
+    return outcomes.some(([index, total, cancelled, , , ...histogram]) => {
       const known = series?.[OUTCOME_LABELS[index]!];
       return known !== undefined &&
-        isEndingBelow({ total, cancelled, histogram }, known);
+        areStatsBelow({ total, cancelled, histogram }, known);
     });
   });
   return isFalling || isWhole && lacksCounts(changes, tree);
@@ -131,18 +132,18 @@ export function areBelow(
 
 /** Returns whether a tree has counted something of which changes do not speak. */
 function lacksCounts(
-  changes: readonly SeriesChange[],
+  changes: readonly SeriesDelta[],
   tree: SeriesTree,
 ): boolean {
   const keyOf = (...labels: readonly unknown[]) => JSON.stringify(labels);
   const present = new Set(
-    changes.flatMap(([lane, pipeline, stage, , , endings]) =>
-      endings.map(([index]) => keyOf(lane, pipeline, stage, index))
+    changes.flatMap(([lane, pipeline, stage, , , outcomes]) =>
+      outcomes.map(([index]) => keyOf(lane, pipeline, stage, index))
     ),
   );
-  return changesOf(tree, undefined)
-    .some(([lane, pipeline, stage, , , endings]) =>
-      endings.some(([index, total]) =>
+  return diff(tree, undefined)
+    .some(([lane, pipeline, stage, , , outcomes]) =>
+      outcomes.some(([index, total]) =>
         total > 0 && !present.has(keyOf(lane, pipeline, stage, index))
       )
     );
@@ -159,11 +160,11 @@ function findSeries(
 }
 
 /** Of other buckets only the totals can be compared. */
-function isEndingBelow(
+function areStatsBelow(
   { total, cancelled, histogram }:
-    & Pick<Ending, "total" | "cancelled">
+    & Pick<OutcomeStats, "total" | "cancelled">
     & { readonly histogram: readonly PackedNumber[] },
-  known: Ending,
+  known: OutcomeStats,
 ): boolean {
   const isComparable = histogram.length === known.histogram?.length;
   return total < known.total || cancelled < known.cancelled ||
@@ -171,16 +172,16 @@ function isEndingBelow(
       histogram.some((value, cell) => Number(value) < known.histogram![cell]!);
 }
 
-function endingChanges(
+function diffStats(
   series: Series,
   known: Series | undefined,
-): EndingChange[] {
-  const changes: EndingChange[] = [];
+): StatsDelta[] {
+  const changes: StatsDelta[] = [];
   for (const [index, outcome] of OUTCOME_LABELS.entries()) {
-    const ending = series[outcome];
-    if (ending === undefined || isSame(ending, known?.[outcome])) continue;
-    const { total, cancelled, lastEnd, histogram = [] } = ending;
-    const exemplars = exemplarChanges(ending, known?.[outcome]);
+    const stats = series[outcome];
+    if (stats === undefined || isSame(stats, known?.[outcome])) continue;
+    const { total, cancelled, lastEnd, histogram = [] } = stats;
+    const exemplars = exemplarChanges(stats, known?.[outcome]);
     const packed = Array.from(histogram, packNumber);
     changes.push([index, total, cancelled, lastEnd, exemplars, ...packed]);
   }
@@ -189,8 +190,8 @@ function endingChanges(
 
 /** They are larger than all else together: only those that changed are told. */
 function exemplarChanges(
-  { exemplars = new Map() }: Ending,
-  known: Ending | undefined,
+  { exemplars = new Map() }: OutcomeStats,
+  known: OutcomeStats | undefined,
 ): ExemplarChange[] {
   const changes: ExemplarChange[] = [];
   for (const [bucket, exemplar] of exemplars) {
@@ -203,12 +204,15 @@ function exemplarChanges(
   return changes;
 }
 
-function isSame(ending: Ending, known: Ending | undefined): boolean {
+function isSame(
+  stats: OutcomeStats,
+  known: OutcomeStats | undefined,
+): boolean {
   return known !== undefined &&
-    ending.total === known.total &&
-    ending.cancelled === known.cancelled &&
-    ending.lastEnd === known.lastEnd &&
-    ending.histogram?.length === known.histogram?.length &&
-    (ending.histogram?.every((value, i) => value === known.histogram![i]) ??
+    stats.total === known.total &&
+    stats.cancelled === known.cancelled &&
+    stats.lastEnd === known.lastEnd &&
+    stats.histogram?.length === known.histogram?.length &&
+    (stats.histogram?.every((value, i) => value === known.histogram![i]) ??
       true);
 }

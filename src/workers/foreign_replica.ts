@@ -7,8 +7,8 @@ import {
 } from "../exposition/exemplar.ts";
 import { mergeFamilies } from "../exposition/merge.ts";
 import {
-  type GatheredFamily,
-  GatheredSample,
+  type MetricFamily,
+  Sample,
   type SampleLabels,
 } from "../exposition/model.ts";
 import { type PackedNumber, packNumber } from "../exposition/numbers.ts";
@@ -18,7 +18,7 @@ import { InvalidMessage } from "./invalid_message.ts";
 const TELLING_SIZE = 200;
 
 /** A metric, its samples and name aside. */
-type Description = Omit<GatheredFamily, "name" | "samples">;
+type Description = Omit<MetricFamily, "name" | "samples">;
 
 /** Changes of a foreign metric, or a part of them, as they are sent. */
 export interface OtherTelling {
@@ -43,7 +43,7 @@ type SampleChange = readonly [
 ];
 
 /** The samples of a metric, by place. The array is replaced, never changed. */
-type Places = readonly (GatheredSample | undefined)[];
+type Places = readonly (Sample | undefined)[];
 
 interface Entry {
   readonly description: Description;
@@ -51,7 +51,7 @@ interface Entry {
 }
 
 interface MutableEntry extends Entry {
-  readonly places: (GatheredSample | undefined)[];
+  readonly places: (Sample | undefined)[];
 }
 
 /** A replica that is merged with others. */
@@ -67,10 +67,10 @@ export class OtherReplica {
   readonly #entries = new Map<string, Entry>();
 
   /** Returns the changes since the last telling. */
-  async changes(families: readonly GatheredFamily[]): Promise<OtherTelling[]> {
+  async changes(families: readonly MetricFamily[]): Promise<OtherTelling[]> {
     const tellings: OtherTelling[] = [];
     for (const family of families) {
-      tellings.push(...await this.#changesOf(family));
+      tellings.push(...await this.#diff(family));
     }
     const names = new Set(families.map(({ name }) => name));
     for (const name of this.#entries.keys()) {
@@ -96,7 +96,7 @@ export class OtherReplica {
       const known = this.#find(name, description)?.places ?? [];
       const { places } = entries.get(name) ?? { places: [...known] };
       entries.set(name, { description, places });
-      let last: GatheredSample | undefined;
+      let last: Sample | undefined;
       await forEachInSlices(changes, (change) => {
         last = applyChange(description.type, places, change, last);
       });
@@ -122,8 +122,8 @@ export class OtherReplica {
    */
   static merge(
     parts: readonly OtherPart[],
-    onConflict: (left: GatheredFamily, type: string) => void,
-  ): Promise<GatheredFamily[]> {
+    onConflict: (left: MetricFamily, type: string) => void,
+  ): Promise<MetricFamily[]> {
     const gather = (parts: readonly OtherPart[], isFresh: boolean) =>
       parts.flatMap(({ replica, isAlive }) =>
         replica.families().filter(({ type, aggregator }) =>
@@ -139,7 +139,7 @@ export class OtherReplica {
   }
 
   /** Makes a replica that holds families. */
-  static of(families: readonly GatheredFamily[]): OtherReplica {
+  static of(families: readonly MetricFamily[]): OtherReplica {
     const replica = new OtherReplica();
     for (const { name, samples, ...description } of families) {
       replica.#entries.set(name, { description, places: samples });
@@ -147,7 +147,7 @@ export class OtherReplica {
     return replica;
   }
 
-  families(): GatheredFamily[] {
+  families(): MetricFamily[] {
     return [...this.#entries].map(([name, { description, places }]) => ({
       name,
       ...description,
@@ -155,7 +155,7 @@ export class OtherReplica {
     }));
   }
 
-  async #changesOf(family: GatheredFamily): Promise<OtherTelling[]> {
+  async #diff(family: MetricFamily): Promise<OtherTelling[]> {
     const { name, help, type, aggregator } = family;
     const description = { help, type, aggregator };
     const known = this.#find(name, description);
@@ -163,7 +163,7 @@ export class OtherReplica {
     const find = createFinder(before);
     const isTaken = new Uint8Array(before.length);
     const changes: SampleChange[] = [];
-    const added: GatheredSample[] = [];
+    const added: Sample[] = [];
     await forEachInSlices(family.samples.entries(), ([index, sample]) => {
       const place = find(sample.key, index);
       if (place === undefined) {
@@ -233,7 +233,7 @@ function* packAll(
 ): Iterable<OtherTelling> {
   for (const [name, { description, places }] of entries) {
     for (const [at, part] of partsOf(places)) {
-      let last: GatheredSample | undefined;
+      let last: Sample | undefined;
       const changes: SampleChange[] = [];
       for (const [index, sample] of part.entries()) {
         changes.push(
@@ -250,7 +250,7 @@ function* packAll(
 
 function packValue(
   place: number,
-  { value, exemplar }: GatheredSample,
+  { value, exemplar }: Sample,
 ): SampleChange {
   return exemplar === undefined
     ? [place, packNumber(value)]
@@ -260,8 +260,8 @@ function packValue(
 /** @param last The new sample before it in the same part. */
 function packNew(
   place: number,
-  { name, labels, value, exemplar }: GatheredSample,
-  last: GatheredSample | undefined,
+  { name, labels, value, exemplar }: Sample,
+  last: Sample | undefined,
 ): SampleChange {
   return [
     place,
@@ -286,10 +286,10 @@ function packLabels(labels: SampleLabels, last: SampleLabels) {
 /** Applies a change, and returns the last new sample. */
 function applyChange(
   type: string,
-  places: (GatheredSample | undefined)[],
+  places: (Sample | undefined)[],
   [place, packed, packedExemplar, name, packedLabels]: SampleChange,
-  last: GatheredSample | undefined,
-): GatheredSample | undefined {
+  last: Sample | undefined,
+): Sample | undefined {
   // Places are given one after the other: none may make room for millions.
   if (place > places.length) {
     throw new InvalidMessage(`there is no place ${place} in a metric`);
@@ -310,7 +310,7 @@ function applyChange(
   const labels = Array.isArray(packedLabels)
     ? { ...last?.labels, ...Object.fromEntries(packedLabels) }
     : packedLabels as SampleLabels;
-  const sample = new GatheredSample(
+  const sample = new Sample(
     name ?? last?.name ?? "",
     labels,
     value,
@@ -327,7 +327,7 @@ function mayHold(type: string, name: string, value: number): boolean {
   return !isCount || value >= 0;
 }
 
-function isSame(one: GatheredSample, other: GatheredSample): boolean {
+function isSame(one: Sample, other: Sample): boolean {
   return Object.is(one.value, other.value) &&
     isEqualExemplar(one.exemplar, other.exemplar);
 }

@@ -56,8 +56,8 @@ const isExemplar = fields({
   timestamp: isFiniteNumber,
 });
 
-/** The index of an outcome, and then what `EndingChange` says. */
-const isEnding = tuple(
+/** The index of an outcome, and then what `StatsDelta` says. */
+const isStats = tuple(
   [
     whole(OUTCOME_LABELS.length),
     isCount,
@@ -81,7 +81,7 @@ const isOwnTelling = fields({
     either(isNull, isName),
     isCount,
     isFiniteNumber,
-    arrayOf(isEnding),
+    arrayOf(isStats),
   ])),
 });
 
@@ -186,9 +186,9 @@ export function isEnclosed(value: unknown): value is Enclosed {
 function fitsItsBuckets(
   { pipelineBuckets, stageBuckets, series }: OwnTelling,
 ): boolean {
-  return series.every(([, , stage, , , endings]) => {
+  return series.every(([, , stage, , , outcomes]) => {
     const { length } = stage === null ? pipelineBuckets : stageBuckets;
-    return endings.every(([, , , , exemplars, ...histogram]) =>
+    return outcomes.every(([, , , , exemplars, ...histogram]) =>
       (histogram.length === 0 || histogram.length === length + 2) &&
       histogram.slice(0, -1).every(isCount) &&
       exemplars.every(([bucket]) => bucket <= length)

@@ -1,17 +1,17 @@
 import { monotonicSeconds } from "../common/clock.ts";
 import { type IssueCounts, zeroIssues } from "../common/issues.ts";
-import type { GatheredFamily } from "../exposition/model.ts";
+import type { MetricFamily } from "../exposition/model.ts";
 import { Families } from "../registry/families.ts";
-import { FamilyView } from "../registry/own_metric.ts";
+import { OwnMetricView } from "../registry/own_metric.ts";
 import type { Registration } from "../registry/registration.ts";
 import { mergeTrees } from "../series/merge.ts";
 import { SeriesTree } from "../series/series_tree.ts";
 import {
-  applyChanges,
+  applyDelta,
   areBelow,
-  changesOf,
+  diff,
   isBelow,
-  type SeriesChange,
+  type SeriesDelta,
 } from "./delta.ts";
 
 type Labels = Readonly<Record<string, string>>;
@@ -26,7 +26,7 @@ export interface OwnTelling {
   /** The clock by which the series were started, when this was told. */
   readonly now: number;
   readonly issues: Partial<IssueCounts>;
-  readonly series: readonly SeriesChange[];
+  readonly series: readonly SeriesDelta[];
 }
 
 /** The metrics of ours of one registry, prefix and default labels. */
@@ -60,7 +60,7 @@ export class OwnReplica {
   ): OwnTelling[] {
     const { prefix, pipelineBuckets, stageBuckets } = options;
     const known = this.#find(prefix, labels, pipelineBuckets, stageBuckets);
-    const series = withoutFalls(changesOf(tree, known?.tree), known?.tree);
+    const series = withoutFalls(diff(tree, known?.tree), known?.tree);
     const issues = Object.fromEntries(
       Object.entries(issueCounts).filter(([issue, count]) =>
         count > (known?.issues[issue as keyof IssueCounts] ?? -1)
@@ -105,7 +105,7 @@ export class OwnReplica {
     const tree = known?.tree ?? new SeriesTree(pipelineBuckets, stageBuckets);
     const issues = { ...zeroIssues(), ...known?.issues, ...telling.issues };
     const offset = monotonicSeconds() - now;
-    applyChanges(tree, telling.series);
+    applyDelta(tree, telling.series);
     if (!this.#isMerged) {
       // Default labels may change: what was told under others is no more.
       for (const [key] of this.#ofPrefix(prefix)) this.#entries.delete(key);
@@ -124,17 +124,17 @@ export class OwnReplica {
         stageBuckets: [...tree.stageBounds],
         now: monotonicSeconds() - offset,
         issues,
-        series: changesOf(tree, undefined),
+        series: diff(tree, undefined),
       }),
     );
   }
 
-  families(): GatheredFamily[] {
+  families(): MetricFamily[] {
     const now = monotonicSeconds();
     return [...this.#entries.values()].flatMap(
       ({ prefix, labels, tree, issues }) =>
         [...new Families(prefix, tree, issues, () => now)]
-          .map((family) => new FamilyView(family, labels)),
+          .map((family) => new OwnMetricView(family, labels)),
     );
   }
 
@@ -199,18 +199,18 @@ export class OwnReplica {
  * told once more has been counted than before.
  */
 function withoutFalls(
-  changes: readonly SeriesChange[],
+  changes: readonly SeriesDelta[],
   known: SeriesTree | undefined,
-): readonly SeriesChange[] {
+): readonly SeriesDelta[] {
   if (known === undefined || !areBelow(changes, known)) return changes;
-  return changes.map(([lane, pipeline, stage, running, startSum, endings]) => [
+  return changes.map(([lane, pipeline, stage, running, startSum, outcomes]) => [
     lane,
     pipeline,
     stage,
     running,
     startSum,
-    endings.filter((ending) => {
-      const change: SeriesChange = [lane, pipeline, stage, 0, 0, [ending]];
+    outcomes.filter((stats) => {
+      const change: SeriesDelta = [lane, pipeline, stage, 0, 0, [stats]];
       return !areBelow([change], known);
     }),
   ]);

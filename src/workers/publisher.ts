@@ -1,7 +1,7 @@
 import { coalesce } from "../common/async.ts";
 import type { Issue, IssueReporter } from "../common/issues.ts";
 import { collect, type RegistryContent } from "../registry/gather.ts";
-import { FamilyView } from "../registry/own_metric.ts";
+import { OwnMetricView } from "../registry/own_metric.ts";
 import {
   DEFAULT_CARDINALITY_LIMIT,
   findRegistration,
@@ -120,7 +120,7 @@ export class Teller {
         !registrations.some((each) => each.isRegistered && each.has(family))
       );
       const common = defaultLabels(registry);
-      const views = unknown.map((family) => new FamilyView(family, common));
+      const views = unknown.map((family) => new OwnMetricView(family, common));
       const replica = this.replica.registry(index).others;
       // Sums over all workers must not fall because one collector takes too long.
       const kept = late.size === 0

@@ -1,4 +1,4 @@
-import type { GatheredFamily } from "../exposition/model.ts";
+import type { MetricFamily } from "../exposition/model.ts";
 import { OtherReplica, type OtherTelling } from "./foreign_replica.ts";
 import { OwnReplica, type OwnTelling } from "./own_replica.ts";
 
@@ -22,7 +22,7 @@ export interface ReplicaPart {
 /** What is to be known to merge replicas. */
 export interface MergeContext {
   /** Called with a metric that workers have as different types. */
-  onConflict(left: GatheredFamily, type: string): void;
+  onConflict(left: MetricFamily, type: string): void;
   /** Returns the limit of own label sets under a prefix. */
   limitOf(registry: number, prefix: string): number;
   /** Called if a prefix has more label sets than that. */
@@ -113,7 +113,7 @@ export class Replica {
   }
 
   /** The families of a registry, without those that are not to be merged. */
-  families(registry: number): GatheredFamily[] {
+  families(registry: number): MetricFamily[] {
     const { own, others } = this.registry(registry);
     return [...own.families(), ...others.families()]
       .filter(({ aggregator }) => aggregator !== "omit");

@@ -1,10 +1,10 @@
 import process from "node:process";
-import { attentiveTimeout, coalesce, within } from "../common/async.ts";
+import { coalesce, setLoopTimeout, withTimeout } from "../common/async.ts";
 import { describeError } from "../common/describe_error.ts";
 import { OVERFLOW } from "../common/labels.ts";
-import { shared } from "../common/per_process.ts";
+import { perProcess } from "../common/per_process.ts";
 import { mergeFamilies } from "../exposition/merge.ts";
-import type { GatheredFamily } from "../exposition/model.ts";
+import type { MetricFamily } from "../exposition/model.ts";
 import { describeConflict } from "../registry/gather.ts";
 import { Channel } from "./channel.ts";
 import { InvalidMessage } from "./invalid_message.ts";
@@ -87,7 +87,7 @@ export class Workers {
    * `timeout` milliseconds are not waited for again, until they speak.
    */
   async refresh(timeout: number, patience: number): Promise<void> {
-    await within(this.#joining, patience);
+    await withTimeout(this.#joining, patience);
     const round = ++this.#round;
     const asked = new Map(
       [...this.#peers].filter(([, peer]) => peer.isExpected),
@@ -134,7 +134,7 @@ export class Workers {
    * Returns the metrics of shared registries, of all workers together, as they are
    * now: changes that arrive while they are merged are left out.
    */
-  async families(registries: readonly number[]): Promise<GatheredFamily[]> {
+  async families(registries: readonly number[]): Promise<MetricFamily[]> {
     const peers = [...this.#peers].map(([id, peer]) => ({
       id,
       replica: peer.replica,
@@ -235,7 +235,7 @@ export class Workers {
     if (this.#stopFetch !== undefined) return;
     this.#peer(of).wasFetched = true;
     const wait = () => {
-      this.#stopFetch = attentiveTimeout(
+      this.#stopFetch = setLoopTimeout(
         () => this.#channel.isReceiving(of) ? wait() : this.#endFetch(),
         FETCH_MS,
         false,
@@ -400,7 +400,7 @@ export class Workers {
     );
   }
 
-  #reportConflict(family: GatheredFamily, type: string): void {
+  #reportConflict(family: MetricFamily, type: string): void {
     this.teller.report(
       "collector_error",
       describeConflict(family, type),
@@ -457,9 +457,9 @@ export class Workers {
       // A message that was not read yet may be the awaited one.
       const onTimeout = () => {
         if (!this.#channel.isReading) stop();
-        else stopTimeout = attentiveTimeout(onTimeout, 0, isRef);
+        else stopTimeout = setLoopTimeout(onTimeout, 0, isRef);
       };
-      let stopTimeout = attentiveTimeout(onTimeout, milliseconds, isRef);
+      let stopTimeout = setLoopTimeout(onTimeout, milliseconds, isRef);
       this.#watchers.add(watcher);
     });
   }
@@ -509,5 +509,5 @@ function groupByWorker(
 
 /** This thread as a worker: one, however many handlers and copies of this library it has. */
 export function joinWorkers(): Workers {
-  return shared("worker", () => new Workers());
+  return perProcess("worker", () => new Workers());
 }

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { SeriesTree } from "../../src/series/series_tree.ts";
-import { applyChanges, changesOf } from "../../src/workers/delta.ts";
+import { applyDelta, diff } from "../../src/workers/delta.ts";
 
 /** A tree, and what another worker makes of what it tells. */
 function pair() {
@@ -21,8 +21,8 @@ function pair() {
     },
     /** Tells what changed, and gives the exemplars that travelled, by their spans. */
     tell() {
-      const changes = JSON.parse(JSON.stringify(changesOf(tree, told)));
-      applyChanges(told, changes);
+      const changes = JSON.parse(JSON.stringify(diff(tree, told)));
+      applyDelta(told, changes);
       const [[, , , , , [[, , , , exemplars]]]] = changes;
       return exemplars.map((
         [bucket, exemplar]: [number, { labelSet: { span_id: string } }],

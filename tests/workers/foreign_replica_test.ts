@@ -1,9 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { setImmediate } from "node:timers";
-import {
-  type GatheredFamily,
-  GatheredSample,
-} from "../../src/exposition/model.ts";
+import { type MetricFamily, Sample } from "../../src/exposition/model.ts";
 import {
   OtherReplica,
   type OtherTelling,
@@ -12,9 +9,9 @@ import { InvalidMessage } from "../../src/workers/invalid_message.ts";
 
 function family(
   name: string,
-  samples: readonly GatheredSample[],
+  samples: readonly Sample[],
   type = "gauge",
-): GatheredFamily {
+): MetricFamily {
   return { name, help: "Help", type, aggregator: "sum", samples };
 }
 
@@ -52,11 +49,11 @@ Deno.test("OtherReplica equals that of another thread as samples come and go", a
     const exemplar = random(4) === 0
       ? { labelSet: { id: `${random(3)}` }, value, timestamp: random(3) }
       : undefined;
-    return new GatheredSample(`m${random(2)}`, labels, value, exemplar);
+    return new Sample(`m${random(2)}`, labels, value, exemplar);
   };
   for (let round = 0; round < 60; round++) {
     const families = ["a", "b", "c"].filter(() => random(5) > 0).map((name) => {
-      const samples = new Map<string, GatheredSample>();
+      const samples = new Map<string, Sample>();
       for (let i = random(600); i > 0; i--) {
         const each = sample(random(400));
         samples.set(each.key, each);
@@ -81,7 +78,7 @@ Deno.test("OtherReplica applies changes at once after reading them in slices", a
       "a",
       Array.from(
         { length: 5000 },
-        (_, i) => new GatheredSample("a", { i: `${i}` }, value),
+        (_, i) => new Sample("a", { i: `${i}` }, value),
       ),
     ),
   ];
@@ -112,7 +109,7 @@ Deno.test("OtherReplica keeps a sample that counts as it was when told that it i
   for (const [type, suffix] of negatives) {
     const [own, other] = [new OtherReplica(), new OtherReplica()];
     const families = (value: number) => [
-      family("a", [new GatheredSample(`a${suffix}`, {}, value)], type),
+      family("a", [new Sample(`a${suffix}`, {}, value)], type),
     ];
     await send(await own.changes(families(3)), own, other);
     for (const value of [-1, NaN, -Infinity]) {
@@ -129,7 +126,7 @@ Deno.test("OtherReplica keeps a sample that counts as it was when told that it i
 Deno.test("OtherReplica refuses a place that would make room for millions", async () => {
   const replica = new OtherReplica();
   await send(
-    await replica.changes([family("a", [new GatheredSample("a", {}, 1)])]),
+    await replica.changes([family("a", [new Sample("a", {}, 1)])]),
     replica,
   );
   const [telling] = replica.everything();
@@ -147,7 +144,7 @@ Deno.test("OtherReplica refuses a place that would make room for millions", asyn
 Deno.test("OtherReplica.everything() keeps the places of samples that are gone", async () => {
   const [own, other] = [new OtherReplica(), new OtherReplica()];
   const samples = [1, 2, 3]
-    .map((i) => new GatheredSample("a", { i: `${i}` }, i));
+    .map((i) => new Sample("a", { i: `${i}` }, i));
   await send(await own.changes([family("a", samples)]), own);
   await send(await own.changes([family("a", samples.slice(2))]), own);
   await send([...own.everything()], other);
