@@ -1,8 +1,8 @@
 /**
- * Measures the library in Deno, Node and Bun against what its users would write
- * otherwise, prints the figures as tables, and writes the README's.
+ * Measures the library in Deno, Node and Bun against the same metrics by hand, writes
+ * the tables to RESULTS.md and their summary to README.md, and prints the limits.
  *
- * In Deno the sources are measured, in Node and Bun the npm package.
+ * In Deno it measures the sources, in Node and Bun the npm package.
  *
  * @module
  */
@@ -16,13 +16,15 @@ import {
   limitsTable,
   type Report,
   runtimeTable,
+  summaryTable,
   versionLine,
 } from "./report.ts";
 import type { Figures } from "./suite.ts";
 
 const README = new URL("../../README.md", import.meta.url);
+const RESULTS = new URL("RESULTS.md", import.meta.url);
 
-/** Between these, the README has what this writes. */
+/** The marks around the tables in both files. */
 const [START, END] = ["<!-- bench: -->", "<!-- :bench -->"];
 
 const MEASURES = [
@@ -90,19 +92,18 @@ for (const bench of benches) {
   reports.push({ name: bench.name, figures: await measure(bench) });
 }
 const cores = availableParallelism();
+const source = versionLine(cores, versions);
 const tables = reports.map(runtimeTable).join("\n\n");
-const text = `${versionLine(cores, versions)}\n\n${tables}`;
-console.log(`\n${text}\n\n${limitsTable(reports)}`);
+await replaceTables(RESULTS, `${source}\n\n${tables}`);
+await replaceTables(README, `${summaryTable(reports)}\n\n${source}`);
+console.log(`\n${source}\n\n${tables}\n\n${limitsTable(reports)}`);
 
-const readme = await Deno.readTextFile(README);
-const [before, rest] = readme.split(START);
-const after = rest?.split(END)[1];
-if (after === undefined) throw new Error(`README.md has no ${START} … ${END}`);
-await Deno.writeTextFile(
-  README,
-  `${before}${START}\n\n${text}\n\n${END}${after}`,
-);
-await new Deno.Command(Deno.execPath(), {
-  args: ["fmt", "-q", README.pathname],
-})
-  .output();
+async function replaceTables(file: URL, text: string): Promise<void> {
+  const [before, rest] = (await Deno.readTextFile(file)).split(START);
+  const after = rest?.split(END)[1];
+  if (after === undefined) throw new Error(`${file} has no ${START} … ${END}`);
+  const parts = [`${before}${START}`, text, `${END}${after}`];
+  await Deno.writeTextFile(file, parts.join("\n\n"));
+  const args = ["fmt", "-q", file.pathname];
+  await new Deno.Command(Deno.execPath(), { args }).output();
+}

@@ -14,7 +14,7 @@ export interface Report {
 
 type Row = readonly string[];
 
-/** Says on what, and against what. */
+/** Returns the line that names the machine and the compared versions. */
 export function versionLine(
   cores: number,
   versions: readonly string[],
@@ -22,9 +22,52 @@ export function versionLine(
   return `Measured on ${cores} cores, against ${versions.join(", ")}.`;
 }
 
-const CONTENDERS = ["ours", "prom-client", "its successor", "OpenTelemetry"];
+/** Compares the library with prom-client by hand in each runtime, in five rows. */
+export function summaryTable(reports: readonly Report[]): string {
+  const pair = (show: (figure: number) => string, ours: number, hand: number) =>
+    `${show(ours)} (${show(hand)})`;
+  const rows: readonly [string, (figures: Figures) => string][] = [
+    [
+      "a pipeline of five stages, µs",
+      ({ pipelines }) => pair(micro, pipelines.ours, pipelines.promClient),
+    ],
+    [
+      "a scrape of 10,000 stages, ms",
+      ({ largeScrape: { text, promClient } }) =>
+        pair(milli, text.duration, promClient.duration),
+    ],
+    [
+      "… its longest pause of the event loop, ms",
+      ({ largeScrape: { text, promClient } }) =>
+        pair(milli, text.stall, promClient.stall),
+    ],
+    [
+      "a scrape of 100 stages, ms",
+      ({ smallScrape: { text, promClient } }) =>
+        pair(milli, text.duration, promClient.duration),
+    ],
+    [
+      "memory for each stage, bytes",
+      ({ memory }) => pair(whole, memory.ours, memory.promClient),
+    ],
+  ];
+  return table([
+    ["ours (prom-client by hand)", ...reports.map(({ name }) => name)],
+    ...rows.map(([label, cell]) => [
+      label,
+      ...reports.map(({ figures }) => cell(figures)),
+    ]),
+  ]);
+}
 
-/** What a runtime took, for readers: where ours is not the least, too. */
+const CONTENDERS = [
+  "ours",
+  "prom-client",
+  "@prometheus-io/client",
+  "OpenTelemetry",
+];
+
+/** Returns the full table of a runtime, with the rows where ours is not the best. */
 export function runtimeTable({ name, figures }: Report): string {
   const { pipelines, largeScrape, smallScrape, memory } = figures;
   return table([
@@ -59,7 +102,7 @@ export function runtimeTable({ name, figures }: Report): string {
       largeScrape.successor.duration,
     ),
     row(
-      "… the loop stands still for, ms",
+      "… its longest pause of the event loop, ms",
       milli,
       largeScrape.text.stall,
       largeScrape.promClient.stall,
@@ -75,7 +118,7 @@ export function runtimeTable({ name, figures }: Report): string {
     row("… as OpenMetrics, ms", milli, largeScrape.openMetrics.duration),
     row("… with gzip, ms", milli, largeScrape.textGzip.duration),
     row(
-      "… the loop stands still for, ms",
+      "… its longest pause of the event loop, ms",
       milli,
       largeScrape.textGzip.stall,
     ),
@@ -98,11 +141,11 @@ export function runtimeTable({ name, figures }: Report): string {
       milli,
       smallScrape.openMetricsGzip.duration,
     ),
-    row("memory per stage, bytes", whole, memory.ours, memory.promClient),
+    row("memory for each stage, bytes", whole, memory.ours, memory.promClient),
   ]);
 }
 
-/** Of those who come last nothing need have been measured. */
+/** Returns a row; the last contenders may be left out. */
 function row(
   what: string,
   show: (figure: number) => string,

@@ -33,10 +33,10 @@ const TEST = `
   });
 `;
 
-/** The configuration in the README. */
+/** Returns the configuration in examples/compatibility.md. */
 async function readConfiguration(): Promise<string> {
   const readme = await Deno.readTextFile(
-    new URL("../../README.md", import.meta.url),
+    new URL("../../examples/compatibility.md", import.meta.url),
   );
   const [, code] = /```js ignore\n(\/\/ jest\.config\.js[^]*?)```/
     .exec(readme)!;
@@ -76,7 +76,7 @@ async function runJest(
 }
 
 Deno.test({
-  name: "require() in Jest takes the package by the README's configuration",
+  name: "require() in Jest loads the package with the documented configuration",
   ignore: project === undefined,
   async fn() {
     const { folder, old } = project!;

@@ -7,7 +7,7 @@ import { fetched, installOnce, specifiersOf } from "./install.ts";
 import { installPackage, pack } from "./package.ts";
 import { installBun, installNode } from "./runtimes.ts";
 
-const README = new URL("../../README.md", import.meta.url);
+const README = new URL("../../examples/tracing/README.md", import.meta.url);
 const EXAMPLE = new URL("../../examples/telemetry.js", import.meta.url);
 
 /**
@@ -54,7 +54,7 @@ async function installProject(
   return { setup: file, program: program! };
 }
 
-Deno.test("The README's telemetry.js is the example's", () => {
+Deno.test("examples/tracing/README.md shows telemetry.js as it is", () => {
   const snippet = /\/\/ telemetry[.]js.*\n([^`]*)```/
     .exec(Deno.readTextFileSync(README))![1]!;
   const example = Deno.readTextFileSync(EXAMPLE);

@@ -11,10 +11,10 @@ import {
   startPrometheus,
 } from "./prometheus.ts";
 
-/** The queries of the README that lead from a histogram to traces. */
+/** Returns the queries of examples/tracing/README.md that find traces. */
 function readQueries(): string[] {
   const readme = Deno.readTextFileSync(
-    new URL("../../README.md", import.meta.url),
+    new URL("../../examples/tracing/README.md", import.meta.url),
   );
   return Array.from(readme.matchAll(/'query=([^']+)'/g), ([, query]) => query!);
 }
@@ -41,7 +41,7 @@ Deno.test({
         throw new Error("No");
       });
     } catch {
-      // It is what a query of the README asks for.
+      // A query of examples/tracing/README.md selects it.
     }
     const [first, , third, fourth, failed] = sdk.spans()
       .filter(({ name }) => name === "pipeline p")

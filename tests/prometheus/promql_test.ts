@@ -10,10 +10,10 @@ import {
   startPrometheus,
 } from "./prometheus.ts";
 
-/** The questions of the README and their queries. */
+/** Returns the questions of examples/promql.md, with their queries. */
 function readQueries(): Map<string, string> {
   const readme = Deno.readTextFileSync(
-    new URL("../../README.md", import.meta.url),
+    new URL("../../examples/promql.md", import.meta.url),
   );
   const entries = readme.matchAll(
     /\*\*([^*]+\?)\*\*(?:(?!```)[^*])*```promql\n([^`]+)```/g,
@@ -83,7 +83,7 @@ function byLabels(results: readonly QueryResult[]): Record<string, number> {
 
 const HOUR = 3600;
 
-/** What the answer to each of the README's questions must be. */
+/** The right answer to each question. */
 const ANSWERS: Record<string, (answer: Record<string, number>) => void> = {
   "Which share of the runs does not succeed, by pipeline?": (answer) =>
     assertEquals(answer, {
@@ -129,8 +129,8 @@ const ANSWERS: Record<string, (answer: Record<string, number>) => void> = {
 
 Deno.test({
   name:
-    "The README's queries answer its questions, over our metrics and the Python module's",
-  ignore: !isInstalled("prometheus", "the README's queries"),
+    "examples/promql.md answers its questions, for a fleet with Python services",
+  ignore: !isInstalled("prometheus", "examples/promql.md"),
   async fn() {
     const metrics = createStageMetrics({ registry: new Registry(), lane: "z" });
     // On its own, as each registry looks at the system's time once a second.

@@ -4,10 +4,10 @@ import { eventually, freePort } from "../prometheus/prometheus.ts";
 import { EXPECTED_TRACES, startCollector } from "../support/collector.ts";
 import { fixtureUrl } from "../support/process.ts";
 
-/** The lines of the README's picture of a trace, without their bars. */
+/** Returns the lines of the picture of a trace in examples/tracing/README.md. */
 function readPicture(): string[] {
   const readme = Deno.readTextFileSync(
-    new URL("../../README.md", import.meta.url),
+    new URL("../../examples/tracing/README.md", import.meta.url),
   );
   const picture = /```text\n(GET .*?)```/s.exec(readme)![1]!;
   return picture.trimEnd().split("\n").map((line) =>
