@@ -1,20 +1,20 @@
 /**
- * Times several ways to do the same against each other.
+ * Times several ways to do the same, interleaved.
  *
  * @module
  */
 import { measure } from "mitata";
 
-/** How often each is timed: one after the other, again and again. */
+/** How often each contender is timed. */
 const ROUNDS = 15;
 
-/** How long one of them is timed in a round, in nanoseconds. */
+/** How long a contender is timed in a round, in nanoseconds. */
 const ROUND_NS = 60e6;
 
-/** Something that is timed. */
+/** A function to be timed. */
 export type Contender = () => Promise<unknown>;
 
-/** What was measured of each of some contenders in one round. */
+/** The figures of all contenders in one round. */
 export type Round<K extends string, F> = Readonly<Record<K, F>>;
 
 /** Times contenders in turns, in nanoseconds. */
@@ -28,8 +28,7 @@ export function race<K extends string>(
 }
 
 /**
- * Measures contenders in turns, so that whatever else the machine does is shared by
- * all of them.
+ * Measures contenders in turns, so that other load on the machine affects all alike.
  */
 export async function takeTurns<K extends string, C, F>(
   count: number,
@@ -38,7 +37,7 @@ export async function takeTurns<K extends string, C, F>(
 ): Promise<Round<K, F>[]> {
   const entries = Object.entries(contenders) as [K, C][];
   const rounds: Round<K, F>[] = [];
-  // The first round lets the compiler see all there is, and does not count.
+  // The first round warms up the compiler, and does not count.
   for (let round = -1; round < count; round++) {
     const figures: [K, F][] = [];
     for (const [name, contender] of entries) {
@@ -49,7 +48,7 @@ export async function takeTurns<K extends string, C, F>(
   return rounds;
 }
 
-/** The median of what a function makes of each item. */
+/** Returns the median of a figure of all items. */
 export function medianOf<T>(
   items: readonly T[],
   of: (item: T) => number,
@@ -58,7 +57,7 @@ export function medianOf<T>(
   return sorted[Math.floor(sorted.length / 2)]!;
 }
 
-/** Leaves nothing behind for whoever is measured next to clear away. */
+/** Collects garbage now, so that the next measurement does not pay for it. */
 export function collectGarbage(): void {
   const { gc, Bun } = globalThis as {
     gc?: () => void;

@@ -1,5 +1,5 @@
 /**
- * What metrics keep in memory.
+ * Measures the memory of metrics.
  *
  * @module
  */
@@ -15,9 +15,9 @@ const MILLION = 1_000_000;
 
 const STAGES = 5;
 
-/** What was measured. */
+/** The figures of memory. */
 export interface MemoryFigures {
-  /** Of a label set of a stage, in bytes: a histogram, three counters, a gauge. */
+  /** Bytes for each label set of a stage: a histogram, three counters, a gauge. */
   readonly ours: number;
   readonly promClient: number;
   readonly oursOverPromClient: number;
@@ -25,7 +25,7 @@ export interface MemoryFigures {
   readonly growth: number;
 }
 
-/** Measures it. */
+/** Measures memory. */
 export async function measureMemory(): Promise<MemoryFigures> {
   const growth = await measureGrowth();
   const ours = await bytesPerLabelSet(() => {
@@ -73,7 +73,7 @@ async function bytesPerLabelSet(
       record(`${prefix}${Math.floor(i / 10)}`, `stage_${i % 10}`);
     }
   };
-  // Whatever is made once is there before.
+  // Create everything that is created only once.
   recordAll("first_", 100);
   const before = await bytesInUse();
   recordAll("pipeline_", LABEL_SETS);
@@ -116,7 +116,7 @@ function keep(...values: unknown[]): void {
 }
 
 async function bytesInUse(): Promise<number> {
-  // What was kept of the one before is let go.
+  // Release the metrics of the previous measurement.
   kept.length = 0;
   for (let i = 0; i < 3; i++) {
     collectGarbage();

@@ -1,9 +1,9 @@
 /**
- * What a pipeline of five awaited stages costs: the ladder from no metrics at all to
- * those of OpenTelemetry, and other ways to run one.
+ * Times a pipeline of five awaited stages: without metrics, by hand, by OpenTelemetry,
+ * and by this library in several ways.
  *
- * Each is written out, as code that is shared would be compiled for all of them, and
- * be slower than what users write.
+ * Each contender is written out. Shared code would be compiled for all of them at once,
+ * and be slower than the code of users.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { type Contender, medianOf, race } from "./measure.ts";
 import { byOpenTelemetry } from "./open_telemetry.ts";
 import { byHand, type PromClient } from "./prom_client.ts";
 
-/** What runs pipelines and stages by hand. */
+/** Helpers that record pipelines and stages by hand. */
 export interface ByHand {
   pipeline<T>(name: string, fn: () => Promise<T>): Promise<T>;
   stage<T>(
@@ -32,10 +32,10 @@ const IN_FLIGHT = 1_000;
 /** Limits that are never reached. */
 const LIMITS = { timeout: 60_000 };
 
-/** Made once: a stack trace costs more than all that is timed here. */
+/** Created once, as a stack trace costs more than everything timed here. */
 const ERROR = new Error("It failed");
 
-/** What a stage has to do: nothing, so that all else can be seen. */
+/** The work of a stage: nothing, so that only the overhead is measured. */
 function work(): Promise<number> {
   return Promise.resolve(1);
 }
@@ -86,12 +86,12 @@ async function timed(): Promise<void> {
   total += performance.now() - start;
 }
 
-/** What nobody can do without: to know who runs, and to look at the clock. */
+/** The minimum: an async context, and two readings of the clock for each scope. */
 function floor(): Promise<void> {
   return storage.run(STORE, timed);
 }
 
-/** The timers that a pipeline with limits cannot do without. */
+/** The minimum with deadlines: a timer for each scope. */
 async function timers(): Promise<void> {
   const timer = setTimeout(ignore, LIMITS.timeout);
   for (let i = 0; i < STAGES; i++) {
@@ -198,7 +198,7 @@ function inFlight(contender: Contender): Contender {
   return () => Promise.all(Array.from({ length: IN_FLIGHT }, contender));
 }
 
-/** Times in nanoseconds above bare work, and what they are to each other. */
+/** Times in nanoseconds above bare work, and their ratios. */
 export interface PipelineFigures {
   /** Of a pipeline of five stages. */
   readonly ours: number;
@@ -210,7 +210,7 @@ export interface PipelineFigures {
   readonly oursOverPromClient: number;
   /** Of the same with a deadline on each scope. */
   readonly oursLimited: number;
-  /** What these add, over timers by themselves. */
+  /** The cost of deadlines, relative to that of bare timers. */
   readonly limitsOverTimers: number;
   /** Of the same by wrapped functions. */
   readonly oursWrapped: number;
@@ -222,7 +222,7 @@ export interface PipelineFigures {
   readonly promClientInFlight: number;
 }
 
-/** Times all of them. */
+/** Times all contenders. */
 export async function measurePipelines(): Promise<PipelineFigures> {
   const ladder = await race({
     bare,

@@ -1,6 +1,6 @@
 /**
- * What a user would write with prom-client, or with its successor: a helper for
- * pipelines and one for stages, which is told the labels.
+ * The same metrics by hand with prom-client or its successor: a helper for pipelines
+ * and one for stages, which takes the labels.
  *
  * @module
  */
@@ -8,13 +8,13 @@ import type * as Client from "prom-client";
 import { PIPELINE_BUCKETS, STAGE_BUCKETS } from "../../mod.ts";
 import type { ByHand } from "./pipelines.ts";
 
-/** The part of the client that is used here, which both have. */
+/** The part of both clients that is used here. */
 export type PromClient = Pick<
   typeof Client,
   "Counter" | "Gauge" | "Histogram" | "Registry"
 >;
 
-/** The helpers, and what they record to. */
+/** The helpers and their registry. */
 export interface ByPromClient extends ByHand {
   readonly registry: Client.Registry;
   /** Records a stage that was measured elsewhere, in seconds. */
@@ -23,7 +23,7 @@ export interface ByPromClient extends ByHand {
   startCounters(pipelineName: string, name: string): void;
 }
 
-/** Makes the helpers. */
+/** Creates the helpers. */
 export function byHand(
   { Counter, Gauge, Histogram, Registry }: PromClient,
 ): ByPromClient {

@@ -5,7 +5,7 @@
  */
 import type { Figures } from "./suite.ts";
 
-/** What was measured in a runtime. */
+/** The figures of a runtime. */
 export interface Report {
   /** Such as "Deno 2.9.6". */
   readonly name: string;
@@ -157,7 +157,7 @@ function row(
   ];
 }
 
-/** What is not to be exceeded, by runtime. */
+/** The limits that each runtime must keep. */
 const LIMITS: readonly {
   readonly what: string;
   of(figures: Figures): number;
@@ -165,7 +165,7 @@ const LIMITS: readonly {
   readonly most: readonly [number, number, number];
 }[] = [
   {
-    what: "a pipeline of five stages, over two looks at the clock per scope",
+    what: "a pipeline of five stages, over two clock readings for each scope",
     of: ({ pipelines }) => pipelines.oursOverFloor,
     most: [1.5, 1.75, 3.5],
   },
@@ -175,7 +175,7 @@ const LIMITS: readonly {
     most: [0.45, 0.32, 0.28],
   },
   {
-    what: "what a deadline adds, over a timer by itself",
+    what: "the cost of a deadline, over that of a timer",
     of: ({ pipelines }) => pipelines.limitsOverTimers,
     most: [1.5, 1.5, 3],
   },
@@ -185,12 +185,12 @@ const LIMITS: readonly {
     most: [0.2, 0.2, 0.2],
   },
   {
-    what: "its longest stall of the loop, over prom-client's",
+    what: "its longest pause of the event loop, over prom-client's",
     of: ({ largeScrape }) => largeScrape.stallOverPromClient,
     most: [0.1, 0.1, 0.1],
   },
   {
-    what: "memory per stage, over prom-client's",
+    what: "memory for each stage, over prom-client's",
     of: ({ memory }) => memory.oursOverPromClient,
     most: [0.75, 0.75, 0.75],
   },
@@ -201,17 +201,17 @@ const LIMITS: readonly {
   },
   {
     what:
-      "for how long a scrape of four threads, each with 1,500 label sets of a histogram, keeps one of them, ms",
+      "the longest pause of a thread in a scrape of four, each with 1,500 label sets of a histogram, ms",
     of: ({ threads: { changed } }) =>
       Math.max(changed.scrapedStall, changed.otherStall),
     most: [25, 25, 25],
   },
 ];
 
-/** How all runtimes keep to the limits that the library has set itself. */
+/** Returns the table of the limits, and of how each runtime keeps them. */
 export function limitsTable(reports: readonly Report[]): string {
   return table([
-    ["figure, and the most it may be", ...reports.map(({ name }) => name)],
+    ["figure ≤ limit", ...reports.map(({ name }) => name)],
     ...LIMITS.map(({ what, of, most }) => [
       what,
       ...reports.map(({ figures }, i) => {

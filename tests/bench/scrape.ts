@@ -1,5 +1,5 @@
 /**
- * What a scrape takes, and for how long nothing else can happen meanwhile.
+ * Measures how long scrapes take, and how long they pause the event loop.
  *
  * @module
  */
@@ -16,9 +16,9 @@ const ROUNDS = 9;
 export interface Scrape {
   /** From the request to the last byte. */
   readonly duration: number;
-  /** The longest that a timer of one millisecond was late meanwhile. */
+  /** The longest delay of a timer of one millisecond meanwhile. */
   readonly stall: number;
-  /** Of the body. */
+  /** The size of the body. */
   readonly bytes: number;
 }
 
@@ -33,7 +33,7 @@ const CONTENDERS = [
 
 type Contender = typeof CONTENDERS[number];
 
-/** What was measured. */
+/** The figures of scrapes. */
 export type ScrapeFigures =
   & Readonly<Record<Contender, Scrape>>
   & {
@@ -45,13 +45,13 @@ export type ScrapeFigures =
 interface Scraper {
   /** Changes all of them. */
   change(): void;
-  /** Scrapes to the last byte, and says how many there were. */
+  /** Scrapes, and returns the number of bytes. */
   scrape(): Promise<number>;
 }
 
 type StageName = readonly [pipeline: string, stage: string];
 
-/** Times scrapes of so many label sets of stages, all of which have changed. */
+/** Times scrapes of label sets of stages, all of which have changed. */
 export async function measureScrapes(
   labelSets: number,
 ): Promise<ScrapeFigures> {
@@ -142,13 +142,13 @@ async function timeScrape({ change, scrape }: Scraper): Promise<Scrape> {
     stall = Math.max(stall, now - last - 1);
     last = now;
   }, 1);
-  // Until the timer goes as it does when nothing else happens.
+  // Wait until the timer runs undisturbed.
   await new Promise((resolve) => setTimeout(resolve, 20));
   stall = 0;
   const start = last = performance.now();
   const bytes = await scrape();
   const duration = performance.now() - start;
-  // So that it fires once more.
+  // Let the timer fire once more.
   await new Promise((resolve) => setTimeout(resolve, 5));
   clearInterval(timer);
   return { duration, stall, bytes };

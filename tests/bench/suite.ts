@@ -1,6 +1,6 @@
 /**
- * Measures what its argument names in the runtime that runs it, and prints the
- * figures. Each in a process of its own, as what one leaves behind slows the next.
+ * Runs the measurement that the argument names, in the current runtime, and prints the
+ * figures. Each runs in its own process, as garbage of one would slow down the next.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import {
   type ThreadFigures,
 } from "./threads.ts";
 
-/** What was measured in a runtime. */
+/** All figures of a runtime. */
 export interface Figures {
   readonly pipelines: PipelineFigures;
   readonly largeScrape: ScrapeFigures;

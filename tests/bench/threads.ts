@@ -1,6 +1,6 @@
 /**
- * How long a scrape of several threads takes, and for how long it keeps each of them
- * from anything else, where all of them have large metrics of somebody else's.
+ * Measures how long a scrape of several threads takes, and how long it pauses each of
+ * them, where all of them have large foreign metrics.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { Histogram } from "prom-client";
 import { configure, metricsHandler } from "../../mod.ts";
 import { medianOf } from "./measure.ts";
 
-/** Where Linux says how long a thread has run. */
+/** The file in which Linux shows the CPU time of a thread. */
 const SCHEDULE = "/proc/thread-self/schedstat";
 const hasSchedule = existsSync(SCHEDULE);
 
@@ -23,22 +23,19 @@ const ROUNDS = 9;
 interface ThreadScrape {
   /** From the request to the last byte. */
   readonly duration: number;
-  /**
-   * The longest that the scraped thread ran before a timer of one millisecond had its
-   * turn.
-   */
+  /** The longest delay of a timer of one millisecond in the scraped thread. */
   readonly scrapedStall: number;
-  /** The same, in the one of all other threads in which it was the longest. */
+  /** The longest delay in any other thread. */
   readonly otherStall: number;
 }
 
 /** All figures of threads. */
 export interface ThreadFigures {
-  /** The first scrape, for which everything has to be sent. */
+  /** The first scrape, for which threads send everything. */
   readonly first: ThreadScrape;
   /** The first scrape of a thread that has just started. */
-  readonly newcomer: ThreadScrape;
-  /** The median of scrapes for which every value has changed. */
+  readonly newThread: ThreadScrape;
+  /** The median of scrapes after which every value had changed. */
   readonly changed: ThreadScrape;
   /** The size of the last answer. */
   readonly bytes: number;
@@ -78,13 +75,13 @@ export async function measureThreads(): Promise<ThreadFigures> {
     rounds.push(await scrape(threads[round % THREADS]!));
   }
   threads.push(...await startThreads(1));
-  const newcomer = await scrape(threads.at(-1)!);
+  const newThread = await scrape(threads.at(-1)!);
   await Promise.all(threads.map((thread) => thread.terminate()));
   const median = (name: keyof ThreadScrape) =>
     medianOf(rounds, (round) => round[name]);
   return {
     first,
-    newcomer,
+    newThread,
     changed: {
       duration: median("duration"),
       scrapedStall: median("scrapedStall"),
@@ -152,7 +149,7 @@ function createCommands() {
   }, 1);
 
   return {
-    /** Lets the compiler see the client, which reads all of them in one go. */
+    /** Warms up the compiler: the client reads all label sets at once. */
     async warmUp() {
       for (let i = 0; i < 10; i++) {
         this.observe();
@@ -167,7 +164,7 @@ function createCommands() {
       }
     },
     async watch() {
-      // Until the timer goes as it does when nothing else happens.
+      // Wait until the timer runs undisturbed.
       await new Promise((resolve) => setTimeout(resolve, 50));
       last = runningTime();
       stall = 0;
@@ -180,7 +177,7 @@ function createCommands() {
       return { duration: performance.now() - start, bytes };
     },
     async stall() {
-      // So that the timer fires once more.
+      // Let the timer fire once more.
       await new Promise((resolve) => setTimeout(resolve, 5));
       return stall;
     },
@@ -188,8 +185,8 @@ function createCommands() {
 }
 
 /**
- * How long this thread has had a processor, in milliseconds: what others do on the same
- * machine is none of its stalls. Where the system does not say so, all time counts.
+ * Returns the CPU time of this thread in milliseconds, so that other load on the machine
+ * does not count as a pause. Without Linux, it returns the monotonic time.
  */
 function runningTime(): number {
   if (!hasSchedule) return performance.now();

@@ -25,13 +25,13 @@ export const LANES = ["zero", "one"] as const;
 /** The name of the declared pipelines, and their stages. */
 export const DECLARED = { name: "declared", stages: { s: {}, t: {} } } as const;
 
-/** The pipeline in which listeners are called, of instance 0. */
+/** The name of the pipeline of instance 0 that calls listeners. */
 export const ELSEWHERE = "elsewhere";
 
 /** The samples of each instance that are not 0. */
 export type Samples = [Record<string, number>, Record<string, number>];
 
-/** What must be seen of a program. */
+/** The observations that a program must lead to. */
 export interface Prediction {
   readonly samples: Samples;
   /** How many of the signals that are looked at are aborted. */
@@ -40,7 +40,7 @@ export interface Prediction {
   readonly rootSpans: number;
 }
 
-/** Predicts what must be seen of a program. */
+/** Predicts the observations of a program. */
 export function predict(program: Program): Prediction {
   const model = new Model();
   model.runProgram(program);
@@ -60,9 +60,9 @@ interface Scope {
   isRecorded: boolean;
   /** Whether its own code has returned or thrown. */
   isCodeEnded: boolean;
-  /** Whether its signal was aborted, rather than that of a pipeline around it. */
+  /** Whether its own signal was aborted. */
   isAborted: boolean;
-  /** The pipeline that knows its code to go on after it was cancelled. */
+  /** The pipeline that counts it as abandoned, as its code goes on. */
   abandonedIn: Pipeline | undefined;
 }
 
@@ -79,15 +79,15 @@ type Work = () => void;
 
 interface Context {
   readonly pipeline: Pipeline | undefined;
-  /** The stage with no pipeline around it whose code this is. */
+  /** The orphan stage that runs the code. */
   readonly orphan: Scope | undefined;
-  /** The same, of functions that the code binds. */
+  /** The orphan stage of functions that the code binds. */
   readonly boundOrphan: Scope | undefined;
   /** Whether the code can bind a function to a scope. */
   readonly canBind: boolean;
   /** Whether a span is active, where spans are made. */
   readonly isInSpan: boolean;
-  /** The context in which the pipeline started, if that has one. */
+  /** The context in which the pipeline started. */
   readonly outer: Context | undefined;
   /** Reads the streams that are read after the code of the pipeline. */
   readonly later: Queue<() => StreamEnd | undefined>;
@@ -137,7 +137,7 @@ class Model implements Prediction {
   readonly #tree: Set<Scope> = new Set();
 
   runProgram(program: Program): void {
-    // The pipeline in which listeners are called is open all the time.
+    // The pipeline that calls listeners is always open.
     this.#count(0, pipelineTotal(ELSEWHERE, "success", LANES[0]), false);
     this.rootSpans++;
     for (const steps of program) {
@@ -340,7 +340,7 @@ class Model implements Prediction {
     else finish();
   }
 
-  /** Starts a scope that hangs, and returns what releases it. */
+  /** Starts a scope that hangs, and returns a function that releases it. */
   #hang({ kind, name, inside }: Hanging, context: Context): Work {
     const [scope, own] = kind === "pipeline"
       ? this.#openPipeline(name, context)
@@ -569,7 +569,7 @@ class Model implements Prediction {
     if (isUnawaited) this.#issue(pipeline.instance, "unawaited_stage");
   }
 
-  /** Returns a scope and those below it that are in the tree, the outer ones first. */
+  /** Returns a scope and its descendants in the tree, outermost first. */
   #below(root: Scope): Scope[] {
     return [...this.#tree].filter((each) => isBelow(each, root));
   }
@@ -587,7 +587,7 @@ class Model implements Prediction {
     this.#add(instance, issuesTotal(issue));
   }
 
-  /** Counts the total, the histogram's count, and the total of those given up. */
+  /** Counts the total, the histogram's count, and the total of cancelled runs. */
   #count(instance: 0 | 1, total: string, isCancelled: boolean): void {
     this.#add(instance, total);
     this.#add(instance, total.replace("_total", "_duration_seconds_count"));
@@ -653,7 +653,7 @@ function plainInstance(orphan: Scope | undefined, isStage = false): 0 | 1 {
     : orphan.instance;
 }
 
-/** Returns the context of code whose surroundings have ended. */
+/** Returns the context of code that outlives the code around it. */
 function alone(context: Context): Context {
   return { ...context, outer: undefined, later: new Queue() };
 }

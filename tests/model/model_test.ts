@@ -7,7 +7,7 @@ import { predict } from "./model.ts";
 import { type Program, programs } from "./program.ts";
 import { runProgram } from "./runner.ts";
 
-/** Checks a property of random programs, other ones each time. */
+/** Checks a property of random programs, which differ in each run. */
 async function check(
   runs: number,
   property: (program: Program) => Promise<void>,
@@ -40,7 +40,7 @@ Deno.test("pipeline() and stage() record random programs as the model predicts",
   });
 });
 
-/** Returns the name of the pipeline whose span is the innermost around a stage's. */
+/** Returns the name of the innermost pipeline around a span. */
 function pipelineAround(
   { parentSpanId }: SpanRecord,
   spans: ReadonlyMap<string, SpanRecord>,
@@ -52,7 +52,7 @@ function pipelineAround(
     : pipelineAround(parent, spans);
 }
 
-Deno.test("pipeline() and stage() make one span each below that of their pipeline", async () => {
+Deno.test("pipeline() and stage() make one span each, below their pipeline's", async () => {
   await check(300, async (program) => {
     using sdk = registerSdk();
     const { samples, surprises, records } = await runProgram(program);

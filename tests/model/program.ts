@@ -21,7 +21,7 @@ export type Wait =
 /** How the code of a scope ends. */
 export type End = "return" | "throw" | "throw nothing" | "throw a timeout";
 
-/** Whose function is called: that of an instance, or the imported one. */
+/** The function to call: of instance 0 or 1, or the imported one. */
 export type Via = 0 | 1 | "imported";
 
 /** The properties that pipelines and stages share. */
@@ -40,8 +40,8 @@ interface ScopeStep {
 
 export interface StageStep extends ScopeStep {
   readonly kind: "stage";
-  /** "scope" calls the `stage` of the innermost pipeline's scope, "outer scope" that
-   * of the pipeline around it, whose context the body then runs in. */
+  /** "scope" calls the `stage` of the innermost pipeline's scope. "outer scope" calls
+   * that of the next pipeline, in whose context the body runs. */
   readonly how: "call" | "wrapper" | "scope" | "outer scope";
   /** The kind of value that its callback returns. Only a promise runs the body. */
   readonly gives: "value" | "promise" | "lazy thenable";
@@ -104,7 +104,7 @@ export interface Hanging {
   readonly inside: readonly Hanging[];
 }
 
-/** What cancels a scope. */
+/** The cause of a cancellation. */
 export type CancelledBy = "deadline" | "signal" | "signal of a timeout";
 
 /** A scope that is cancelled while its code and all inside it hangs. */
@@ -255,7 +255,7 @@ const { steps, pipeline } = fc.letrec<{
     name: STAGE,
     afterwards: steps,
   };
-  // Their `before` takes as long as it likes, unlike that of a deadline.
+  // `before` can take any time here, unlike before a deadline.
   const bySignal = { ...cancelled, by: SIGNAL, before: steps };
   const byDeadline = {
     ...cancelled,
@@ -396,7 +396,7 @@ const { steps, pipeline } = fc.letrec<{
   };
 });
 
-/** Arbitrary programs, most parts of which are one pipeline. */
+/** Arbitrary programs. Most of their parts are one pipeline. */
 export const programs: fc.Arbitrary<Program> = fc.array(
   fc.oneof(
     { weight: 3, arbitrary: fc.tuple(pipeline) },

@@ -1,8 +1,8 @@
 /**
  * A queue with a fixed order, also where branches that run in parallel fill it.
  *
- * A branch gets a queue of its own, whose place is that of the branch. So the order
- * is that of the program, whichever branch is faster.
+ * Each branch gets its own queue, at the position of the branch. So the order follows
+ * the program, whichever branch is faster.
  *
  * @typeParam T The type of the items.
  */

@@ -42,12 +42,12 @@ import type {
 } from "./program.ts";
 import { Queue } from "./queue.ts";
 
-/** What running a program recorded and showed. */
+/** The observations of a run of a program. */
 export interface Outcome {
   readonly samples: Samples;
   /** How many of the signals that were looked at were aborted. */
   readonly abortedSignals: number;
-  /** Everything that code or a consumer got and should not have got. */
+  /** Unexpected values and errors that code or a consumer got. */
   readonly surprises: readonly string[];
   /** How many of the records are of scopes that never ran. */
   readonly records: number;
@@ -83,7 +83,7 @@ interface Context {
   readonly scope: PipelineScope | PipelineHandle | undefined;
   /** The `bind` of the innermost scope. */
   readonly bind: PipelineScope["bind"] | undefined;
-  /** The context in which the innermost pipeline started, if that has one. */
+  /** The context in which the innermost pipeline started. */
   readonly outer: Context | undefined;
   /** Reads the streams that are read after the code of the pipeline. */
   readonly later: Queue<Work>;
@@ -284,7 +284,7 @@ class Machine {
     if (!ERRORS.has(error)) this.surprises.push(`threw ${String(error)}`);
   }
 
-  /** Checks that a promise settles as the code does whose promise it is. */
+  /** Checks that the promise of a scope settles as its code does. */
   async #checkPromise(
     promise: Promise<unknown>,
     expected: unknown,
@@ -350,7 +350,7 @@ class Machine {
     const stream: Source = measure(name, options, source);
     const read = async () => {
       await this.#read(stream, step, caller);
-      // So that the source has cleaned up, too.
+      // Let the source clean up, too.
       await wait("immediate");
     };
     if (step.isRead === "at once") await read();
@@ -406,7 +406,7 @@ class Machine {
     const started = Promise.withResolvers<void>();
     const later: Context["later"] = new Queue();
     let code: Promise<void> | undefined;
-    // A stage is cancelled alone, a pipeline with everything in it.
+    // A stage is cancelled by itself, a pipeline with everything in it.
     const hangingCancelledBy = scope === "pipeline" ? by : undefined;
     const hang = (own: Context) => {
       code = this.#run(before, own).catch(() => {}).then(async () => {
@@ -441,7 +441,7 @@ class Machine {
     const finish = async () => {
       hanging.release();
       await code?.catch(() => {});
-      // So that the sources of its streams have cleaned up, too.
+      // Let the sources of its streams clean up, too.
       await wait("immediate");
       await runAll(later);
     };
@@ -650,7 +650,7 @@ function classifiersOf({ classified }: StageStep | PipelineStep) {
   return { classifyError: classify, classifyResult: classify };
 }
 
-/** Returns the options of a scope that is to be cancelled, and what cancels it. */
+/** Returns the options of a scope, and a function that cancels it. */
 function canceller(by: CancelledBy) {
   if (by === "deadline") return { options: { timeout: 1 }, cancel() {} };
   const caller = new AbortController();
@@ -660,7 +660,7 @@ function canceller(by: CancelledBy) {
   };
 }
 
-/** Returns the context of code whose surroundings have ended. */
+/** Returns the context of code that outlives the code around it. */
 function alone(context: Context): Context {
   return { ...context, outer: undefined, later: new Queue() };
 }
@@ -703,7 +703,7 @@ const SOURCES: Readonly<
   node: toNodeReadable,
 };
 
-/** Unlike that of `ReadableStream.from`, it does nothing before it is read. */
+/** Creates a stream that, unlike `ReadableStream.from()`, does nothing until it is read. */
 function toReadable<T>(source: AsyncGenerator<T>): ReadableStream<T> {
   return new ReadableStream<T>({
     async pull(controller) {
@@ -717,7 +717,7 @@ function toReadable<T>(source: AsyncGenerator<T>): ReadableStream<T> {
   }, { highWaterMark: 0 });
 }
 
-/** Unlike that of `Readable.from`, it does not read ahead. */
+/** Creates a stream that, unlike `Readable.from()`, does not read ahead. */
 function toNodeReadable(source: AsyncGenerator<number>): Readable {
   return new Readable({
     objectMode: true,
@@ -735,7 +735,7 @@ function toNodeReadable(source: AsyncGenerator<number>): Readable {
   });
 }
 
-/** The ways in which a consumer reads a stream by hand, and stops. */
+/** A consumer that reads a stream by hand, and stops it. */
 interface Consumer {
   /** Returns whether there was a chunk. */
   read(): Promise<boolean>;

@@ -54,7 +54,7 @@ async function parse(format: string, text: string): Promise<ParsedFamily[]> {
   return JSON.parse(await pipeThrough(PYTHON, [script, format], text));
 }
 
-/** Every series, and what it holds. */
+/** Returns the value of each series. */
 function flatten(
   samples: Iterable<readonly [string, object, number]>,
 ): Map<string, number> {
@@ -65,7 +65,7 @@ function flatten(
   }));
 }
 
-/** Metrics of ours with hostile labels, and one of each type of others'. */
+/** Records own metrics with malicious labels, and registers foreign ones of each type. */
 function fill(registry: Registry) {
   const metrics = createStageMetrics({ registry, onIssue() {} });
   for (const name of [...HOSTILE, ...CHANGED.keys()] as string[]) {
@@ -204,7 +204,7 @@ for (
 }
 
 Deno.test({
-  name: "The Python client reads metrics whose names clash in OpenMetrics",
+  name: "The Python client reads metrics with clashing names in OpenMetrics",
   ignore: !hasParser,
   async fn() {
     const { scrape } = createClashes();

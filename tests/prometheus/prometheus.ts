@@ -1,16 +1,16 @@
 /**
- * Runs the real Prometheus, for as long as a test takes.
+ * Runs a real Prometheus for the duration of a test.
  *
  * @module
  */
 
-/** A series and its value, as a query answers. */
+/** A series and its value, in the result of a query. */
 export interface QueryResult {
   readonly metric: Readonly<Record<string, string>>;
   readonly value: number;
 }
 
-/** What an exemplar tells of an observation behind a series. */
+/** An exemplar of a series, in the result of a query. */
 export interface ExemplarResult {
   readonly series: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;
@@ -24,14 +24,14 @@ export interface Prometheus extends AsyncDisposable {
   queryExemplars(promql: string): Promise<ExemplarResult[]>;
 }
 
-/** How long something may take to come true; it is there to end, not to measure. */
+/** How long to wait for a condition at most, in milliseconds. */
 const PATIENCE_MS = 30_000;
 const POLL_MS = 50;
 
 /**
- * Whether a program is installed; says what is skipped, and why, where it is not.
+ * Returns whether a program is installed; if not, it prints the skipped tests.
  *
- * @param args What it must be able to do.
+ * @param args The arguments of a command that must succeed.
  */
 export function isInstalled(
   program: string,
@@ -42,13 +42,13 @@ export function isInstalled(
     const { success } = new Deno.Command(program, { args }).outputSync();
     if (success) return true;
   } catch {
-    // It is not there at all.
+    // It does not exist.
   }
   console.warn(`Skipped: ${tests}, as "${program} ${args.join(" ")}" fails`);
   return false;
 }
 
-/** Calls `check` until it throws no more; lets its last error out. */
+/** Calls `check` until it no longer throws; rethrows its last error on a timeout. */
 export async function eventually<T>(check: () => T | Promise<T>): Promise<T> {
   for (const start = Date.now();;) {
     try {

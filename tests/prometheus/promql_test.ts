@@ -25,9 +25,9 @@ function readQueries(): Map<string, string> {
 }
 
 /**
- * How often each run is recorded in a round. The second round is three of the
- * first: all series grow in the same proportion, so that `rate()` extrapolates
- * them by the same factor, and ratios between them are exact.
+ * The runs that a round records. The second round records three times as many: all
+ * series grow in proportion, so `rate()` extrapolates them by the same factor, and their
+ * ratios are exact.
  */
 const ROUND = [
   { pipeline: "a", lane: "x", status: "success", seconds: 0.2, times: 6 },
@@ -45,7 +45,7 @@ const STAGES = [
   { stage: "slow", outcome: "timeout", seconds: 0.3, times: 11 },
 ] as const;
 
-/** What the Python module writes: `error`, no zeros, and only the first four. */
+/** Returns the exposition of the Python module: `error`, no zeros, four metrics. */
 function pythonSamples(rounds: number): string {
   const labels = 'lane="x",pipeline_name="python"';
   const total = "lukhas_orchestration_pipeline_total";
@@ -68,13 +68,13 @@ function pythonSamples(rounds: number): string {
   return `${lines.join("\n")}\n`;
 }
 
-/** The answers, told apart by their labels; what never ran has no ratio. */
+/** Returns the values by their labels, without the ratios of pipelines that never ran. */
 function byLabels(results: readonly QueryResult[]): Record<string, number> {
   return Object.fromEntries(
     results.filter(({ value }) => !Number.isNaN(value)).map(
       ({ metric, value }) => [
         Object.values(metric).sort().join(" / "),
-        // What extrapolation leaves behind is a rounding error.
+        // Extrapolation causes rounding errors.
         Number(value.toPrecision(9)),
       ],
     ),
@@ -113,7 +113,7 @@ const ANSWERS: Record<string, (answer: Record<string, number>) => void> = {
     const ratios = Object.entries(answer).map((
       [lane, rate],
     ) => [lane, Number((rate / answer.z!).toPrecision(6))]);
-    // In lane "x" 7 of ours and 5 of Python's, in "y" 5, in "z" 2.
+    // Lane "x" has 7 own runs and 5 of the Python module, "y" has 5 and "z" 2.
     assertEquals(Object.fromEntries(ratios), { x: 6, y: 2.5, z: 1 });
   },
   "Which stages timed out within the last hour, and how often?": (answer) =>
@@ -201,7 +201,7 @@ Deno.test({
   },
 });
 
-/** Lets something happen so many seconds ago, for all that the clock on the wall says. */
+/** Calls a function with a system clock that is some seconds late. */
 function recordLongAgo(seconds: number, fn: () => void): void {
   const { now } = Date;
   const past = now() - seconds * 1000;

@@ -11,7 +11,7 @@ import {
 
 const PREFIX = "lukhas_orchestration_";
 
-/** What is asked, how often, and how the pipeline and its stages then end. */
+/** The questions, how often each is asked, and the outcomes of the pipeline and stages. */
 const QUESTIONS: readonly {
   readonly question: string;
   readonly times: number;
@@ -50,7 +50,7 @@ const QUESTIONS: readonly {
   },
 ];
 
-/** A proxy that scrapes what it is asked for, and remembers in which format. */
+/** Starts a proxy for scrapes that records the content types of the answers. */
 function startProxy(target: string, accept?: string) {
   const types = new Set<string | null>();
   const server = serve(async (request) => {
@@ -65,7 +65,7 @@ function startProxy(target: string, accept?: string) {
   return { server, types };
 }
 
-/** The samples of a counter that are not 0, by their stage and outcome. */
+/** Returns the samples of a counter that are not 0, by their stage and outcome. */
 function countsOf(results: readonly QueryResult[]): Record<string, number> {
   return Object.fromEntries(
     results.filter(({ value }) => value !== 0).map(({ metric, value }) => [
@@ -75,7 +75,7 @@ function countsOf(results: readonly QueryResult[]): Record<string, number> {
   );
 }
 
-/** What `countsOf` must give, for the pipeline or for its stages. */
+/** Returns the expected result of `countsOf()`, for the pipeline or for its stages. */
 function expectedCounts(ofStages: boolean): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const { times, ends } of QUESTIONS) {
@@ -120,8 +120,7 @@ function bucketsOf(text: string, stage: string): [number, number][] {
 }
 
 Deno.test({
-  name:
-    "Prometheus scrapes the demo's service in both formats, and answers what was asked of it",
+  name: "Prometheus scrapes the demo in both formats and has every count",
   ignore: !isInstalled("prometheus", "scraping by a real Prometheus"),
   async fn() {
     await using folder = await createFolder();
