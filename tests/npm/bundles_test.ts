@@ -167,7 +167,7 @@ async function bundleParts(folder: string): Promise<void> {
   await stop();
 }
 
-/** Gives ES modules by esbuild a `require`, which prom-client calls for Node's modules. */
+/** Defines `require` in ES modules of esbuild, which prom-client calls for Node's modules. */
 const REQUIRE_BANNER =
   'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);';
 

@@ -114,7 +114,7 @@ const RUNTIMES = {
 
 for (const [runtimeName, runtime] of Object.entries(RUNTIMES)) {
   for (const { name, args = [], place } of SETUPS) {
-    // Bun has no such flag: it applies the source maps of its own bundles.
+    // Bun has no such flag. It applies the source maps of its own bundles.
     const isMapped = runtimeName === "Node" || args.length === 0;
     Deno.test({
       name: `stage() warns of no wrong line in ${runtimeName}, ${name}`,

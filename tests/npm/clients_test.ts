@@ -47,7 +47,7 @@ function installClient(name: keyof typeof CLIENTS): Promise<string> {
   return installScripts(folder, [CLIENTS[name]], SCRIPTS);
 }
 
-/** Whether the package has a prom-client of its own. */
+/** Returns whether npm installed a prom-client for the package only. */
 async function hasOwnClient(folder: string): Promise<boolean> {
   const own = `${folder}/node_modules/@lukhas/stage-metrics/node_modules`;
   return await Deno.stat(`${own}/prom-client`).then(() => true, () => false);
@@ -91,7 +91,7 @@ const VIEWS = {
   "clear()": { [PIPELINE]: 2, [STAGE]: 2 },
 };
 
-/** Versions of which the package needs no copy of its own. */
+/** Versions that the package shares with the project. */
 const SUPPORTED = [
   "prom-client 14.0",
   "prom-client 14.2",

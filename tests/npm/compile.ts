@@ -1,5 +1,5 @@
 /**
- * Compiles what users of TypeScript write.
+ * Compiles TypeScript that uses the package.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { installPackage } from "./package.ts";
 export interface Setup {
   /** Whether the types of Node are installed. */
   readonly hasNodeTypes: boolean;
-  /** Whether decorators are those of `experimentalDecorators`. */
+  /** Whether `experimentalDecorators` is on. */
   readonly hasLegacyDecorators: boolean;
   readonly target: string;
   readonly module: string;
@@ -35,7 +35,7 @@ export const SETUPS: readonly Setup[] = [false, true].flatMap((hasNodeTypes) =>
   )
 );
 
-/** What NestJS's own projects set. */
+/** The options of NestJS's own projects. */
 const LEGACY_DECORATORS = [
   "--experimentalDecorators",
   "--emitDecoratorMetadata",
@@ -43,7 +43,7 @@ const LEGACY_DECORATORS = [
 
 /** The compiler, and a project with the package for each kind of setup. */
 export interface Compiler {
-  /** What the compiler complains about, or "". */
+  /** Returns the compiler's errors, or "". */
   compile(setup: Setup): Promise<string>;
 }
 
@@ -68,7 +68,7 @@ async function runCompiler(
 }
 
 /**
- * Compiles the server of NestJS, which wants `experimentalDecorators`.
+ * Compiles the NestJS server, which needs `experimentalDecorators`.
  *
  * @returns The path of the script.
  */
@@ -86,7 +86,7 @@ export async function compileNest(tarball: string): Promise<string> {
   await Deno.copyFile(new URL("nest.ts", CONSUMERS), `${folder}/nest.ts`);
   const complaints = await runCompiler(tools, folder, [
     ...LEGACY_DECORATORS,
-    // Its own types do not pass.
+    // The types of NestJS do not pass.
     "--skipLibCheck",
     ...["--target", "es2022", "--module", "nodenext", "--types", "node"],
     ...["--outDir", "compiled", "nest.ts"],
@@ -95,7 +95,7 @@ export async function compileNest(tarball: string): Promise<string> {
   return `${folder}/compiled/nest.js`;
 }
 
-/** Installs the compiler, and the package where it is to be used. */
+/** Installs the compiler, and projects with the package. */
 export async function installCompiler(tarball: string): Promise<Compiler> {
   const tools = await installTypeScript();
   const [plain, withNode] = [

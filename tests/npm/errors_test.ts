@@ -7,7 +7,7 @@ import { installScripts, runScript } from "./scripts.ts";
 
 const SCRIPTS = new URL("errors/", import.meta.url);
 
-/** Not imports of the project, as everyone who works on it would fetch them. */
+/** Packages for these tests only, so that no other command downloads them. */
 const LIBRARIES = [
   "@bufbuild/protobuf@^2.17.0",
   "@connectrpc/connect@^2.1.2",

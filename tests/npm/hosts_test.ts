@@ -7,7 +7,7 @@ import { installScripts } from "./scripts.ts";
 
 const SCRIPTS = new URL("hosts/", import.meta.url);
 
-/** Not imports of the project, as everyone who works on it would fetch them. */
+/** Packages for these tests only, so that no other command downloads them. */
 const TOOLS = [
   "ses@^2.3.0",
   "workerd@^1.20261117.1",
@@ -68,7 +68,7 @@ testHost("Node under SES lockdown", node, "--import=./lockdown.js");
 testHost("Bun with a frozen globalThis", installBun, "--preload=./frozen.js");
 
 Deno.test({
-  name: "pipeline() and the handler work in workerd, and workers say no",
+  name: "pipeline() and metricsHandler() work in workerd, and workers throw",
   ignore: folder === undefined,
   async fn() {
     assertEquals(await run("node", "build.js"), "");

@@ -1,4 +1,4 @@
-/** The npm package in Jest projects of CommonJS, whose `require` is Jest's own. */
+/** Tests the npm package in CommonJS projects with Jest, which has its own `require`. */
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { fetched, installOnce } from "./install.ts";
 import { installPackage, pack } from "./package.ts";

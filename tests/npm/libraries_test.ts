@@ -7,7 +7,7 @@ import { installScripts, runScript } from "./scripts.ts";
 
 const SCRIPTS = new URL("libraries/", import.meta.url);
 
-/** Not imports of the project, as everyone who works on it would fetch them. */
+/** Packages for these tests only, so that no other command downloads them. */
 const LIBRARIES = [
   "@hono/node-server@^2.1.9",
   "ai@^7.0.173",
@@ -27,7 +27,7 @@ type Results = Readonly<Record<string, unknown>>;
 
 const JOBS = ["a", "b", "c", "d", "e"];
 
-/** Of five jobs, the first attempt at one of which fails while it writes. */
+/** The counts of five jobs. The first attempt at one of them fails while writing. */
 const JOB_COUNTS = {
   "request/request failure": 1,
   "request/request/make success": 1,
@@ -55,7 +55,7 @@ const JOB_COUNTS = {
   "test/e/write success": 1,
 };
 
-/** Each message is handled by a root pipeline, whose signal is not aborted. */
+/** A root pipeline handles each message. Its signal is not aborted. */
 const MESSAGES = {
   seen: { '["test",false]': 3 },
   isLateWhereKept: true,
@@ -158,7 +158,7 @@ const CONNECTION = {
   isLateWhereKept: true,
 };
 
-/** A page whose body the consumer did not want to the end. */
+/** The counts of a page whose consumer stops reading early. */
 const CANCELLED_PAGE = {
   "cancelled test/page success": 1,
   "cancelled test/page/body success": 1,
@@ -203,7 +203,7 @@ const HTTP_RESULTS: Results = {
   },
 };
 
-/** Bun has an undici of its own, which has no pools. */
+/** Bun replaces undici by its own, which has no pools. */
 const NODE_HTTP_RESULTS: Results = {
   ...HTTP_RESULTS,
   "undici: a connection of an earlier pipeline": {

@@ -6,7 +6,7 @@ import { pack } from "./package.ts";
 import { installBun, installNode, NODE_MAJORS } from "./runtimes.ts";
 import { run } from "./suite.ts";
 
-/** Guards find their metadata, so that only allowed requests run. */
+/** The expected output. Guards find their metadata, so only allowed requests run. */
 const EXPECTED = `above 403  undefined
 below 403  undefined
 open 200 Hello, Ada 1

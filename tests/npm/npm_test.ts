@@ -36,7 +36,7 @@ for (const [name, install] of Object.entries(RUNTIMES)) {
       }
       console.log(`${runtime!.name}: ${passed} passed`);
       assert(isOk, output);
-      // None was lost on the way, as those of a file that does not load would be.
+      // Every test must be counted: a file that does not load would lose its tests.
       assertEquals([passed + skipped, failed], [suite!.count, 0], output);
     },
   });

@@ -84,7 +84,7 @@ Deno.test("The npm package has every file that one of its files imports", () => 
   assertEquals(missing, []);
 });
 
-Deno.test("The npm package's types want no other package's, which may want more", () => {
+Deno.test("The npm package's types import no other package", () => {
   const wanted = importsOf(/\.d\.ts$/).filter(([, name]) => !/^\./.test(name));
   assertEquals(wanted, []);
 });

@@ -38,7 +38,7 @@ export async function findPostgres(): Promise<string> {
  */
 export async function startPostgres(programs: string): Promise<Postgres> {
   const folder = await Deno.makeTempDir({ prefix: "postgres" });
-  // The server runs as another user, who creates a folder in this one.
+  // The server runs as another user, and creates a folder in this one.
   await Deno.chmod(folder, 0o777);
   const data = `${folder}/data`;
   const initdb = unprivileged(
@@ -89,7 +89,7 @@ export async function startPostgres(programs: string): Promise<Postgres> {
   return { port, [Symbol.asyncDispose]: stop };
 }
 
-/** Returns a command of PostgreSQL's programs, none of which runs as root. */
+/** Returns a command of PostgreSQL, whose programs refuse to run as root. */
 function unprivileged(program: string, ...args: string[]): Deno.Command {
   const asNobody = ["--reuid=nobody", "--regid=nogroup", "--clear-groups"];
   const isRoot = Deno.uid() === 0;

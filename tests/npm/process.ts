@@ -7,7 +7,7 @@ import { execFile } from "node:child_process";
 import { env, execPath } from "node:process";
 import { fileURLToPath } from "node:url";
 
-/** How long scripts may take; it is there to end, not to measure. */
+/** How long to wait at most, in milliseconds. */
 const PATIENCE_MS = 60_000;
 
 /** Returns the URL of `fixtures/NAME.js`, for any folder of tests. */
@@ -16,7 +16,7 @@ export function fixtureUrl(name: string): URL {
   return new URL(`fixtures/${name}.js`, tests);
 }
 
-/** Runs `fixtures/NAME.js` and gives all that it prints. */
+/** Runs `fixtures/NAME.js`, and returns its output. */
 export function runFixture(
   name: string,
   permissions: string[],

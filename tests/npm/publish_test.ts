@@ -1,4 +1,4 @@
-/** What is run to test and to publish the package. */
+/** Tests the commands that test and publish the package. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 
 async function read(path: string): Promise<string> {

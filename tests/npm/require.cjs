@@ -1,4 +1,4 @@
-/** What a user of CommonJS writes. */
+/** Uses the package in CommonJS. */
 const { createStageMetrics, pipeline, stage } = require(
   "@lukhas/stage-metrics",
 );

@@ -1,10 +1,10 @@
 /**
- * Runs a server for a test, and reads what it prints.
+ * Runs a server for a test, and reads its output.
  *
  * @module
  */
 
-/** How long a server may take to print a line; it is there to end, not to measure. */
+/** How long to wait at most, in milliseconds. */
 const PATIENCE_MS = 60_000;
 
 /** A server that is running. */

@@ -1,6 +1,6 @@
 /**
- * What the tests take for granted, for runtimes that lack it. It is put in place of
- * the tests' own mentions, and not into the globals, where the package could find it.
+ * Replaces functions that some runtimes lack, in the tests only: defined as globals, the
+ * package could use them.
  *
  * @module
  */
@@ -23,7 +23,7 @@ interface Exception {
   readonly why: string;
 }
 
-/** What cannot be tested everywhere, for reasons that are not the library's. */
+/** Tests that cannot run on a runtime, for reasons outside the library. */
 const EXCEPTIONS: readonly Exception[] = [
   {
     runtime: "Node 20.",

@@ -11,8 +11,8 @@ const README = new URL("../../examples/tracing/README.md", import.meta.url);
 const EXAMPLE = new URL("../../examples/telemetry.js", import.meta.url);
 
 /**
- * The SDKs, one before and one after the API's 1.10, and what sets them up. Packages
- * that only their users need are none of the project's: everyone would fetch them.
+ * The SDKs, one before and one after version 1.10 of the API, and their setup. Their
+ * packages are installed for these tests only.
  */
 const SDKS = [
   {
@@ -36,7 +36,7 @@ const SDKS = [
   },
 ];
 
-/** The runtimes, and by what flag they load a module before the others. */
+/** The runtimes, and the flag that loads a module before all others. */
 const RUNTIMES = [
   { name: "Node", install: () => installNode(26), flag: "--import" },
   { name: "Bun", install: installBun, flag: "--preload" },

@@ -1,6 +1,6 @@
 /**
- * Stands in for `@std/assert` where JSR cannot be reached: the few functions that
- * the tests use, and of them only what is the same in both.
+ * Replaces `@std/assert` where JSR cannot be reached: only the functions that the tests
+ * use, and only the behaviour that both have.
  *
  * @module
  */

@@ -7,7 +7,7 @@
  */
 import { drawTraces, type SpanRecord } from "./traces.ts";
 
-/** What `fixtures/traced.ts` is to look like. */
+/** The expected traces of `fixtures/traced.ts`. */
 export const EXPECTED_TRACES = (() => {
   const slow = 'Stage "slow" of pipeline "answer" timed out after 1 ms';
   const late = 'Pipeline "late" timed out after 5 ms';
@@ -41,7 +41,7 @@ pipeline open (open, test) success
 
 /** A collector that is running. */
 export interface Collector extends AsyncDisposable {
-  /** What tells OpenTelemetry's SDKs, and Deno, to send their spans here, and soon. */
+  /** Variables that make OpenTelemetry's SDKs, and Deno, send their spans here soon. */
   readonly environment: Readonly<Record<string, string>>;
   /** The spans that have come. */
   readonly spans: readonly SpanRecord[];

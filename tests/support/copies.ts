@@ -8,7 +8,7 @@
 const ROOT = new URL("../../", import.meta.url);
 const FILES = ["mod.ts", "src"];
 
-/** A copy: what it exports, and what its subpath `testing` does. */
+/** A copy: its exports, and those of its subpath `testing`. */
 export type Copy = typeof import("../../mod.ts") & {
   readonly testing: typeof import("../../src/testing.ts");
 };

@@ -1,11 +1,11 @@
 /**
- * Fake timers in the shapes that test frameworks install them in, reduced to what
- * the library can see of them.
+ * Fake timers as test frameworks install them, reduced to the parts that the library
+ * can see.
  *
  * @module
  */
 
-/** What fake timers replace beside `setTimeout` and `clearTimeout`. */
+/** The functions that fake timers replace, beside `setTimeout` and `clearTimeout`. */
 export interface Shape {
   /** Whether `setTimeout.clock` is the clock that fires them. */
   readonly hasClock?: boolean;
@@ -32,7 +32,7 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
 export interface FakeTimers {
   /** Moves the time, and calls the timers that are due on the way. */
   advance(milliseconds: number): void;
-  /** Sets `Date` alone, where that goes by a clock of its own. */
+  /** Sets only `Date`, if that has its own clock. */
   setSystemTime(milliseconds: number): void;
   uninstall(): void;
 }

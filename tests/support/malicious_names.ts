@@ -1,10 +1,10 @@
 /**
- * Names that try to break what records them, and what shows them.
+ * Names that try to break recording and exposition.
  *
  * @module
  */
 
-/** Those that are read back as they are. */
+/** Names that are recorded unchanged. */
 export const HOSTILE: readonly string[] = [
   '"',
   "\\",
@@ -37,7 +37,7 @@ export const HOSTILE: readonly string[] = [
   " ",
 ];
 
-/** Those that are not, and what they are recorded as. */
+/** Names that are recorded changed, with the recorded ones. */
 export const CHANGED: ReadonlyMap<unknown, string> = new Map<unknown, string>([
   ["high \ud83d", "high \ufffd"],
   ["low \udc00 and more", "low \ufffd and more"],

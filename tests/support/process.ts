@@ -1,18 +1,18 @@
 /**
- * Runs scripts in processes of their own, for what a process does only once.
+ * Runs scripts in their own process, to test things that a process does only once.
  *
  * @module
  */
 
-/** How long a script may take; it is there to end, not to measure. */
+/** How long to wait at most, in milliseconds. */
 const PATIENCE_MS = 60_000;
 
-/** Where `fixtures/NAME.ts` is. */
+/** Returns the URL of `fixtures/NAME.ts`. */
 export function fixtureUrl(name: string): URL {
   return new URL(`../fixtures/${name}.ts`, import.meta.url);
 }
 
-/** Runs `tests/fixtures/NAME.ts` and gives all that it prints. */
+/** Runs `tests/fixtures/NAME.ts`, and returns its output. */
 export async function runFixture(
   name: string,
   permissions: string[],

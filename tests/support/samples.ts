@@ -1,5 +1,5 @@
 /**
- * What the tests read metrics with.
+ * Reads metrics for tests.
  *
  * @module
  */
@@ -57,7 +57,7 @@ export function stageTotal(
   return `stage_total{lane="${lane}",pipeline_name="${pipeline}",stage_name="${name}",outcome="${outcome}"}`;
 }
 
-/** The text of the series that counts those of a total which were given up. */
+/** Returns the series that counts the cancelled runs of a total. */
 export function cancelledTotal(total: string): string {
   return total.replace("_total", "_cancelled_total");
 }

@@ -1,5 +1,5 @@
 /**
- * OpenTelemetry's SDK, for as long as a test takes.
+ * OpenTelemetry's SDK for the duration of a test.
  *
  * @module
  */
@@ -17,20 +17,20 @@ import {
 } from "@opentelemetry/sdk-trace-node";
 import { drawTraces, type SpanRecord } from "./traces.ts";
 
-/** A provider, and what became of its spans. */
+/** A tracer provider, and its spans. */
 export interface Sdk extends Disposable {
   readonly provider: NodeTracerProvider;
-  /** Registers the provider, and what keeps its contexts. */
+  /** Registers the provider and its context manager. */
   register(): void;
   /** The spans that have ended. */
   spans(): readonly SpanRecord[];
-  /** The same, as text. */
+  /** Returns the spans as text. */
   draw(): string;
-  /** What the SDK complains of, once it is registered: of spans that end twice, say. */
+  /** The warnings of the registered SDK, for example about spans that end twice. */
   readonly warnings: readonly string[];
 }
 
-/** Makes a provider that keeps its spans. */
+/** Creates a provider that keeps its spans. */
 export function createSdk(config: TracerConfig = {}): Sdk {
   const spans: SpanRecord[] = [];
   // The SDK's own exporter to memory leaves timers behind.
@@ -68,7 +68,7 @@ export function createSdk(config: TracerConfig = {}): Sdk {
   };
 }
 
-/** The same, registered. */
+/** Creates and registers a provider that keeps its spans. */
 export function registerSdk(config?: TracerConfig): Sdk {
   const sdk = createSdk(config);
   sdk.register();

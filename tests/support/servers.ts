@@ -1,5 +1,5 @@
 /**
- * Serves metrics by every server that the runtime has, and asks them byte by byte.
+ * Serves metrics with every server of the runtime, and sends requests byte by byte.
  *
  * @module
  */
@@ -16,7 +16,7 @@ export interface Server {
   stop(): Promise<unknown>;
 }
 
-/** What other paths than that of the metrics get. */
+/** The answer to all paths but that of the metrics. */
 export const NEXT = "something else";
 
 const HOST = "127.0.0.1";
@@ -34,7 +34,7 @@ const { Deno: deno, Bun: bun } = globalThis as {
   Bun?: { serve(options: object): BunServer };
 };
 
-/** Serves metrics at `/metrics`, by each server, on a free port of loopback. */
+/** Serves metrics at `/metrics` with each server, on a free port of loopback. */
 export async function serveAll(options: Options): Promise<Server[]> {
   const handler = metricsHandler({
     ...options,
@@ -92,12 +92,12 @@ function serveBun(
   };
 }
 
-/** What a handler that throws would get its client. */
+/** Returns the answer if the handler throws. */
 function serverError(): Response {
   return new Response("The handler threw", { status: 500 });
 }
 
-/** Sends the head of a request, as it is, and gives the socket. */
+/** Sends the raw head of a request, and returns the socket. */
 export function send({ port }: Server, ...lines: string[]): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, HOST, () => {
@@ -108,7 +108,7 @@ export function send({ port }: Server, ...lines: string[]): Promise<Socket> {
   });
 }
 
-/** Reads all that comes, until the server ends it. */
+/** Reads until the server closes the connection. */
 export function receive(socket: Socket): Promise<Uint8Array> {
   return new Promise((resolve) => {
     const chunks: Uint8Array[] = [];
@@ -117,7 +117,7 @@ export function receive(socket: Socket): Promise<Uint8Array> {
   });
 }
 
-/** Sends the head of a request, and gives the answer as text, its head included. */
+/** Sends the head of a request, and returns the answer as text, with its head. */
 export async function ask(server: Server, ...lines: string[]): Promise<string> {
   const bytes = await receive(await send(server, ...lines));
   return new TextDecoder().decode(bytes);

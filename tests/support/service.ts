@@ -1,5 +1,5 @@
 /**
- * Runs the demo's service, for as long as a test takes.
+ * Runs the demo for the duration of a test.
  *
  * @module
  */
@@ -51,7 +51,7 @@ export async function startService(folder: string): Promise<
       "--allow-env=LUKHAS_LANE",
       new URL("../../examples/service.ts", import.meta.url).href,
       "--port=0",
-      // What is asked here is what runs, not whether a busy machine is in time.
+      // These tests must not depend on the speed of the machine.
       "--patience=1000",
       folder,
     ],

@@ -1,17 +1,17 @@
 /**
- * Spans that are nothing but their names.
+ * Spans that only have identifiers.
  *
  * @module
  */
 import { trace, TraceFlags } from "@opentelemetry/api";
 import type { TracerProvider } from "../../mod.ts";
 
-/** The labels of an exemplar of the n-th span, as they are written. */
+/** Returns the written labels of an exemplar of the n-th span. */
 export function exemplarOf(n: number): string {
   return `{trace_id="${traceId(n)}",span_id="${spanId(n)}"}`;
 }
 
-/** Makes a provider, each of whose spans is in a trace of its own. */
+/** Creates a provider whose spans each have their own trace. */
 export function countingProvider(
   { first = 1, isSampled = () => true }: {
     readonly first?: number;

@@ -1,10 +1,10 @@
 /**
- * Traces as text, wherever their spans come from.
+ * Traces as text.
  *
  * @module
  */
 
-/** What the tests look at of a span. */
+/** The parts of a span that the tests compare. */
 export interface SpanRecord {
   readonly traceId: string;
   readonly spanId: string;
@@ -19,8 +19,8 @@ export interface SpanRecord {
 const STATUS = ["", "OK", "ERROR"];
 
 /**
- * Draws traces: a line for each span, below its parent's. Those side by side are in
- * the order of their lines, as parallel ones have no other.
+ * Draws traces: a line for each span, below that of its parent. Siblings are sorted, as
+ * parallel spans have no other order.
  *
  * A line is the name, the attributes but for the outcome, the outcome, the status and
  * the exceptions: `stage s (p, test, s) failure ERROR "No" !Error: No`.

@@ -1,4 +1,4 @@
-/** All that the package exports, in use by TypeScript as it comes. */
+/** Uses all exports of the package. */
 import {
   classifyError,
   configure,
@@ -40,7 +40,7 @@ import {
 } from "@lukhas/stage-metrics/testing";
 import { Counter, Registry } from "prom-client";
 
-// What is annotated must be what it says; a type that was lost would be `any`.
+// The annotations check the inferred types. A lost type would be `any`.
 const sync: number = pipeline("p", (scope: PipelineScope) => scope.lane.length);
 const async: Promise<number> = stage("s", () => Promise.resolve(sync));
 // @ts-expect-error: a promise is no number
@@ -52,7 +52,7 @@ const stageOptions: StageOptions = {
 };
 const wrapped = pipeline("p", pipelineOptions)((a: string, b = 1) => a + b);
 const answer: string = wrapped("a", 2);
-// @ts-expect-error: it wants a string
+// @ts-expect-error: not a string
 wrapped(1);
 
 const declared = definePipeline("p", { stages: { intent: {}, decide: {} } });
@@ -105,7 +105,7 @@ new Service()[symbol]() satisfies void;
 @stage("s")
 class Decorated {}
 
-// What only a thenable of its own has is gone once it is wrapped.
+// A wrapped thenable loses its own methods.
 interface LazyQuery extends PromiseLike<string> {
   where(condition: string): LazyQuery;
 }

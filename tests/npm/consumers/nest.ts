@@ -1,4 +1,4 @@
-/** A NestJS server whose methods are measured, as `experimentalDecorators` has it. */
+/** A NestJS server with measured methods, by `experimentalDecorators`. */
 import { pipeline, stage } from "@lukhas/stage-metrics";
 import { captureMetrics, sampleValue } from "@lukhas/stage-metrics/testing";
 import {

@@ -1,4 +1,4 @@
-/** What wants a compiler that knows `Disposable`. */
+/** Uses exports that need the type `Disposable`. */
 import { definePipeline, openPipeline } from "@lukhas/stage-metrics";
 
 using handle = openPipeline("p");

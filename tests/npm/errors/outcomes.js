@@ -1,5 +1,5 @@
 /**
- * Tells how `classifyError` reads the errors of things that fail.
+ * Prints how `classifyError()` reads the errors of failing calls.
  *
  * @module
  */

@@ -7,7 +7,7 @@ await build({
   bundle: true,
   format: "esm",
   platform: "node",
-  // prom-client's default metrics want it, and old compatibility dates lack it.
+  // prom-client's default metrics need it, and old compatibility dates lack it.
   alias: { v8: "./empty.js" },
   banner: {
     js:

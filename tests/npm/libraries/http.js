@@ -1,6 +1,6 @@
 /**
- * Serves and fetches by HTTP, with connections that outlive the pipelines that they
- * were made in, and with streams that nobody reads to the end. It needs `gc`.
+ * Serves and fetches by HTTP, with connections that outlive their pipelines, and with
+ * streams that are not read to the end. Needs `--expose-gc`.
  *
  * @module
  */
@@ -27,7 +27,7 @@ const { Pool } = await import("undici");
 const HOST = "127.0.0.1";
 const isBun = "Bun" in globalThis;
 
-/** Collects what is garbage, until a check returns something true. */
+/** Collects garbage until a check returns a truthy value. */
 function untilCollected(check) {
   return until(() => {
     if (isBun) globalThis.Bun.gc(true);
@@ -85,7 +85,7 @@ async function reuseConnection(metrics, first, second) {
   return { seen, isLateWhereKept: late_pipeline === kept, counts };
 }
 
-/** Yields without end, and says when it is closed. */
+/** Yields without end, and calls back when it is closed. */
 async function* chunks(closed) {
   try {
     for (;;) {
@@ -138,7 +138,7 @@ const scenarios = {
             socket.on("data", onEvent);
           }),
         async () => {
-          // The first request gives its socket back in a later turn.
+          // The first request releases its socket in a later turn.
           await delay(1);
           await get(url, onSocket);
         },
@@ -228,7 +228,7 @@ const scenarios = {
   },
 };
 
-// Bun has an undici of its own, which has no pools.
+// Bun replaces undici by its own, which has no pools.
 if (!isBun) {
   scenarios["undici: a connection of an earlier pipeline"] = (metrics) =>
     withServer(answering(), async (url) => {

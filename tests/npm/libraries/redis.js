@@ -1,6 +1,6 @@
 /**
- * Uses the clients of Redis, and queues in it, whose connections and workers are made
- * inside pipelines that end before they do. The server is at `REDIS_PORT`.
+ * Uses Redis clients and queues, whose connections and workers outlive the pipelines
+ * that create them. The server listens on `REDIS_PORT`.
  *
  * @module
  */
@@ -26,7 +26,7 @@ const ATTEMPTS = 2;
 
 const connection = { host: "127.0.0.1", port };
 
-/** Makes something inside of a pipeline that then fails, as a request may. */
+/** Calls a function inside a pipeline that then fails, as a request may. */
 async function makeInRequest({ pipeline, stage }, make) {
   let made;
   await ownContext.run(

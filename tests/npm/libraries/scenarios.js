@@ -1,5 +1,5 @@
 /**
- * Runs scenarios, each with metrics of its own, and prints what they return.
+ * Runs scenarios, each with its own metrics, and prints their results.
  *
  * @module
  */
@@ -69,12 +69,12 @@ export function settled(promise) {
   return promise.then((value) => value, ({ name }) => name);
 }
 
-/** How long a scenario may take; it is there to end, not to measure. */
+/** How long to wait at most, in milliseconds. */
 const PATIENCE_MS = 20_000;
 
 /**
- * Runs scenarios one after the other, prints their results as JSON, and exits. What a
- * scenario throws is its result.
+ * Runs scenarios in sequence, prints their results as JSON, and exits. The error of a
+ * scenario is its result.
  */
 export async function printResults(scenarios) {
   const results = {};

@@ -14,8 +14,8 @@ const { default: pMemoize } = await import("p-memoize");
 const { default: PQueue } = await import("p-queue");
 
 /**
- * Gets values in pipelines, of which the first gives up before there is one, and once
- * more later.
+ * Gets a value in three pipelines: in one that is cancelled early, in a concurrent one,
+ * and in a later one.
  */
 async function getInThree(metrics, limits, get) {
   const { pipeline } = metrics;
