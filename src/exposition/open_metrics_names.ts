@@ -56,11 +56,14 @@ export function nameForOpenMetrics<
   return named;
 }
 
-/** OpenMetrics has no counter whose sample is not named `_total`. */
+/**
+ * OpenMetrics has no counter whose sample is not named `_total`, and none whose name is
+ * just that: without it, no name is left.
+ */
 function isCounter(
   { name, type }: Pick<MetricFamily, "name" | "type">,
 ): boolean {
-  return type === "counter" && name.endsWith(TOTAL);
+  return type === "counter" && name.endsWith(TOTAL) && name !== TOTAL;
 }
 
 function knownType({ type }: Pick<MetricFamily, "type">): string {

@@ -12,8 +12,13 @@ Deno.test("metricsHandler() shows clashing metrics, or reports them", async () =
     openMetrics,
     "# TYPE jobs_total unknown\n# HELP jobs_total Help\njobs_total 2\n",
   );
-  assertEquals(openMetrics.match(/^(?:x_count|y_created) .*$/gm), [
+  assertStringIncludes(
+    openMetrics,
+    "# TYPE _total unknown\n# HELP _total Help\n_total 8\n",
+  );
+  assertEquals(openMetrics.match(/^(?:x_count|x_info|y_created) .*$/gm), [
     "x_count 1",
+    "x_info 7",
   ]);
   assertEquals(
     messages.map((message) =>

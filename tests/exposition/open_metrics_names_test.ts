@@ -27,6 +27,10 @@ Deno.test("nameForOpenMetrics() names each type", () => {
     ["a counter", "b unknown", "c gauge", "d histogram", "e summary"],
   );
   assertEquals(names("f untyped", "g info"), ["f unknown", "g unknown"]);
+  assertEquals(names("_total counter", "_total_total counter"), [
+    "_total unknown",
+    "_total_total unknown",
+  ]);
 });
 
 Deno.test("nameForOpenMetrics() shows a counter in full if its name is taken", () => {

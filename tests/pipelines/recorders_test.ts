@@ -234,6 +234,32 @@ Deno.test("The recorders count a record whose getters throw as an issue", async 
   });
 });
 
+Deno.test("The recorders record fields that cannot be converted as unknown or 0", async () => {
+  await captureMetrics(OPTIONS, async (metrics) => {
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    for (const field of [proxy, Symbol("p"), 5n, Object.create(null)]) {
+      recordPipelineMetrics(
+        { pipelineName: field, durationSec: field, status: field } as never,
+      );
+      recordStageMetrics(
+        {
+          pipelineName: "p",
+          stageName: field,
+          durationSec: field,
+          outcome: field,
+        } as never,
+      );
+    }
+    assertEquals(await samplesOf(metrics, /_total$|_sum$/), {
+      [pipelineTotal("unknown", "unknown")]: 4,
+      [stageTotal("p", "unknown", "unknown")]: 4,
+      [issuesTotal("invalid_name")]: 8,
+      [issuesTotal("invalid_value")]: 16,
+    });
+  });
+});
+
 Deno.test("The recorders read getters of a class, and each of them once", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     let reads = 0;

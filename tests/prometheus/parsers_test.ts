@@ -211,7 +211,7 @@ Deno.test({
     const text = await scrape("application/openmetrics-text");
     const families = await parse("openmetrics", text);
     const samples = families.flatMap(({ samples }) => samples)
-      .filter(([name]) => /^(?:jobs|x|y)(?:_|$)/.test(name))
+      .filter(([name]) => /^(?:jobs|x|y)?(?:_|$)/.test(name))
       .map(([name, , value]) => `${name} ${Number(value)}`);
     assertEquals(samples.filter((each) => !/^x_bucket|^y /.test(each)), [
       "jobs 1",
@@ -220,6 +220,8 @@ Deno.test({
       "x_count 1",
       "y_sum 5",
       "y_count 1",
+      "x_info 7",
+      "_total 8",
     ]);
   },
 });

@@ -25,6 +25,8 @@ export function createClashes() {
   new Gauge({ name: "x_count", help, registers }).set(4);
   new Summary({ name: "y", help, registers }).observe(5);
   new Gauge({ name: "y_created", help, registers }).set(6);
+  new Gauge({ name: "x_info", help, registers }).set(7);
+  new Counter({ name: "_total", help, registers }).inc(8);
   const scrape = async (accept: string) => {
     const headers = { Accept: accept };
     const request = new Request("http://localhost/", { headers });
