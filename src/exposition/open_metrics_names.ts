@@ -7,7 +7,7 @@ export interface OpenMetricsName {
 }
 
 /** What a type appends to the names of samples; other types append nothing. */
-const SUFFIXES: Readonly<Record<string, readonly string[]>> = {
+export const SUFFIXES: Readonly<Record<string, readonly string[]>> = {
   counter: ["_total", "_created"],
   histogram: ["_bucket", "_count", "_sum", "_created"],
   summary: ["_count", "_sum", "_created"],

@@ -16,6 +16,7 @@ import {
 import {
   checkBuckets,
   checkExtends,
+  DEFAULT_PREFIX,
   PIPELINE_BUCKETS,
   STAGE_BUCKETS,
 } from "../registry/buckets.ts";
@@ -32,8 +33,6 @@ import {
 } from "../registry/registry.ts";
 import type { Instance } from "../scopes/scope.ts";
 import { type TracerProvider, Tracing } from "../tracing/tracer.ts";
-
-const DEFAULT_PREFIX = "lukhas_orchestration_";
 
 /** @see {@link https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels | Prometheus, Metric names} */
 const METRIC_NAME = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;

@@ -1,3 +1,6 @@
+/** The prefix of metrics under which all services have the standard buckets. */
+export const DEFAULT_PREFIX = "lukhas_orchestration_";
+
 /**
  * The upper bounds, in seconds, of the buckets of
  * `lukhas_orchestration_pipeline_duration_seconds`.
@@ -88,10 +91,18 @@ export function checkExtends(
   buckets: readonly number[],
   standard: readonly number[],
 ): void {
-  if (standard.every((bound, i) => buckets[i] === bound)) return;
+  if (beginsWith(buckets, standard)) return;
   throw new RangeError(
     `Cannot create a histogram: under the default prefix ${option} must begin with the standard ${
       standard.join(", ")
     }, which dashboards of other services share: extend them upwards, or set another prefix`,
   );
+}
+
+/** Returns whether the first bounds are those of others. */
+export function beginsWith(
+  buckets: readonly number[],
+  others: readonly number[],
+): boolean {
+  return others.every((bound, i) => buckets[i] === bound);
 }

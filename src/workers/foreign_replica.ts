@@ -124,16 +124,27 @@ export class OtherReplica {
     parts: readonly OtherPart[],
     onConflict: (left: MetricFamily, type: string) => void,
   ): Promise<MetricFamily[]> {
-    const gather = (parts: readonly OtherPart[], isFresh: boolean) =>
-      parts.flatMap(({ replica, isAlive }) =>
-        replica.families().filter(({ type, aggregator }) =>
-          (isAlive || type !== "gauge" || aggregator === "earliest") &&
-          isFresh === (aggregator === "freshest")
-        )
+    const all = parts.map(({ replica, ...part }) => ({
+      ...part,
+      families: replica.families(),
+    }));
+    const byAge = [...all].sort((a, b) => a.age - b.age);
+    const descriptions = describeAll(byAge.flatMap(({ families }) => families));
+    const gather = (parts: typeof all, isFresh: boolean) =>
+      parts.flatMap(({ families, isAlive }) =>
+        families.flatMap((family) => {
+          const description = descriptions.get(family.name)!;
+          const { type, aggregator } = description;
+          const isShown = isFresh === (aggregator === "freshest") &&
+            (isAlive || type !== "gauge" || aggregator === "earliest");
+          if (!isShown) return [];
+          if (family.type === type) return [{ ...family, ...description }];
+          onConflict(family, type);
+          return [];
+        })
       );
-    const byAge = [...parts].sort((a, b) => a.age - b.age);
     return mergeFamilies(
-      [...gather(parts, false), ...gather(byAge, true)],
+      [...gather(all, false), ...gather(byAge, true)],
       onConflict,
     );
   }
@@ -201,6 +212,21 @@ export class OtherReplica {
       entry.description.aggregator !== aggregator;
     return isOther ? undefined : entry;
   }
+}
+
+/**
+ * Returns the description of each metric, by name: the first one, so that no other
+ * worker can have a metric of the scraped one aggregated in another way.
+ */
+function describeAll(
+  families: readonly MetricFamily[],
+): ReadonlyMap<string, Description> {
+  const descriptions = new Map<string, Description>();
+  for (const { name, help, type, aggregator } of families) {
+    if (descriptions.has(name)) continue;
+    descriptions.set(name, { help, type, aggregator });
+  }
+  return descriptions;
 }
 
 /** Returns a function that finds the place of a sample, at its index first. */

@@ -1,5 +1,13 @@
 import { zeroIssues } from "../common/issues.ts";
 import { OUTCOME_LABELS } from "../common/outcome.ts";
+import { SUFFIXES } from "../exposition/open_metrics_names.ts";
+import {
+  beginsWith,
+  DEFAULT_PREFIX,
+  PIPELINE_BUCKETS,
+  STAGE_BUCKETS,
+} from "../registry/buckets.ts";
+import type { OtherTelling } from "./foreign_replica.ts";
 import type { Enclosed, Letter } from "./message.ts";
 import type { OwnTelling } from "./own_replica.ts";
 import {
@@ -48,7 +56,11 @@ const isPackedNumber = either(
   oneOf("NaN", "Infinity", "-Infinity"),
 );
 const isPackedSum = either(isDuration, oneOf("Infinity"));
-const isLabels = recordOf(isLabelName, isText);
+/** The labels of a registry: one named `le` would break all histograms. */
+const isLabels = recordOf(
+  (name) => isLabelName(name) && name !== "le",
+  isText,
+);
 
 const isExemplar = fields({
   labelSet: recordOf(isLabelName, text(MAX_NAME)),
@@ -132,10 +144,15 @@ const isEnclosedShape = fields({
     registry: whole(MAX_REGISTRIES),
     own: optional(
       arrayOf((value) =>
-        isOwnTelling(value) && fitsItsBuckets(value as OwnTelling)
+        isOwnTelling(value) && hasStandardBuckets(value as OwnTelling) &&
+        fitsItsBuckets(value as OwnTelling)
       ),
     ),
-    others: optional(arrayOf(isOtherTelling)),
+    others: optional(
+      arrayOf((value) =>
+        isOtherTelling(value) && hasOwnSamples(value as OtherTelling)
+      ),
+    ),
   }),
   of: optional(either(isNull, isId)),
 });
@@ -196,10 +213,29 @@ function fitsItsBuckets(
   });
 }
 
+/** Returns whether it has the buckets that every worker has under the default prefix. */
+function hasStandardBuckets(
+  { prefix, pipelineBuckets, stageBuckets }: OwnTelling,
+): boolean {
+  return prefix !== DEFAULT_PREFIX ||
+    beginsWith(pipelineBuckets, PIPELINE_BUCKETS) &&
+      beginsWith(stageBuckets, STAGE_BUCKETS);
+}
+
+/** Returns whether no sample is named like one of another metric. */
+function hasOwnSamples({ name, description, changes }: OtherTelling): boolean {
+  const suffixes = SUFFIXES[description?.type ?? ""] ?? [];
+  const names = new Set([name, ...suffixes.map((suffix) => name + suffix)]);
+  return changes.every(([, , , sample]) =>
+    sample === undefined || sample === null || names.has(sample)
+  );
+}
+
 function areBounds(value: unknown): boolean {
-  return Array.isArray(value) &&
+  return Array.isArray(value) && value.length > 0 &&
     value.every((bound, index) =>
-      isFiniteNumber(bound) && (index === 0 || bound > value[index - 1])
+      isFiniteNumber(bound) && bound >= 0 &&
+      (index === 0 || bound > value[index - 1])
     );
 }
 

@@ -11,48 +11,7 @@ import { createStageMetrics } from "../../mod.ts";
 import { createClashes } from "../support/clashes.ts";
 import { CHANGED, HOSTILE } from "../support/malicious_names.ts";
 import { createSdk } from "../support/sdk.ts";
-import { isInstalled } from "./prometheus.ts";
-
-/** Debian's own: another Python in the path would not have Debian's packages. */
-const PYTHON = "/usr/bin/python3";
-
-interface ParsedFamily {
-  readonly name: string;
-  readonly type: string;
-  readonly help: string;
-  readonly samples: readonly [string, Record<string, string>, string][];
-  readonly exemplars: readonly [
-    Record<string, string>,
-    Record<string, string>,
-    number,
-  ][];
-}
-
-/** Pipes a text through a program. */
-async function pipeThrough(
-  program: string,
-  args: string[],
-  text: string,
-): Promise<string> {
-  const child = new Deno.Command(program, {
-    args,
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  const writer = child.stdin.getWriter();
-  await writer.write(new TextEncoder().encode(text));
-  await writer.close();
-  const { code, stdout, stderr } = await child.output();
-  const decoder = new TextDecoder();
-  assertEquals([code, decoder.decode(stderr)], [0, ""]);
-  return decoder.decode(stdout);
-}
-
-async function parse(format: string, text: string): Promise<ParsedFamily[]> {
-  const script = new URL("parse.py", import.meta.url).pathname;
-  return JSON.parse(await pipeThrough(PYTHON, [script, format], text));
-}
+import { hasParser, hasPromtool, parse, pipeThrough } from "./parsers.ts";
 
 /** Returns the value of each series. */
 function flatten(
@@ -114,7 +73,7 @@ async function scrape(
 
 Deno.test({
   name: "promtool check metrics is clean on our families, with hostile names",
-  ignore: !isInstalled("promtool", "promtool check metrics"),
+  ignore: !hasPromtool,
   async fn() {
     const registry = new Registry();
     const metrics = createStageMetrics({ registry, onIssue() {} });
@@ -126,11 +85,6 @@ Deno.test({
     assertEquals(await pipeThrough("promtool", ["check", "metrics"], text), "");
   },
 });
-
-const hasParser = isInstalled(PYTHON, "reading back by the Python client", [
-  "-c",
-  "import prometheus_client.openmetrics.parser",
-]);
 
 for (
   const [format, accept] of [

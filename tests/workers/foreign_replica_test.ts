@@ -153,3 +153,33 @@ Deno.test("OtherReplica.everything() keeps the places of samples that are gone",
   await send(back, own, other);
   assertEquals(samplesOf(other), samplesOf(own));
 });
+
+Deno.test("OtherReplica.merge() goes by the description of the youngest part", async () => {
+  const sample = (value: number) => [new Sample("a", {}, value)];
+  const described = (value: number, type: string, aggregator: string) => ({
+    replica: OtherReplica.of([
+      { ...family("a", sample(value), type), help: aggregator, aggregator },
+    ]),
+    isAlive: true,
+    age: 1,
+  });
+  const own = { ...described(5, "counter", "sum"), age: 0 };
+  const conflicts: string[] = [];
+  const [merged, ...others] = await OtherReplica.merge([
+    described(-9, "gauge", "sum"),
+    described(1, "counter", "min"),
+    described(2, "counter", "freshest"),
+    own,
+  ], ({ type }) => {
+    conflicts.push(type);
+  });
+  assertEquals(others, []);
+  const { type, aggregator, help, samples } = merged!;
+  assertEquals({ type, aggregator, help, value: samples[0]?.value }, {
+    type: "counter",
+    aggregator: "sum",
+    help: "sum",
+    value: 8,
+  });
+  assertEquals(conflicts, ["gauge"]);
+});

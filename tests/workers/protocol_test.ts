@@ -461,6 +461,12 @@ const STRANGE: Readonly<Record<string, unknown>> = {
   "long label": enclosing({ labels: { x: "x".repeat(70_000) } }),
   "buckets that fall": enclosing({ pipelineBuckets: [2, 1] }),
   "buckets of nothing": enclosing({ stageBuckets: [null] }),
+  "negative buckets": enclosing({ prefix: "my_", stageBuckets: [-1, 1] }),
+  "no buckets": enclosing({ prefix: "my_", pipelineBuckets: [], series: [] }),
+  "buckets that lack a standard one": enclosing({
+    pipelineBuckets: PIPELINE_BUCKETS.slice(1),
+  }),
+  "label of buckets": enclosing({ labels: { le: "1" } }),
   "other buckets": enclosing({}, [1, 2, 3]),
   "half a count": enclosing({}, [0.5, ...NONE, 0]),
   "a negative count": enclosing({}, [-1, ...NONE, 0]),
@@ -505,6 +511,7 @@ const STRANGE: Readonly<Record<string, unknown>> = {
     description: { help: null, type: "gauge", aggregator: "sum" },
   }),
   "sample name": enclosingOther({}, [0, 1, null, RAW, {}]),
+  "name of another sample": enclosingOther({}, [0, 1, null, "their_sum", {}]),
   "sample labels": enclosingOther({}, [0, 1, null, "their_total", {
     [RAW]: "1",
   }]),
@@ -607,7 +614,7 @@ const LESS: Readonly<Record<string, readonly unknown[]>> = {
   }),
   "other labels, and nothing": enclosing({ labels: { host: "x" }, series: [] }),
   "other buckets, and nothing": enclosing({
-    pipelineBuckets: [1],
+    pipelineBuckets: [...PIPELINE_BUCKETS, 10],
     series: [],
   }),
   "a lower bucket": enclosing({}, [4, ...NONE, 1]),
