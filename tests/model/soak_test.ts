@@ -24,3 +24,18 @@ Deno.test("Under a mixed load at full speed no count is lost, doubled or falls, 
   // A byte for each scope would not show; a hundred would be many times as much.
   assert(late - early < 8, printed);
 });
+
+Deno.test("Threads that end in great numbers leave all of their counts", async () => {
+  const printed = await runFixture(
+    "departures",
+    [
+      "--allow-env=SOAK_SECONDS",
+      "--allow-read",
+      "--v8-flags=--expose-gc",
+    ],
+    { SOAK_SECONDS },
+  );
+  const { threads, counted } = JSON.parse(printed);
+  assert(threads > 0, printed);
+  assertEquals(counted, threads);
+});
