@@ -168,7 +168,10 @@ export class Workers {
       this.#channel.post({ kind: "here", hasJoined: this.#hasJoined });
       throw new InvalidMessage("somebody writes in the name of this worker");
     }
-    if (this.#departedIds.has(from)) return;
+    if (this.#departedIds.has(from)) {
+      this.#reportReturned(letter);
+      return;
+    }
     if (!this.#peers.has(from) && this.#peers.size >= MAX_PEERS) {
       throw new InvalidMessage("there are too many senders");
     }
@@ -219,6 +222,18 @@ export class Workers {
         break;
     }
     for (const watcher of [...this.#watchers]) watcher();
+  }
+
+  /**
+   * Reports that a worker answers that was added to those that left. What it counts now
+   * cannot be told apart from what it counted before, and would be counted twice.
+   */
+  #reportReturned(letter: Letter): void {
+    if (letter.kind !== "told" || letter.to !== this.#channel.id) return;
+    this.teller.report(
+      "worker_unresponsive",
+      `A worker answers a scrape after it was silent for so long that it was taken for terminated, as were more than ${MAX_GONE} others since: what it counted after that is missing until it restarts`,
+    );
   }
 
   #peer(id: string): Peer {

@@ -734,8 +734,21 @@ Deno.test("Workers keep apart only the last of those that are silent for good", 
   );
   post(channel, OLD, { kind: "fetch", of: threadId });
   const { workers } = await told;
-  channel.close();
   assertEquals(totalIn(text), "111");
+  // The first of them cannot be counted again, and so its answer is an issue.
+  const unresponsiveIn = (text: string) =>
+    Number(/issue="worker_unresponsive"\} (.*)/.exec(text)?.[1]);
+  await thread.tell("scrape");
+  const before = unresponsiveIn(await thread.tell("scrape"));
+  const answer = { kind: "told", round: 1, version: 2 } as const;
+  post(channel, ids[count - 1]!, { ...answer, to: threadId });
+  post(channel, ids[count - 1]!, { ...answer, to: OTHER });
+  const later = await scrapeUntil(
+    thread,
+    (text) => unresponsiveIn(text) > before,
+  );
+  channel.close();
+  assertEquals([totalIn(later), unresponsiveIn(later)], ["111", before + 1]);
   // Those, the thread itself, and less those that are gone for good.
   assertEquals(workers.length, 65);
 });
