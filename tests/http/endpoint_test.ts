@@ -1,6 +1,8 @@
 /** What clients can do to the endpoint, and what it gives them all the same. */
-import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Registry } from "prom-client";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { syncBuiltinESMExports } from "node:module";
+import { mock } from "node:test";
+import { Gauge, Registry } from "prom-client";
 import {
   createStageMetrics,
   metricsHandler,
@@ -16,6 +18,7 @@ import {
   serveAll,
   type Server,
 } from "../support/servers.ts";
+import { until } from "../support/until.ts";
 
 const TEXT = "text/plain";
 const OPENMETRICS = "application/openmetrics-text";
@@ -231,6 +234,38 @@ Deno.test("metricsHandler() cuts off a scrape that was read for four seconds whe
   await Promise.all(others.map(readToEnd));
 });
 
+/** Calls a function while timers fire only when it says that time passes. */
+async function withTimers(
+  test: (pass: (milliseconds: number) => void) => Promise<void>,
+): Promise<void> {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  // For those that have imported the functions by name.
+  syncBuiltinESMExports();
+  try {
+    await test((milliseconds) => mock.timers.tick(milliseconds));
+  } finally {
+    mock.timers.reset();
+    syncBuiltinESMExports();
+  }
+}
+
+Deno.test("metricsHandler() cuts off a scrape after two minutes, though it is read all the while", async () => {
+  const { registry } = fill();
+  const handler = metricsHandler({ registry });
+  await withTimers(async (pass) => {
+    for (const headers of [{}, { "Accept-Encoding": "gzip" }]) {
+      const request = new Request("http://localhost/", { headers });
+      const reader = (await handler(request)).body!.getReader();
+      for (const seconds of [30, 30, 30, 29]) {
+        pass(1000 * seconds);
+        assertEquals((await reader.read()).done, false);
+      }
+      pass(1000);
+      await assertRejects(() => reader.read(), Error, "read too slowly");
+    }
+  });
+});
+
 Deno.test("metricsHandler() answers 503 to a scrape that waited for half of its timeout", async () => {
   const { ask, readers } = await beginUnread(fill());
   const timeout = { "X-Prometheus-Scrape-Timeout-Seconds": "0.1" };
@@ -301,6 +336,86 @@ Deno.test("metricsHandler() compresses once for clients that ask together, and e
   }
   for (const text of texts) assert(isWhole(text, TEXT), text.slice(0, 1000));
   assertEquals(new Set(texts).size, 1);
+});
+
+/** Metrics beside a foreign one whose collector never answers. */
+function withHungCollector() {
+  const messages: string[] = [];
+  const { registry, pipeline, metricsHandler } = createStageMetrics({
+    registry: new Registry(),
+    lane: "test",
+    onIssue: ({ message }) => messages.push(message),
+  });
+  let calls = 0;
+  new Gauge({
+    name: "hangs",
+    help: "Help",
+    registers: [registry] as never,
+    collect() {
+      calls++;
+      return new Promise<void>(() => {});
+    },
+  });
+  const handler = metricsHandler();
+  // So that it waits for one second.
+  const headers = { "X-Prometheus-Scrape-Timeout-Seconds": "2" };
+  const scrape = async () => {
+    const start = performance.now();
+    const response = await handler(new Request("http://a/", { headers }));
+    const text = await response.text();
+    const end = performance.now();
+    return { status: response.status, text, end, duration: end - start };
+  };
+  return { pipeline, scrape, messages, calls: () => calls };
+}
+
+/** The value of the pipeline's total in a text that is complete. */
+function totalIn(text: string): string | undefined {
+  assertMatch(text, /_issues_total\{.*\} \d+\n$/);
+  return /pipeline_total\{.*"p",status="success"\} (\d+)/.exec(text)?.[1];
+}
+
+Deno.test("metricsHandler() has no scrape wait longer than the first for a hung collector", async () => {
+  const { pipeline, scrape, messages, calls } = withHungCollector();
+  const scrapeOnce = () => {
+    pipeline("p", () => {});
+    return scrape();
+  };
+  const starting = scrapeOnce();
+  await until(() => calls() === 1);
+  const second = await scrapeOnce();
+  const first = await starting;
+  const third = await scrapeOnce();
+  // Both wait for the same call, and not for one another.
+  assert(second.end < first.end + second.duration / 2);
+  assert(third.duration < first.duration / 2);
+  const all = [first, second, third];
+  assertEquals(all.map(({ status }) => status), [200, 200, 200]);
+  assertEquals(all.map(({ text }) => totalIn(text)), ["2", "2", "3"]);
+  assertEquals(calls(), 1);
+  assertEquals(
+    messages.map((message) => message.replace(/\d+ ms ago/, "… ms ago")),
+    [
+      ...Array(2).fill(
+        'Metric "hangs" was left out: TimeoutError: Its collector took longer than 1000 ms',
+      ),
+      'Metric "hangs" was left out: TimeoutError: Its collector was called … ms ago and has not finished, it is not called again before',
+    ],
+  );
+});
+
+Deno.test("metricsHandler() answers a scrape after a crowd whose collector hangs", async () => {
+  const { pipeline, scrape, calls } = withHungCollector();
+  pipeline("p", () => {});
+  // More than may be in flight.
+  const crowd = Array.from({ length: 300 }, scrape);
+  await until(() => calls() === 1);
+  for (const { status, text } of await Promise.all(crowd)) {
+    if (status !== 503) assertEquals([status, totalIn(text)], [200, "1"]);
+  }
+  pipeline("p", () => {});
+  const { status, text } = await scrape();
+  assertEquals([status, totalIn(text), calls()], [200, "2", 1]);
 });
 
 Deno.test("Scrapes that nobody reads hold little, and leave nothing", async () => {
