@@ -40,6 +40,8 @@ export interface Scrape {
 
 /** A scrape that waits for room. */
 interface Waiting extends Scrape {
+  /** How many scrapes had come before it, and itself. */
+  readonly number: number;
   /** Ends the wait, without a body if there is no room, or nobody to read it. */
   resolve(body?: ScrapeBody): void;
 }
@@ -119,6 +121,7 @@ export class InFlightScrapes {
   readonly #max: number;
   readonly #bodies = new Set<ScrapeBody>();
   readonly #snapshots = new Set<Snapshot>();
+  #arrived = 0;
   /** The latest last. */
   readonly #waiting: Waiting[] = [];
   #stopTimer: (() => void) | undefined;
@@ -137,7 +140,7 @@ export class InFlightScrapes {
   async admit(scrape: Scrape): Promise<ScrapeBody | undefined> {
     let waiting!: Waiting;
     const admitted = new Promise<ScrapeBody | undefined>((resolve) => {
-      waiting = { ...scrape, resolve };
+      waiting = { ...scrape, number: ++this.#arrived, resolve };
     });
     this.#waiting.push(waiting);
     this.#fill();
@@ -177,15 +180,19 @@ export class InFlightScrapes {
   }
 
   /** Returns the snapshot that a scrape shows, if there is room for it. */
-  #snapshotOf({ owner, key, collect }: Scrape): Snapshot | undefined {
+  #snapshotOf(waiting: Waiting): Snapshot | undefined {
+    const { owner, key, number } = waiting;
     const isFull = this.#snapshots.size >= MAX_SNAPSHOTS;
-    // One that began before may show foreign metrics as they were then.
+    // One that began before this scrape came may show foreign metrics as they were then.
     const shared = [...this.#snapshots].findLast((each) =>
       each.owner === owner && each.key === key &&
-      (each.isStarting || isFull && each.isCollecting)
+      (number <= each.lastScrape || isFull && each.isCollecting)
     );
     if (shared !== undefined || isFull) return shared;
-    const snapshot = new Snapshot(owner, key, collect);
+    const snapshot = new Snapshot(owner, key, () => {
+      snapshot.lastScrape = this.#arrived;
+      return waiting.collect();
+    });
     this.#snapshots.add(snapshot);
     return snapshot;
   }

@@ -15,8 +15,8 @@ export class Snapshot {
   readonly key: string;
   /** Resolves when the metrics are there. */
   readonly collected: Promise<void>;
-  /** Whether collecting begins in this turn of the event loop. */
-  isStarting = true;
+  /** The number of the last scrape that came before collecting began. */
+  lastScrape = Infinity;
   isCollecting = true;
   /** How many bodies show it. */
   bodies = 0;
@@ -40,7 +40,6 @@ export class Snapshot {
     collect: () => Promise<() => Promise<readonly MetricFamily[]>>,
   ): Promise<void> {
     await null;
-    this.isStarting = false;
     try {
       const gather = await collect();
       // Own counts are read now, so later scrapes must not join.

@@ -297,6 +297,41 @@ Deno.test("metricsHandler() admits the latest scrape first", async () => {
   await Promise.all(readers.map(readToEnd));
 });
 
+Deno.test("metricsHandler() lets a scrape that waited share a snapshot begun meanwhile", async () => {
+  const { registry } = fill();
+  let collected = 0;
+  new Gauge({
+    name: "counts",
+    help: "Help",
+    registers: [registry] as never,
+    collect: () => void collected++,
+  });
+  const handler = metricsHandler({ registry, maxRequestsInFlight: 2 });
+  const begin = async () =>
+    (await handler(new Request("http://localhost/"))).body!.getReader();
+  // It is no matter of time, which fake timers may hold still.
+  await withClock(async (setNow) => {
+    setNow(0);
+    const [first, second] = await Promise.all([begin(), begin()]);
+    const waiting = [begin(), begin()];
+    await nextTurn();
+    await readToEnd(first!);
+    // The other one waits on, while the snapshot is collected.
+    await Promise.race(waiting);
+    await nextTurn();
+    // This one came too late for the snapshot.
+    const late = begin();
+    await nextTurn();
+    assertEquals(collected, 2);
+    await readToEnd(second!);
+    await readToEnd(await late);
+    assertEquals(collected, 3);
+    const readers = await Promise.all(waiting);
+    assertEquals(collected, 3);
+    await Promise.all(readers.map(readToEnd));
+  });
+});
+
 Deno.test("metricsHandler() lets as many scrapes be read as `maxRequestsInFlight` says", async () => {
   const { registry } = fill();
   const handler = metricsHandler({ registry, maxRequestsInFlight: 3 });
