@@ -3,8 +3,11 @@ import { setLoopTimeout } from "../common/async.ts";
 import type { MetricFamily } from "../exposition/model.ts";
 import { Snapshot } from "./scrape_snapshot.ts";
 
-/** How many snapshots may be held at the same time. */
+/** How many snapshots may be retained at the same time. */
 const MAX_SNAPSHOTS = 4;
+
+/** Snapshots that retain as many samples leave no room for another one. */
+const MAX_RETAINED_SAMPLES = 200_000;
 
 /** After so long without being read, a body makes room for a scrape that waits. */
 const IDLE_MS = 500;
@@ -179,10 +182,18 @@ export class InFlightScrapes {
     }
   }
 
+  /** Whether there is no room for another snapshot. */
+  get #isFull(): boolean {
+    let retained = 0;
+    for (const each of this.#snapshots) retained += each.retainedSamples;
+    return this.#snapshots.size >= MAX_SNAPSHOTS ||
+      retained >= MAX_RETAINED_SAMPLES;
+  }
+
   /** Returns the snapshot that a scrape shows, if there is room for it. */
   #snapshotOf(waiting: Waiting): Snapshot | undefined {
     const { owner, key, number } = waiting;
-    const isFull = this.#snapshots.size >= MAX_SNAPSHOTS;
+    const isFull = this.#isFull;
     // One that began before this scrape came may show foreign metrics as they were then.
     const shared = [...this.#snapshots].findLast((each) =>
       each.owner === owner && each.key === key &&

@@ -20,6 +20,8 @@ export class Snapshot {
   isCollecting = true;
   /** How many bodies show it. */
   bodies = 0;
+  /** How many samples of foreign metrics it retains: own ones are small. */
+  retainedSamples = 0;
   #families: readonly MetricFamily[] = [];
   readonly #compressed = new Map<Format, SharedChunks>();
 
@@ -45,6 +47,11 @@ export class Snapshot {
       // Own counts are read now, so later scrapes must not join.
       this.isCollecting = false;
       this.#families = await gather();
+      for (const family of this.#families) {
+        if (family.lines === undefined) {
+          this.retainedSamples += family.samples.length;
+        }
+      }
     } finally {
       this.isCollecting = false;
     }

@@ -332,6 +332,39 @@ Deno.test("metricsHandler() lets a scrape that waited share a snapshot begun mea
   });
 });
 
+Deno.test("metricsHandler() retains few snapshots of many foreign samples", async () => {
+  const { registry } = fill();
+  const values = Array.from(
+    { length: 150_000 },
+    (_, i) => ({ labels: { i: `${i}` }, value: i }),
+  );
+  let collected = 0;
+  const large = {
+    name: "large",
+    help: "Help",
+    type: "gauge",
+    get() {
+      collected++;
+      return { ...large, aggregator: "sum", values };
+    },
+  };
+  registry.registerMetric(large);
+  const handler = metricsHandler({ registry });
+  const begin = async () =>
+    (await handler(new Request("http://localhost/"))).body!.getReader();
+  await withClock(async (setNow) => {
+    setNow(0);
+    const unread = [await begin(), await begin()];
+    const waiting = begin();
+    for (let i = 0; i < 10; i++) await nextTurn();
+    assertEquals(collected, 2);
+    await unread[0]!.cancel();
+    await (await waiting).cancel();
+    assertEquals(collected, 3);
+    await unread[1]!.cancel();
+  });
+});
+
 Deno.test("metricsHandler() lets as many scrapes be read as `maxRequestsInFlight` says", async () => {
   const { registry } = fill();
   const handler = metricsHandler({ registry, maxRequestsInFlight: 3 });
