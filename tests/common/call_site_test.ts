@@ -78,7 +78,7 @@ Deno.test("findCallSite() names files whose names are like this library's", () =
     const file of [
       SRC.replace(/\/$/, "-user/stage.ts"),
       new URL("../module.ts", import.meta.url).href,
-      new URL("../../examples/service.ts", import.meta.url).href,
+      new URL("../../examples/demo/main.ts", import.meta.url).href,
     ]
   ) {
     assertEquals(find(`    at f (${file}:1:2)`), `${file}:1:2`);

@@ -5,14 +5,14 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { fileURLToPath } from "node:url";
-import { createHandler } from "../../examples/service.ts";
-import { indexFolder, NoteIndex } from "../../examples/service/note_index.ts";
-import { nextTurn } from "../../examples/service/pauses.ts";
-import { rank, relatives } from "../../examples/service/ranking.ts";
+import { createHandler } from "../../examples/demo/main.ts";
+import { indexFolder, NoteIndex } from "../../examples/demo/note_index.ts";
+import { nextTurn } from "../../examples/demo/pauses.ts";
+import { rank, relatives } from "../../examples/demo/ranking.ts";
 import {
   REPOSITORY_QUESTIONS,
   suggestQuestions,
-} from "../../examples/service/suggestions.ts";
+} from "../../examples/demo/suggestions.ts";
 import { captureMetrics } from "../../src/testing.ts";
 import { pipelineTotal, samplesOf, stageTotal } from "../support/samples.ts";
 import { createFolder, startService } from "../support/service.ts";
@@ -466,7 +466,7 @@ Deno.test("The demo's questions about this repository quote prose", async () => 
 
 Deno.test("The demo says in one line why it cannot start", async () => {
   await using folder = await createFolder();
-  const script = new URL("../../examples/service.ts", import.meta.url).href;
+  const script = new URL("../../examples/demo/main.ts", import.meta.url).href;
   const file = `${folder.path}/garden.md`;
   const empty = `${folder.path}/empty`;
   await Deno.mkdir(empty);

@@ -5,7 +5,7 @@ import {
   assertRejects,
   assertStringIncludes,
 } from "@std/assert";
-import { dirname } from "node:path";
+import { basename, dirname } from "node:path";
 import { eventually } from "../prometheus/prometheus.ts";
 import { fetched, installOnce, specifiersOf } from "./install.ts";
 import { installPackage, pack } from "./package.ts";
@@ -20,6 +20,7 @@ const PLATFORMS = { node: "Node", bun: "Bun", pm2: "PM2" };
 type Platform = keyof typeof PLATFORMS;
 
 interface Example {
+  /** The path below `examples/`. */
   readonly file: string;
   readonly platforms: readonly Platform[];
   /** What is asked of it, and what it answers. */
@@ -47,13 +48,13 @@ const POSTED_GREETING = {
 const BOTH = ["node", "bun"] as const;
 
 const NODE_HTTP: Example = {
-  file: "node_http.ts",
+  file: "servers/node_http.ts",
   platforms: BOTH,
   ...POSTED_GREETING,
 };
 
 const WORKER_THREADS: Example = {
-  file: "worker_threads.ts",
+  file: "workers/worker_threads.ts",
   platforms: BOTH,
   path: "/20",
   answer: "6765\n",
@@ -61,7 +62,7 @@ const WORKER_THREADS: Example = {
 };
 
 const CLUSTER: Example = {
-  file: "cluster.ts",
+  file: "workers/cluster.ts",
   platforms: ["node", "bun", "pm2"],
   metricsPorts: 2,
   ...POSTED_GREETING,
@@ -69,10 +70,10 @@ const CLUSTER: Example = {
 
 const EXAMPLES_TO_RUN: readonly Example[] = [
   NODE_HTTP,
-  { file: "express.ts", platforms: BOTH, ...GREETING },
-  { file: "fastify.ts", platforms: BOTH, ...GREETING },
-  { file: "hono.ts", platforms: ["bun"], ...GREETING },
-  { file: "bun.ts", platforms: ["bun"], ...POSTED_GREETING },
+  { file: "servers/express.ts", platforms: BOTH, ...GREETING },
+  { file: "servers/fastify.ts", platforms: BOTH, ...GREETING },
+  { file: "servers/hono.ts", platforms: ["bun"], ...GREETING },
+  { file: "servers/bun.ts", platforms: ["bun"], ...POSTED_GREETING },
   WORKER_THREADS,
   CLUSTER,
 ];
@@ -85,7 +86,10 @@ async function install() {
   ]);
   await installPackage(folder, await pack());
   for (const { file } of EXAMPLES_TO_RUN) {
-    await Deno.copyFile(new URL(file, EXAMPLES), `${folder}/${file}`);
+    await Deno.copyFile(
+      new URL(file, EXAMPLES),
+      `${folder}/${basename(file)}`,
+    );
   }
   const node = (await installNode(26)).binary;
   const bun = (await installBun()).binary;
@@ -140,7 +144,7 @@ class RunningExample implements AsyncDisposable {
       ? [port]
       : Array.from({ length: metricsPorts }, (_, i) => firstMetricsPort + i);
     this.#child = new Deno.Command(binary!, {
-      args: [...args, file],
+      args: [...args, basename(file)],
       cwd: folder,
       env: {
         NO_COLOR: "1",
@@ -336,7 +340,9 @@ test(
   "goes on when a thread fails or ends",
   async (platform) => {
     const { folder } = installed!;
-    const code = await Deno.readTextFile(`${folder}/${WORKER_THREADS.file}`);
+    const code = await Deno.readTextFile(
+      `${folder}/${basename(WORKER_THREADS.file)}`,
+    );
     await Deno.writeTextFile(`${folder}/end_thread.js`, END_THREAD);
     const file = "ending_threads.ts";
     await Deno.writeTextFile(
@@ -358,14 +364,20 @@ test(
   },
 );
 
+/** Returns the paths of the files in a folder of the examples, and below it. */
+function findFiles(folder = ""): string[] {
+  return [...Deno.readDirSync(new URL(folder, EXAMPLES))].flatMap(
+    ({ name, isDirectory }) =>
+      isDirectory ? findFiles(`${folder}${name}/`) : [`${folder}${name}`],
+  );
+}
+
 Deno.test("Every example for Node and Bun is among those that are run", () => {
-  const files = [...Deno.readDirSync(EXAMPLES)].map(({ name }) => name)
-    .filter((name) =>
-      /^ \* Run it: (node|bun) /m.test(
-        name.endsWith(".ts")
-          ? Deno.readTextFileSync(new URL(name, EXAMPLES))
-          : "",
-      )
-    );
+  const files = findFiles().filter((file) =>
+    file.endsWith(".ts") &&
+    /^ \* Run it: (node|bun) /m.test(
+      Deno.readTextFileSync(new URL(file, EXAMPLES)),
+    )
+  );
   assertEquals(files.sort(), EXAMPLES_TO_RUN.map(({ file }) => file).sort());
 });

@@ -8,7 +8,7 @@ import { installPackage, pack } from "./package.ts";
 import { installBun, installNode } from "./runtimes.ts";
 
 const README = new URL("../../examples/tracing/README.md", import.meta.url);
-const EXAMPLE = new URL("../../examples/telemetry.js", import.meta.url);
+const EXAMPLE = new URL("../../examples/tracing/telemetry.js", import.meta.url);
 
 /**
  * The SDKs, one before and one after version 1.10 of the API, and their setup. Their

@@ -36,7 +36,7 @@ async function runJob(url: string, ...amounts: string[]) {
       "run",
       "--allow-net=127.0.0.1",
       "--allow-env",
-      new URL("../../examples/push.ts", import.meta.url).href,
+      new URL("../../examples/servers/push.ts", import.meta.url).href,
       ...amounts,
     ],
     env: { NO_COLOR: "1", PUSHGATEWAY: url },

@@ -49,7 +49,7 @@ export async function startService(folder: string): Promise<
       "--allow-net=127.0.0.1",
       "--allow-read",
       "--allow-env=LUKHAS_LANE",
-      new URL("../../examples/service.ts", import.meta.url).href,
+      new URL("../../examples/demo/main.ts", import.meta.url).href,
       "--port=0",
       // These tests must not depend on the speed of the machine.
       "--patience=1000",

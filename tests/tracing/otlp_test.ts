@@ -41,11 +41,12 @@ Deno.test("Deno's own tracing shows pipelines and stages as they ran", async () 
   await eventually(() => assertEquals(collector.draw(), EXPECTED_TRACES));
 });
 
-Deno.test("examples/shop.ts and examples/prices.ts are in one trace", async () => {
+Deno.test("examples/tracing/shop.ts and prices.ts are in one trace", async () => {
   await using collector = startCollector();
   const [port, pricesPort] = [freePort(), freePort()];
   const start = (name: string, port: number, ...flags: string[]) => {
-    const script = new URL(`../../examples/${name}`, import.meta.url).href;
+    const script =
+      new URL(`../../examples/tracing/${name}`, import.meta.url).href;
     return startDeno(
       ["serve", "--host=127.0.0.1", `--port=${port}`, ...flags, script],
       {

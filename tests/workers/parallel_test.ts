@@ -14,7 +14,7 @@ async function startExample(): Promise<
       "--parallel",
       "--host=127.0.0.1",
       "--port=0",
-      new URL("../../examples/parallel.ts", import.meta.url).href,
+      new URL("../../examples/workers/parallel.ts", import.meta.url).href,
     ],
     env: { NO_COLOR: "1", DENO_JOBS: "4" },
     stderr: "piped",

@@ -1,7 +1,7 @@
 /**
  * A service of several threads, each of which answers for all of them.
  *
- * Run it: deno serve --parallel examples/parallel.ts
+ * Run it: deno serve --parallel examples/workers/parallel.ts
  * Ask it: curl -d 'some text' localhost:8000
  * See it: curl localhost:8000/metrics
  *

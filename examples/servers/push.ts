@@ -2,7 +2,7 @@
  * A batch job that ends before anyone could scrape it: it pushes its metrics to a
  * Pushgateway, and its result is the same whether that is there or not.
  *
- * Run it: deno run --allow-net --allow-env examples/push.ts
+ * Run it: deno run --allow-net --allow-env examples/servers/push.ts
  *
  * @module
  */

@@ -6,8 +6,8 @@
  * `http://localhost:4318`, or at `OTEL_EXPORTER_OTLP_ENDPOINT`.
  *
  * Run it: export OTEL_DENO=true
- *         OTEL_SERVICE_NAME=prices deno serve --port 8001 examples/prices.ts &
- *         OTEL_SERVICE_NAME=shop deno serve --allow-net --allow-env=PRICES examples/shop.ts
+ *         OTEL_SERVICE_NAME=prices deno serve --port 8001 examples/tracing/prices.ts &
+ *         OTEL_SERVICE_NAME=shop deno serve --allow-net --allow-env=PRICES examples/tracing/shop.ts
  * Ask it: curl localhost:8000/tea
  *         curl localhost:8000/gold
  *

@@ -15,23 +15,17 @@ import {
 } from "@lukhas/stage-metrics";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { isAddressedTo, originOf } from "./service/address.ts";
-import {
-  type Answer,
-  decide,
-  reflect,
-  search,
-  validate,
-} from "./service/answer.ts";
-import { greeting, help } from "./service/help.ts";
-import { NoAnswer } from "./service/no_answer.ts";
-import { indexFolder, type NoteIndex } from "./service/note_index.ts";
-import { parseQuestion } from "./service/question.ts";
+import { isAddressedTo, originOf } from "./address.ts";
+import { type Answer, decide, reflect, search, validate } from "./answer.ts";
+import { greeting, help } from "./help.ts";
+import { NoAnswer } from "./no_answer.ts";
+import { indexFolder, type NoteIndex } from "./note_index.ts";
+import { parseQuestion } from "./question.ts";
 import {
   REPOSITORY_QUESTIONS,
   type Suggestions,
   suggestQuestions,
-} from "./service/suggestions.ts";
+} from "./suggestions.ts";
 
 /**
  * Declares the main job and its budgets, in milliseconds.
@@ -201,7 +195,7 @@ function json(value: unknown, status: number): Response {
 }
 
 const DEFAULT_PORT = 8000;
-const DEFAULT_FOLDER = fileURLToPath(import.meta.resolve("../"));
+const DEFAULT_FOLDER = fileURLToPath(import.meta.resolve("../../"));
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
