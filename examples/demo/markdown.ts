@@ -16,6 +16,8 @@ const MAX_FOLDERS = 10_000;
 const MAX_PASSAGE_CHARS = 5_000;
 const MAX_HEADING_CHARS = 200;
 
+const EXTENSION = /\.(?:md|markdown)$/i;
+
 /**
  * Finds the Markdown files below a folder, without hidden ones and packages, and
  * without following links, which may lead in circles. Folders below it that cannot
@@ -33,7 +35,7 @@ export async function findFiles(folder: string): Promise<string[]> {
         const { name, isFile, isDirectory } = entry;
         if (name.startsWith(".") || name === "node_modules") continue;
         const path = below === "" ? name : `${below}/${name}`;
-        if (isFile && name.endsWith(".md")) files.push(path);
+        if (isFile && EXTENSION.test(name)) files.push(path);
         if (isDirectory && folders.length < MAX_FOLDERS) folders.push(path);
       }
     } catch (error) {
@@ -82,33 +84,69 @@ export function linesOf(text: string): string[] {
 }
 
 /**
- * Splits a file's prose into its paragraphs and list items. Code and tables are
- * left out, of which a part says nothing by itself.
+ * Splits a file's prose into its paragraphs and list items. Code, tables, HTML, front
+ * matter and lists of links are left out: they do not answer a question.
  */
 export function parsePassages(file: string, text: string): Passage[] {
   const passages: Passage[] = [];
   let heading = "";
   let isCode = false;
   let paragraph: string[] = [];
-  for (const [i, line] of [...linesOf(text), ""].entries()) {
+  const prose = blank(text, COMMENT, FRONT_MATTER);
+  for (const [i, line] of [...linesOf(prose), ""].entries()) {
     const isFence = /^\s*(?:```|~~~)/.test(line);
-    const title = isCode ? undefined : /^#+ (.*)/.exec(line)?.[1];
-    const isRule = /^[\s:=-]*$/.test(line);
-    const isRow = /^\s*\|/.test(line);
-    const isProse = !isCode && !isFence && title === undefined && !isRule &&
-      !isRow;
+    const title = isCode ? undefined : titleOf(line, paragraph);
+    const isProse = !isCode && !isFence && title === undefined &&
+      !NO_PROSE.test(line);
     if (paragraph.length > 0 && (!isProse || isItem(line))) {
       const text = paragraph.join("\n");
-      if (text.length <= MAX_PASSAGE_CHARS) {
+      const isTitle = title === paragraph[0];
+      if (!isTitle && text.length <= MAX_PASSAGE_CHARS && hasProse(text)) {
         passages.push({ file, line: i + 1 - paragraph.length, heading, text });
       }
       paragraph = [];
     }
     if (isProse) paragraph.push(line);
     if (isFence) isCode = !isCode;
-    heading = title?.slice(0, MAX_HEADING_CHARS) ?? heading;
+    heading = title?.trim().slice(0, MAX_HEADING_CHARS) ?? heading;
   }
   return passages;
+}
+
+/** A comment on lines of its own. */
+const COMMENT = /^ *<!--.*?--> *$/gms;
+
+/** The YAML at the beginning of a file. */
+const FRONT_MATTER = /^---\r?\n.*?\n---(?=\s)/s;
+
+/** A line that is blank, a rule, a row of a table or HTML. */
+const NO_PROSE = /^[\s:=-]*$|^\s*\||^\s*<(?!https?:)/;
+
+/** Removes what matches the patterns, and keeps its lines. */
+function blank(text: string, ...patterns: readonly RegExp[]): string {
+  return patterns.reduce(
+    (text, pattern) => text.replace(pattern, (part) => part.replace(/.+/g, "")),
+    text,
+  );
+}
+
+/** Returns the heading that ends with a line, if one does. */
+function titleOf(
+  line: string,
+  [first, ...others]: readonly string[],
+): string | undefined {
+  const title = /^ {0,3}#{1,6} (.*?)(?: #+)? *$/.exec(line)?.[1];
+  if (title !== undefined) return title;
+  const isUnderlined = first !== undefined && others.length === 0 &&
+    !isItem(first) && /^(?:=+|-+) *$/.test(line);
+  return isUnderlined ? first : undefined;
+}
+
+/** Returns whether a text has a letter outside of its links and images. */
+function hasProse(text: string): boolean {
+  const withoutLinks = text.replace(/!\[[^[\]]*\]\([^()\s]*\)/g, "")
+    .replace(/\[[^[\]]*\](?:\([^()\s]*\)|\[[^[\]]*\])/g, "");
+  return /\p{L}/u.test(withoutLinks);
 }
 
 /** Returns whether a text begins as an item of a list does. */

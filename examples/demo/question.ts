@@ -4,8 +4,8 @@ import { NoAnswer } from "./no_answer.ts";
 export interface Side {
   /** The words to search for. */
   readonly terms: readonly string[];
-  /** Words in a row that the best passages have: the phrases, or "lane is". */
-  readonly wanted: readonly string[];
+  /** The patterns of the best passages: the phrases, or "A lane is". */
+  readonly wanted: readonly RegExp[];
 }
 
 /** What somebody wants to know. */
@@ -29,7 +29,7 @@ const STOP_WORDS = new Set(
 const MAX_CHARS = 500;
 
 /** "in README.md", and what is meant as a path: "in ../secrets" */
-const FILE = /\bin ([^\s"“”?]+\.md\b|\.{1,2}\/[^\s"“”?]+)/i;
+const FILE = /\bin ([^\s"“”?]+\.(?:md|markdown)\b|\.{1,2}\/[^\s"“”?]+)/i;
 
 /** "what is a lane", which "a lane is" answers best */
 const DEFINITION = /^\s*what(?:['’]s| is| are) /i;
@@ -56,10 +56,12 @@ export function parseQuestion(text: string): Question {
     .find((sides) => sides !== undefined);
   const isDefinition = compared !== undefined || DEFINITION.test(rest);
   const sides = (compared ?? [rest]).map((side) => {
-    const terms = words(side).filter((word) => !STOP_WORDS.has(word));
-    const subject = terms.join(" ");
-    const definitions = isDefinition ? [`${subject} is`, `${subject} are`] : [];
-    return { terms, wanted: phrases.length > 0 ? phrases : definitions };
+    const terms = termsOf(side);
+    const definitions = isDefinition ? [definitionPattern(terms)] : [];
+    const wanted = phrases.length > 0
+      ? phrases.map(words).filter((row) => row.length > 0).map(rowPattern)
+      : definitions;
+    return { terms, wanted };
   });
   if (sides.some(({ terms }) => terms.length === 0)) {
     throw new NoAnswer("The question has no word to search for", 400);
@@ -67,7 +69,30 @@ export function parseQuestion(text: string): Question {
   return { sides, phrases, file };
 }
 
+/** Returns the words of a text to search for, in lower case. */
+export function termsOf(text: string): string[] {
+  return words(text).filter((word) => !STOP_WORDS.has(word));
+}
+
 /** Returns the words of a text, in lower case. */
 export function words(text: string): string[] {
   return text.toLowerCase().match(/[\p{L}\p{N}_]+/gu) ?? [];
+}
+
+const NO_WORD = String.raw`[^\p{L}\p{N}_]`;
+
+/** Returns a pattern for words in a row, whatever separates them. */
+function rowPattern(row: readonly string[]): RegExp {
+  const words = row.join(`${NO_WORD}+`);
+  return new RegExp(`(?<=^|${NO_WORD})${words}(?=$|${NO_WORD})`, "iu");
+}
+
+/** Returns a pattern for a sentence that begins with "A lane is". */
+function definitionPattern(terms: readonly string[]): RegExp {
+  const subject = terms.join(`${NO_WORD}+`);
+  return new RegExp(
+    String.raw`(?:^|[.!?:]\s)${NO_WORD}*(?:(?:an?|the)\s+)?${NO_WORD}*` +
+      String.raw`${subject}${NO_WORD}+(?:is|are)(?=$|${NO_WORD})`,
+    "iu",
+  );
 }

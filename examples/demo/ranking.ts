@@ -1,14 +1,14 @@
 import { isItem, type Passage } from "./markdown.ts";
 import type { NoteIndex } from "./note_index.ts";
 import { createPauses } from "./pauses.ts";
-import { type Side, words } from "./question.ts";
+import { type Side, termsOf, words } from "./question.ts";
 
 /** The usual parameters of BM25: saturation by frequency, and by length. */
 const K1 = 1.2;
 const B = 0.75;
 
-/** An item of a list says less than a paragraph does. */
-const ITEM_WEIGHT = 0.5;
+/** The weight of a list item or a question, which answers less than a paragraph. */
+const MINOR_WEIGHT = 0.5;
 
 /** Of how many passages the scores are held at a time. */
 const BLOCK = 4_096;
@@ -16,6 +16,8 @@ const BLOCK = 4_096;
 interface Candidate {
   readonly passage: Passage;
   readonly isWanted: boolean;
+  /** Whether its heading consists of the words that are searched for. */
+  readonly isTopic: boolean;
   readonly score: number;
 }
 
@@ -36,8 +38,7 @@ export async function rank(
   const { passages, lengths, averageLength } = index;
   const pause = createPauses(signal);
   const isAmongFiles = new Set(files);
-  const patterns = wanted.map(words).filter((row) => row.length > 0)
-    .map(inARow);
+  const topic = terms.join(" ");
   const lists = [];
   for (const term of new Set(terms)) {
     const places = index.placesOf(term);
@@ -66,12 +67,13 @@ export async function rank(
     for (const [i, score] of scores.entries()) {
       if (score === 0) continue;
       const passage = passages[start + i]!;
-      const { file, text } = passage;
+      const { file, heading, text } = passage;
       if (!isAmongFiles.has(file)) continue;
       best.push({
         passage,
-        isWanted: !isQuestion(text) && patterns.some((each) => each.test(text)),
-        score: isItem(text) ? score * ITEM_WEIGHT : score,
+        isWanted: !isQuestion(text) && wanted.some((each) => each.test(text)),
+        isTopic: termsOf(heading).join(" ") === topic,
+        score: isItem(text) || isQuestion(text) ? score * MINOR_WEIGHT : score,
       });
       best.sort(byFit).splice(limit);
     }
@@ -86,7 +88,8 @@ function isQuestion(text: string): boolean {
 }
 
 function byFit(a: Candidate, b: Candidate): number {
-  return Number(b.isWanted) - Number(a.isWanted) || b.score - a.score;
+  return Number(b.isWanted) - Number(a.isWanted) ||
+    Number(b.isTopic) - Number(a.isTopic) || b.score - a.score;
 }
 
 /** Returns how many different numbers there are in a sorted list. */
@@ -94,15 +97,6 @@ function countDistinct(numbers: readonly number[]): number {
   return numbers.reduce(
     (count, number, i) => number === numbers[i - 1] ? count : count + 1,
     0,
-  );
-}
-
-/** Returns a pattern for words in a row, whatever stands between them. */
-function inARow(all: readonly string[]): RegExp {
-  const row = all.join(String.raw`[^\p{L}\p{N}_]+`);
-  return new RegExp(
-    String.raw`(?<![\p{L}\p{N}_])${row}(?![\p{L}\p{N}_])`,
-    "iu",
   );
 }
 

@@ -26,25 +26,39 @@ export function suggestQuestions(
   { passages }: Pick<NoteIndex, "passages">,
 ): Suggestions {
   const all = passages.slice(0, MAX_PASSAGES);
-  const [first, second] = all.filter(({ heading }, i) =>
-    isQuestion(heading) && heading !== all[i - 1]?.heading
+  const titled = all.filter(({ file, heading }, i) =>
+    countTerms(heading) > 0 &&
+    !(heading === all[i - 1]?.heading && file === all[i - 1]?.file)
   );
-  const row = all.map(({ text }) => /\p{L}+(?: \p{L}+){2}/u.exec(text)?.[0])
-    .find((row) => row !== undefined && isQuestion(row));
+  const [first] = titled;
+  const second = titled.find(({ heading }) => heading !== first?.heading);
+  const named = titled.map(({ heading, file }) => ({
+    file,
+    question: `${heading} in ${file}`,
+  })).find(({ file, question }) => parseQuestion(question).file === file);
+  const row = all.map(({ text }) => firstRow(text))
+    .find((row) => row !== undefined);
   return {
     Ask: first?.heading ?? row ?? "anything",
     ...row !== undefined && { Exactly: `"${row}"` },
     ...second && { Compare: `${first!.heading} versus ${second.heading}` },
-    ...first && { "In one file": `${first.heading} in ${first.file}` },
+    ...named && { "In one file": named.question },
   };
 }
 
-/** Returns whether a text is of plain words, and some of them to search for. */
-function isQuestion(text: string): boolean {
-  if (!/^[\p{L}\p{N}]+(?: [\p{L}\p{N}]+)*$/u.test(text)) return false;
+/** Returns the first three words in a row that can all be searched for. */
+function firstRow(text: string): string | undefined {
+  return text.match(/(?<!\p{L})\p{L}+(?: \p{L}+){2}(?![\p{L}\p{N}_])/gu)
+    ?.find((row) => countTerms(row) === 3);
+}
+
+/** Returns how many words a text has to search for, if it is of plain words. */
+function countTerms(text: string): number {
+  if (!/^[\p{L}\p{N}]+(?: [\p{L}\p{N}]+)*$/u.test(text)) return 0;
   try {
-    return parseQuestion(text).sides.length === 1;
+    const { sides } = parseQuestion(text);
+    return sides.length === 1 ? sides[0]!.terms.length : 0;
   } catch {
-    return false;
+    return 0;
   }
 }

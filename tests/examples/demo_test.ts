@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { createHandler } from "../../examples/demo/main.ts";
 import { indexFolder, NoteIndex } from "../../examples/demo/note_index.ts";
 import { nextTurn } from "../../examples/demo/pauses.ts";
+import { parseQuestion } from "../../examples/demo/question.ts";
 import { rank, relatives } from "../../examples/demo/ranking.ts";
 import {
   REPOSITORY_QUESTIONS,
@@ -198,7 +199,7 @@ Deno.test("The demo stops when its client leaves", async () => {
 Deno.test("rank() and relatives() stop when their signal aborts", async () => {
   const index = createLargeIndex();
   for (let i = 0; i < 200_000; i++) index.add(`v${i}.md`, `vocabulary${i}`);
-  const side = { terms: ["roses", "word1"], wanted: ["roses want"] };
+  const side = { terms: ["roses", "word1"], wanted: [/roses want/i] };
   for (
     const work of [
       (signal: AbortSignal) => rank(index, index.files, side, 2, signal),
@@ -304,6 +305,57 @@ Deno.test("indexFolder() leaves out what is large, binary, linked or unreadable"
   } finally {
     Deno.readDir = readDir;
   }
+});
+
+Deno.test("indexFolder() leaves out front matter, HTML and lists of links", async () => {
+  await using folder = await createFolder();
+  await Deno.writeTextFile(
+    `${folder.path}/page.markdown`,
+    `---
+title: tulip
+---
+
+Tulips
+======
+
+<!-- tulip
+
+tulip -->
+
+<p>tulip</p>
+
+[![tulip](tulip.svg)](tulip.html)
+
+- [tulip](#tulip)
+
+See [tulips](tulip.md).
+`,
+  );
+  const { passages } = await indexFolder(folder.path);
+  assertEquals(passages.filter(({ file }) => file === "page.markdown"), [{
+    file: "page.markdown",
+    line: 18,
+    heading: "Tulips",
+    text: "See [tulips](tulip.md).",
+  }]);
+});
+
+Deno.test("rank() prefers phrases, definitions and headings", async () => {
+  const index = new NoteIndex("nowhere");
+  index.add(
+    "a.md",
+    "# Lanes\n\nSee below.\n\n# Other\n\nLanes, lanes and lanes.\n\n" +
+      "These lanes are many.\n\n**Lanes are** labels, as said below and " +
+      "above, and in many other places.\n",
+  );
+  const linesOf = async (text: string) => {
+    const [side] = parseQuestion(text).sides;
+    const passages = await rank(index, index.files, side!, 2);
+    return passages.map(({ line }) => line);
+  };
+  assertEquals(await linesOf("lanes"), [3, 7]);
+  assertEquals(await linesOf("what are lanes"), [11, 3]);
+  assertEquals(await linesOf('"these lanes"'), [9, 3]);
 });
 
 Deno.test("NoteIndex is full when it has many files or much text", () => {
@@ -445,6 +497,14 @@ Deno.test("suggestQuestions() does without headings, words and files", () => {
   assertEquals(suggestQuestions(index), {
     Ask: "Roses want sun",
     Exactly: '"Roses want sun"',
+  });
+  index.add("a b.md", "# Roses\n\nThey bloom.\n");
+  index.add("d.md", "# Roses\n\nThey bloom.\n\n# Lilies\n\nThey do.\n");
+  assertEquals(suggestQuestions(index), {
+    Ask: "Roses",
+    Exactly: '"Roses want sun"',
+    Compare: "Roses versus Lilies",
+    "In one file": "Roses in d.md",
   });
 });
 
