@@ -1,41 +1,44 @@
 import { stage } from "@lukhas/stage-metrics";
-import { linesOf, named, type Passage, readText } from "./markdown.ts";
+import { filesNamed, linesOf, type Passage, readText } from "./markdown.ts";
 import { NoAnswer } from "./no_answer.ts";
 import type { NoteIndex } from "./note_index.ts";
 import type { Question } from "./question.ts";
-import { coverage, rank, relatives } from "./ranking.ts";
+import { coverage, findRelatedWords, rank } from "./ranking.ts";
 
-/** How a question is to be answered. */
+/** The way to answer a question. */
 export interface Plan {
+  /** The files to search. */
   readonly files: readonly string[];
-  /** Whether the quotes are compared with the files once more. */
-  readonly verbatim: boolean;
+  /** Whether to compare the quotes with the files. */
+  readonly isVerbatim: boolean;
 }
 
-/** What the files say. */
+/** The answer to a question. */
 export interface Answer {
   readonly quotes: readonly Passage[];
-  /** The share of the question's words that the quotes speak of, from 0 to 1. */
+  /** The share of the question's terms that occur in the quotes, from 0 to 1. */
   readonly confidence: number;
 }
 
 const QUOTES_PER_SIDE = 2;
 
 /**
- * Decides what to do about a question.
+ * Decides how to answer a question.
  *
- * @throws {NoAnswer} If it names a file that is not there.
+ * @throws {NoAnswer} If the question names a file that does not exist.
  */
 export function decide(
   index: NoteIndex,
   { file, phrases }: Question,
 ): Plan {
-  const files = file === undefined ? index.files : named(index.files, file);
+  const files = file === undefined
+    ? index.files
+    : filesNamed(index.files, file);
   if (files.length === 0) throw new NoAnswer(`There is no file "${file}"`);
-  return { files, verbatim: phrases.length > 0 };
+  return { files, isVerbatim: phrases.length > 0 };
 }
 
-/** Quotes what fits a question best; of a comparison, for each side. */
+/** Finds the best passages for each side of a question. */
 export async function search(
   index: NoteIndex,
   { sides }: Question,
@@ -50,17 +53,16 @@ export async function search(
     );
     best.push(...found);
   }
-  // Both sides of a comparison may find the same passage.
+  // The two sides of a comparison may find the same passage.
   const quotes = [...new Set(best)];
   const terms = sides.flatMap((side) => side.terms);
   return { quotes, confidence: coverage(quotes, terms) };
 }
 
 /**
- * Compares the quotes with the files as they are now, and with what the question
- * has in quotation marks.
+ * Compares the quotes with the current files and with the phrases of the question.
  *
- * @throws {NoAnswer} If a quote does not hold, or none has the phrase.
+ * @throws {NoAnswer} If a file has changed, or no quote contains a phrase.
  */
 export async function validate(
   { folder }: NoteIndex,
@@ -72,25 +74,25 @@ export async function validate(
     const lines = linesOf(await readText(folder, file, signal));
     const length = linesOf(text).length;
     if (lines.slice(line - 1, line - 1 + length).join("\n") !== text) {
-      throw new NoAnswer(`${file}:${line} has changed meanwhile`);
+      throw new NoAnswer(`${file}:${line} has changed since the demo started`);
     }
   }
   for (const phrase of phrases) {
     if (!quotes.some(({ text }) => oneLine(text).includes(oneLine(phrase)))) {
-      throw new NoAnswer(`No quote has the words "${phrase}"`);
+      throw new NoAnswer(`No quote contains "${phrase}"`);
     }
   }
 }
 
-/** A phrase may stand across the end of a line. */
+/** Returns a text on one line, as a phrase may contain a line break. */
 function oneLine(text: string): string {
   return text.replace(/\s+/g, " ");
 }
 
 /**
- * Looks once more, with the words that begin as those of the question do.
+ * Searches again, with words that share their stem with the terms of the question.
  *
- * @throws {NoAnswer} If that finds nothing better.
+ * @throws {NoAnswer} If the wider search finds nothing better.
  */
 export async function reflect(
   index: NoteIndex,
@@ -103,7 +105,9 @@ export async function reflect(
   const wider = [];
   for (const { terms, wanted } of sides) {
     const groups = [];
-    for (const term of terms) groups.push(await relatives(index, term, signal));
+    for (const term of terms) {
+      groups.push(await findRelatedWords(index, term, signal));
+    }
     const side = { terms: groups.flat(), wanted };
     best.push(...await rank(index, files, side, QUOTES_PER_SIDE, signal));
     wider.push(...groups);

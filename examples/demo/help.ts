@@ -2,9 +2,10 @@ import type { NoteIndex } from "./note_index.ts";
 import type { Suggestions } from "./suggestions.ts";
 
 /**
- * Lists what to try, as commands that can be pasted as they are.
+ * Lists commands to try, ready to be pasted into a shell.
  *
- * @param origin The service's own; a request's header could hold any text.
+ * @param origin The origin of the service. It must not come from a request, whose
+ * `Host` header could hold a shell command.
  */
 export function help(origin: string, suggestions: Suggestions): string {
   const lines = Object.entries(suggestions)
@@ -13,7 +14,7 @@ export function help(origin: string, suggestions: Suggestions): string {
     .map(([kind, command]) => `${`${kind}:`.padEnd(13)}${command}\n`).join("");
 }
 
-/** Says that the service is listening, and what to try first. */
+/** Returns the text that the service prints when it listens. */
 export function greeting(
   origin: string,
   { files, isFull }: NoteIndex,
@@ -23,11 +24,11 @@ export function greeting(
   const noun = files.length === 1 ? "file" : "files";
   return `Answering from ${count} Markdown ${noun} on ${origin}
 
-Ask it something, and see how it went about it:
+Ask it something, and look at the metrics:
   ${askCommand(origin, question)}
   curl ${origin}/metrics
 
-More to ask: curl ${origin}`;
+More questions: curl ${origin}`;
 }
 
 function askCommand(origin: string, question: string): string {

@@ -1,9 +1,12 @@
 /**
- * A service that answers questions over a folder of Markdown files, and shows on
- * `/metrics` how it went about it.
+ * A service that answers questions from a folder of Markdown files. `/metrics` shows
+ * which stages each answer took.
  *
- * Run it: `deno task demo`, or `deno task demo --port 8080 FOLDER`; a slow disk or
- * a large folder may want `--patience 10`, ten times the budgets.
+ * Run it: deno task demo
+ *         deno task demo --port 8080 FOLDER
+ *
+ * For a slow disk or a large folder, `--timeout-factor 10` multiplies every timeout
+ * by 10.
  *
  * @module
  */
@@ -27,36 +30,32 @@ import {
   suggestQuestions,
 } from "./suggestions.ts";
 
-/**
- * Declares the main job and its budgets, in milliseconds.
- *
- * @param patience By what the budgets are multiplied.
- */
-function defineAnswering(patience: number) {
-  const budget = (ms: number) => ({ timeout: ms * patience });
+/** Declares the pipeline of a question, with the timeouts of its stages. */
+function defineAnswering(timeoutFactor: number) {
+  const limit = (ms: number) => ({ timeout: ms * timeoutFactor });
   return definePipeline("matriz_async_cognitive", {
-    ...budget(250),
+    ...limit(250),
     stages: {
-      intent: budget(50),
-      decision: budget(100),
-      processing: budget(120),
-      validation: budget(40),
-      reflection: budget(30),
-      // A part of the processing, and the way to the client.
+      intent: limit(50),
+      decision: limit(100),
+      processing: limit(120),
+      validation: limit(40),
+      reflection: limit(30),
+      // Inside the processing stage.
       rank: {},
+      // Lasts until the response body has been read.
       delivery: {},
     },
   });
 }
 
 /**
- * The main job: what a question asks decides which stages run, how long they take
- * and whether they fail. The stages that take long stop when a deadline passes or
- * the client leaves.
+ * Finds the answer to a question. The question decides which stages run. Long stages
+ * stop when a timeout passes or the client leaves.
  *
- * @param client Aborted when the client leaves.
+ * @param client Aborts when the client leaves.
  */
-async function answer(
+async function findAnswer(
   index: NoteIndex,
   text: string,
   client: AbortSignal,
@@ -70,7 +69,7 @@ async function answer(
   );
 
   let { quotes, confidence } = found;
-  if (plan.verbatim) {
+  if (plan.isVerbatim) {
     try {
       await stage(
         "validation",
@@ -79,7 +78,7 @@ async function answer(
       );
     } catch {
       client.throwIfAborted();
-      // A quote that does not hold is an answer still, only a worse one.
+      // An outdated quote is still an answer, but a less certain one.
       confidence /= 2;
     }
   }
@@ -93,14 +92,14 @@ async function answer(
       ({ quotes, confidence } = better);
     } catch {
       client.throwIfAborted();
-      // So is the first one where a second look finds nothing better.
+      // The first answer stands if a wider search finds nothing better.
     }
   }
   if (quotes.length === 0) throw new NoAnswer("Nothing was found");
   return { quotes, confidence };
 }
 
-/** Sends an answer quote by quote; the pipeline lasts until the last byte is out. */
+/** Streams an answer. The pipeline ends when the stream does. */
 function deliver(question: string, { quotes, confidence }: Answer): Response {
   function* lines() {
     const head = JSON.stringify({ question, confidence }).slice(0, -1);
@@ -116,31 +115,31 @@ function deliver(question: string, { quotes, confidence }: Answer): Response {
   return new Response(stageStream("delivery", body), { headers });
 }
 
-/** What the service is set up with. */
+/** The options of {@linkcode createHandler}. */
 export interface ServiceOptions {
-  /** The port that it listens on. */
+  /** The port that the service listens on. */
   readonly port: number;
-  /** The questions that it suggests. */
+  /** The questions that the service suggests. */
   readonly suggestions: Suggestions;
   /**
-   * By what the budgets are multiplied.
+   * The factor by which every timeout is multiplied.
    *
    * @default {1}
    */
-  readonly patience?: number;
+  readonly timeoutFactor?: number;
 }
 
 /**
- * Makes the service's handler, for `Deno.serve`. It answers requests that name its
- * own address only, whatever they ask for: a web page that has its own name resolve
- * to 127.0.0.1 could read the notes, and the metrics, through its visitor's browser.
+ * Creates the handler of the service, for `Deno.serve`. It refuses requests to other
+ * host names: a web page whose own name resolves to 127.0.0.1 could read the notes and
+ * the metrics through its visitor's browser.
  */
 export function createHandler(
   index: NoteIndex,
-  { port, suggestions, patience = 1 }: ServiceOptions,
+  { port, suggestions, timeoutFactor = 1 }: ServiceOptions,
 ): (request: Request) => Promise<Response> {
   const origin = originOf(port);
-  const answering = defineAnswering(patience);
+  const answering = defineAnswering(timeoutFactor);
   const handler = metricsHandler({
     async next(request) {
       const { pathname, searchParams } = new URL(request.url);
@@ -158,20 +157,20 @@ export function createHandler(
       }
       const { signal } = request;
       return await answering.run(async () =>
-        deliver(question, await answer(index, question, signal))
+        deliver(question, await findAnswer(index, question, signal))
       ).catch((error) => failure(error, signal));
     },
   });
   return async (request) => {
     if (isAddressedTo(request, port)) return await handler(request);
-    const text = `Misdirected Request: this is ${origin}, and answers to no ` +
-      "other name, so that no web page can read what is asked here\n";
+    const text = `Misdirected Request: the demo answers only on ${origin}, ` +
+      "so that web pages cannot read your notes\n";
     return new Response(text, { status: 421 });
   };
 }
 
 function failure(error: Error, client: AbortSignal): Response {
-  // Nobody reads it; the status is the one that proxies log of such requests.
+  // The status that nginx logs when a client leaves. Nothing reads the response.
   if (client.aborted) return new Response(null, { status: 499 });
   if (error instanceof NoAnswer) {
     return json({ error: error.message }, error.status);
@@ -183,8 +182,8 @@ function failure(error: Error, client: AbortSignal): Response {
   return json({ error: "Internal Server Error" }, 500);
 }
 
-const TOO_SLOW = "It took too long: start the demo with --patience 10, " +
-  "which multiplies every time limit by 10";
+const TOO_SLOW = "The answer took too long: start the demo with " +
+  "--timeout-factor 10 to multiply every timeout by 10";
 
 function json(value: unknown, status: number): Response {
   const headers = { "Content-Type": "application/json" };
@@ -203,15 +202,22 @@ async function main(): Promise<void> {
     allowPositionals: true,
     options: {
       port: { type: "string" },
-      patience: { type: "string", default: "1" },
+      "timeout-factor": { type: "string", default: "1" },
     },
   });
   if (positionals.length > 1) {
-    throw new Error(`it reads one folder, got ${positionals.length}`);
+    throw new Error(`expected one folder, got ${positionals.length}`);
   }
   const [folder = DEFAULT_FOLDER] = positionals;
-  const patience = Number(values.patience);
-  if (!(patience > 0)) throw new Error("patience must be a positive number");
+  const timeoutFactor = Number(values["timeout-factor"]);
+  if (!(timeoutFactor > 0)) {
+    throw new Error(
+      `--timeout-factor must be a positive number, got "${
+        values["timeout-factor"]
+      }"`,
+    );
+  }
+  const port = parsePort(values.port);
   await checkFolder(folder);
   const index = await indexFolder(folder);
   if (index.files.length === 0) {
@@ -225,12 +231,12 @@ async function main(): Promise<void> {
       { hostname: "127.0.0.1", port, onListen() {} },
       (request) => handler(request),
     );
-    const options = { port: server.addr.port, suggestions, patience };
+    const options = { port: server.addr.port, suggestions, timeoutFactor };
     const handler = createHandler(index, options);
     console.log(greeting(originOf(options.port), index, suggestions.Ask));
   };
-  if (values.port !== undefined) {
-    serve(Number(values.port));
+  if (port !== undefined) {
+    serve(port);
     return;
   }
   try {
@@ -241,7 +247,18 @@ async function main(): Promise<void> {
   }
 }
 
-/** Throws an error that says what a path is, where it is no folder to be read. */
+function parsePort(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const port = /^\d+$/.test(text) ? Number(text) : NaN;
+  if (port <= 65_535) return port;
+  throw new Error(`--port must be from 0 to 65535, got "${text}"`);
+}
+
+/**
+ * Checks that a path is a folder.
+ *
+ * @throws {Error} If it is not.
+ */
 async function checkFolder(path: string): Promise<void> {
   const { isDirectory } = await Deno.stat(path).catch((error) => {
     if (!(error instanceof Deno.errors.NotFound)) throw error;

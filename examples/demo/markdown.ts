@@ -1,16 +1,16 @@
 import { join } from "node:path";
 
-/** A paragraph of a Markdown file, or an item of a list in it. */
+/** A paragraph or list item of a Markdown file. */
 export interface Passage {
   readonly file: string;
   /** The number of its first line, from 1. */
   readonly line: number;
-  /** The heading that it stands under. */
+  /** The nearest heading above. */
   readonly heading: string;
   readonly text: string;
 }
 
-/** Larger files, folders and paragraphs are not written by hand. */
+/** Limits that files written by hand do not reach. */
 const MAX_FILE_BYTES = 1_000_000;
 const MAX_FOLDERS = 10_000;
 const MAX_PASSAGE_CHARS = 5_000;
@@ -19,34 +19,36 @@ const MAX_HEADING_CHARS = 200;
 const EXTENSION = /\.(?:md|markdown)$/i;
 
 /**
- * Finds the Markdown files below a folder, without hidden ones and packages, and
- * without following links, which may lead in circles. Folders below it that cannot
- * be read are left out.
+ * Finds the Markdown files in a folder and its subfolders. Leaves out hidden files,
+ * `node_modules`, unreadable subfolders and symbolic links, which may form cycles.
  *
  * @throws If the folder itself cannot be read.
  */
 export async function findFiles(folder: string): Promise<string[]> {
   const files: string[] = [];
   const folders = [""];
-  // The list grows while it is walked.
-  for (const below of folders) {
+  // The loop also visits the folders that it adds.
+  for (const subfolder of folders) {
     try {
-      for await (const entry of Deno.readDir(join(folder, below))) {
+      for await (const entry of Deno.readDir(join(folder, subfolder))) {
         const { name, isFile, isDirectory } = entry;
         if (name.startsWith(".") || name === "node_modules") continue;
-        const path = below === "" ? name : `${below}/${name}`;
+        const path = subfolder === "" ? name : `${subfolder}/${name}`;
         if (isFile && EXTENSION.test(name)) files.push(path);
         if (isDirectory && folders.length < MAX_FOLDERS) folders.push(path);
       }
     } catch (error) {
-      if (below === "") throw error;
+      if (subfolder === "") throw error;
     }
   }
   return files.sort();
 }
 
-/** Returns the file of a name, or else all that end in it, whatever the case. */
-export function named(
+/**
+ * Returns the file with a path, or else all files whose path ends with it, in any
+ * letter case.
+ */
+export function filesNamed(
   files: readonly string[],
   name: string,
 ): readonly string[] {
@@ -56,9 +58,10 @@ export function named(
 }
 
 /**
- * Reads a file's text; one that is too large, binary or cannot be read has none.
+ * Reads the text of a file. Returns an empty text if the file is too large, binary or
+ * unreadable.
  *
- * @throws The signal's reason, if that aborts.
+ * @throws The signal's reason, if it aborts.
  */
 export async function readText(
   folder: string,
@@ -84,8 +87,8 @@ export function linesOf(text: string): string[] {
 }
 
 /**
- * Splits a file's prose into its paragraphs and list items. Code, tables, HTML, front
- * matter and lists of links are left out: they do not answer a question.
+ * Splits the prose of a file into paragraphs and list items. Leaves out code, tables,
+ * HTML, front matter and lists of links, which do not answer a question.
  */
 export function parsePassages(file: string, text: string): Passage[] {
   const passages: Passage[] = [];
@@ -122,7 +125,7 @@ const FRONT_MATTER = /^---\r?\n.*?\n---(?=\s)/s;
 /** A line that is blank, a rule, a row of a table or HTML. */
 const NO_PROSE = /^[\s:=-]*$|^\s*\||^\s*<(?!https?:)/;
 
-/** Removes what matches the patterns, and keeps its lines. */
+/** Removes the matches of the patterns, except for their line breaks. */
 function blank(text: string, ...patterns: readonly RegExp[]): string {
   return patterns.reduce(
     (text, pattern) => text.replace(pattern, (part) => part.replace(/.+/g, "")),
@@ -130,7 +133,11 @@ function blank(text: string, ...patterns: readonly RegExp[]): string {
   );
 }
 
-/** Returns the heading that ends with a line, if one does. */
+/**
+ * Returns the heading that a line is or underlines, or `undefined`.
+ *
+ * @param paragraph The lines of the paragraph before the line.
+ */
 function titleOf(
   line: string,
   [first, ...others]: readonly string[],
@@ -142,14 +149,14 @@ function titleOf(
   return isUnderlined ? first : undefined;
 }
 
-/** Returns whether a text has a letter outside of its links and images. */
+/** Returns whether a text has a letter outside its links and images. */
 function hasProse(text: string): boolean {
   const withoutLinks = text.replace(/!\[[^[\]]*\]\([^()\s]*\)/g, "")
     .replace(/\[[^[\]]*\](?:\([^()\s]*\)|\[[^[\]]*\])/g, "");
   return /\p{L}/u.test(withoutLinks);
 }
 
-/** Returns whether a text begins as an item of a list does. */
+/** Returns whether a text begins like a list item. */
 export function isItem(text: string): boolean {
   return /^\s*(?:[-*+] |\d+[.)] )/.test(text);
 }

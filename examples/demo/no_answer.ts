@@ -1,4 +1,4 @@
-/** Tells who asks that there is no answer, and why. */
+/** The reason why a question has no answer, for the client. */
 export class NoAnswer extends Error {
   override name = "NoAnswer";
   /** The status of the HTTP response. */

@@ -6,18 +6,17 @@ import {
 } from "./markdown.ts";
 import { words } from "./question.ts";
 
-/** What an index holds at most, so that its memory has a limit, too. */
+/** The limits of an index, which bound its memory. */
 const MAX_FILES = 5_000;
 const MAX_CHARS = 32_000_000;
 const MAX_PASSAGES = 500_000;
 const MAX_WORDS = 1_000_000;
 
 /**
- * Holds the passages of a folder's Markdown files, and where each word occurs in
- * them. It is built once, before the first question, and shared by all of them.
+ * The passages of a folder's Markdown files, and the passages in which each word
+ * occurs. It is built once, before the first question.
  */
 export class NoteIndex {
-  /** The folder of the files. */
   readonly folder: string;
   readonly files: string[] = [];
   readonly passages: Passage[] = [];
@@ -31,7 +30,7 @@ export class NoteIndex {
     this.folder = folder;
   }
 
-  /** Whether more files would take too much memory. */
+  /** Whether the index has reached a limit. */
   get isFull(): boolean {
     return this.files.length >= MAX_FILES || this.#chars >= MAX_CHARS ||
       this.passages.length >= MAX_PASSAGES || this.#places.size >= MAX_WORDS;
@@ -42,20 +41,20 @@ export class NoteIndex {
     return this.#words / this.passages.length;
   }
 
-  /** All words that occur, in lower case. */
+  /** All words of the passages, in lower case. */
   get vocabulary(): Iterable<string> {
     return this.#places.keys();
   }
 
   /**
-   * Returns in which passages a word occurs, in their order; one in which it occurs
-   * twice is listed twice.
+   * Returns the indices of the passages that contain a word, in ascending order, once
+   * for each occurrence.
    */
   placesOf(word: string): readonly number[] {
     return this.#places.get(word) ?? [];
   }
 
-  /** Takes in a file. */
+  /** Adds the passages of a file. */
   add(file: string, text: string): void {
     this.files.push(file);
     this.#chars += text.length;
@@ -74,7 +73,7 @@ export class NoteIndex {
 }
 
 /**
- * Reads a folder's Markdown files into an index, until that is full.
+ * Indexes the Markdown files of a folder, until the index is full.
  *
  * @throws If the folder cannot be read.
  */

@@ -1,6 +1,6 @@
 import { NoAnswer } from "./no_answer.ts";
 
-/** One of the things that a question is about. */
+/** One subject of a question. */
 export interface Side {
   /** The words to search for. */
   readonly terms: readonly string[];
@@ -8,13 +8,13 @@ export interface Side {
   readonly wanted: readonly RegExp[];
 }
 
-/** What somebody wants to know. */
+/** A parsed question. */
 export interface Question {
-  /** What it is about: one thing, or the two of a comparison. */
+  /** Its subject, or the two subjects of a comparison. */
   readonly sides: readonly Side[];
-  /** What was put in quotation marks: it must stand so in the answer. */
+  /** The phrases in quotation marks, which the answer must contain. */
   readonly phrases: readonly string[];
-  /** The one file to look into, if the question names it. */
+  /** The only file to search, if the question names one. */
   readonly file: string | undefined;
 }
 
@@ -25,13 +25,13 @@ const STOP_WORDS = new Set(
     "what when where which who why will with would you your").split(" "),
 );
 
-/** More is no question, and would keep all others waiting. */
+/** The maximum length of a question: a longer one would block the others. */
 const MAX_CHARS = 500;
 
-/** "in README.md", and what is meant as a path: "in ../secrets" */
+/** "in README.md", and paths such as "in ../secrets" */
 const FILE = /\bin ([^\s"“”?]+\.(?:md|markdown)\b|\.{1,2}\/[^\s"“”?]+)/i;
 
-/** "what is a lane", which "a lane is" answers best */
+/** "what is a lane" */
 const DEFINITION = /^\s*what(?:['’]s| is| are) /i;
 
 /** "difference between a and b", "compare a and b", "a vs b" */
@@ -41,9 +41,9 @@ const COMPARISONS = [
 ];
 
 /**
- * Reads a question.
+ * Parses a question.
  *
- * @throws {NoAnswer} If it has no word to search for.
+ * @throws {NoAnswer} If the question is too long, or has no word to search for.
  */
 export function parseQuestion(text: string): Question {
   if (text.length > MAX_CHARS) {

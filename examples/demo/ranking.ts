@@ -3,29 +3,31 @@ import type { NoteIndex } from "./note_index.ts";
 import { createPauses } from "./pauses.ts";
 import { type Side, termsOf, words } from "./question.ts";
 
-/** The usual parameters of BM25: saturation by frequency, and by length. */
+/** The usual parameters of BM25: term saturation and length normalization. */
 const K1 = 1.2;
 const B = 0.75;
 
 /** The weight of a list item or a question, which answers less than a paragraph. */
 const MINOR_WEIGHT = 0.5;
 
-/** Of how many passages the scores are held at a time. */
+/** The number of passages that are scored at a time. */
 const BLOCK = 4_096;
 
 interface Candidate {
   readonly passage: Passage;
+  /** Whether its text matches a wanted pattern. */
   readonly isWanted: boolean;
-  /** Whether its heading consists of the words that are searched for. */
+  /** Whether its heading consists of the terms. */
   readonly isTopic: boolean;
   readonly score: number;
 }
 
 /**
- * Finds the passages of some files that match a side of a question best, best
- * first, and before all others those that have its wanted words in a row.
+ * Finds the passages that answer one side of a question best, best first. Passages
+ * that match a wanted pattern come first, then passages under a heading of the terms.
  *
- * @throws The signal's reason, if that aborts meanwhile.
+ * @param files The files to search.
+ * @throws The signal's reason, if it aborts.
  * @see {@link https://doi.org/10.1561/1500000019 | Robertson and Zaragoza, BM25 and Beyond}
  */
 export async function rank(
@@ -82,7 +84,6 @@ export async function rank(
   return best.map(({ passage }) => passage);
 }
 
-/** A text that asks itself is no answer. */
 function isQuestion(text: string): boolean {
   return /\?[*_]*$/.test(text);
 }
@@ -92,7 +93,7 @@ function byFit(a: Candidate, b: Candidate): number {
     Number(b.isTopic) - Number(a.isTopic) || b.score - a.score;
 }
 
-/** Returns how many different numbers there are in a sorted list. */
+/** Returns the number of distinct numbers in a sorted list. */
 function countDistinct(numbers: readonly number[]): number {
   return numbers.reduce(
     (count, number, i) => number === numbers[i - 1] ? count : count + 1,
@@ -112,11 +113,12 @@ export function coverage(
 }
 
 /**
- * Finds the words of an index that begin as a term does: "lanes" for "laned".
+ * Finds the words of an index that share their stem with a term, such as "lanes" for
+ * "laned".
  *
- * @throws The signal's reason, if that aborts meanwhile.
+ * @throws The signal's reason, if it aborts.
  */
-export async function relatives(
+export async function findRelatedWords(
   { vocabulary }: NoteIndex,
   term: string,
   signal?: AbortSignal,

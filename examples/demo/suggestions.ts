@@ -1,7 +1,7 @@
 import type { NoteIndex } from "./note_index.ts";
 import { parseQuestion } from "./question.ts";
 
-/** Questions to try, by what they show. */
+/** Questions to try, by their kind. */
 export interface Suggestions {
   readonly Ask: string;
   readonly [kind: string]: string;
@@ -15,13 +15,10 @@ export const REPOSITORY_QUESTIONS: Suggestions = {
   "In one file": "which permissions in README.md",
 };
 
-/** Of how many passages, from the first on, questions are made. */
+/** The number of passages from which questions are made. */
 const MAX_PASSAGES = 1_000;
 
-/**
- * Suggests questions about a folder that nobody knows: its headings, which are
- * questions with an answer, and words that stand in a row in it.
- */
+/** Suggests questions that a folder answers: its headings, and a phrase in it. */
 export function suggestQuestions(
   { passages }: Pick<NoteIndex, "passages">,
 ): Suggestions {
@@ -36,23 +33,23 @@ export function suggestQuestions(
     file,
     question: `${heading} in ${file}`,
   })).find(({ file, question }) => parseQuestion(question).file === file);
-  const row = all.map(({ text }) => firstRow(text))
-    .find((row) => row !== undefined);
+  const phrase = all.map(({ text }) => findPhrase(text))
+    .find((phrase) => phrase !== undefined);
   return {
-    Ask: first?.heading ?? row ?? "anything",
-    ...row !== undefined && { Exactly: `"${row}"` },
+    Ask: first?.heading ?? phrase ?? "anything",
+    ...phrase !== undefined && { Exactly: `"${phrase}"` },
     ...second && { Compare: `${first!.heading} versus ${second.heading}` },
     ...named && { "In one file": named.question },
   };
 }
 
-/** Returns the first three words in a row that can all be searched for. */
-function firstRow(text: string): string | undefined {
+/** Returns the first three consecutive words that can all be searched for. */
+function findPhrase(text: string): string | undefined {
   return text.match(/(?<!\p{L})\p{L}+(?: \p{L}+){2}(?![\p{L}\p{N}_])/gu)
-    ?.find((row) => countTerms(row) === 3);
+    ?.find((phrase) => countTerms(phrase) === 3);
 }
 
-/** Returns how many words a text has to search for, if it is of plain words. */
+/** Returns the number of words to search for in a text, or 0 if it has punctuation. */
 function countTerms(text: string): number {
   if (!/^[\p{L}\p{N}]+(?: [\p{L}\p{N}]+)*$/u.test(text)) return 0;
   try {

@@ -9,7 +9,7 @@ import { createHandler } from "../../examples/demo/main.ts";
 import { indexFolder, NoteIndex } from "../../examples/demo/note_index.ts";
 import { nextTurn } from "../../examples/demo/pauses.ts";
 import { parseQuestion } from "../../examples/demo/question.ts";
-import { rank, relatives } from "../../examples/demo/ranking.ts";
+import { findRelatedWords, rank } from "../../examples/demo/ranking.ts";
 import {
   REPOSITORY_QUESTIONS,
   suggestQuestions,
@@ -21,14 +21,14 @@ import { createFolder, startService } from "../support/service.ts";
 const NAME = "matriz_async_cognitive";
 
 const SUGGESTIONS = { Ask: "roses" };
-const OPTIONS = { port: 8000, suggestions: SUGGESTIONS, patience: 1000 };
+const OPTIONS = { port: 8000, suggestions: SUGGESTIONS, timeoutFactor: 1000 };
 const ORIGIN = "http://127.0.0.1:8000";
 
 function askUrl(question: string): string {
   return `${ORIGIN}/ask?q=${encodeURIComponent(question)}`;
 }
 
-/** Asks one question, and returns the answer and what was recorded. */
+/** Asks a question, and returns the answer and the recorded samples. */
 async function ask(folder: string, question: string) {
   const index = await indexFolder(folder);
   return await captureMetrics({ lane: "test" }, async (metrics) => {
@@ -48,7 +48,7 @@ async function ask(folder: string, question: string) {
   });
 }
 
-/** Makes an index that takes many slices of time to search for "roses". */
+/** Creates an index in which a search for "roses" takes many time slices. */
 function createLargeIndex(): NoteIndex {
   const index = new NoteIndex("nowhere");
   const words = Array.from({ length: 100 }, (_, i) => `word${i}`).join(" ");
@@ -57,7 +57,7 @@ function createLargeIndex(): NoteIndex {
   return index;
 }
 
-/** The samples of a run: how it ended, and how each of its stages did. */
+/** Returns the samples of a run with these outcomes. */
 function run(status: string, stages: Record<string, string>) {
   return Object.fromEntries([
     [pipelineTotal(NAME, status), 1],
@@ -77,7 +77,7 @@ const FOUND = {
 
 const SEARCHED = { ...FOUND, delivery: "success" };
 
-Deno.test("The demo quotes what answers a question, and runs the stages that it takes", async () => {
+Deno.test("The demo quotes the best passages and records the stages that ran", async () => {
   await using folder = await createFolder();
   assertEquals(await ask(folder.path, "What do roses want?"), {
     status: 200,
@@ -88,7 +88,7 @@ Deno.test("The demo quotes what answers a question, and runs the stages that it 
   });
 });
 
-Deno.test("The demo validates quotation marks, and goes on where they do not hold", async () => {
+Deno.test("The demo validates phrases, and answers when the validation fails", async () => {
   await using folder = await createFolder();
   assertEquals(await ask(folder.path, 'Do roses "want sun, and"?'), {
     status: 200,
@@ -108,7 +108,7 @@ Deno.test("The demo validates quotation marks, and goes on where they do not hol
   );
 });
 
-Deno.test("The demo reflects where words are missing, and finds their relatives", async () => {
+Deno.test("The demo searches for related words when a word does not occur", async () => {
   await using folder = await createFolder();
   assertEquals(await ask(folder.path, "kneading"), {
     status: 200,
@@ -126,7 +126,7 @@ Deno.test("The demo searches for both sides of a comparison", async () => {
   assertEquals(samples[stageTotal(NAME, "rank", "success")], 2);
 });
 
-Deno.test("The demo looks into the one file that a question names", async () => {
+Deno.test("The demo searches the file that a question names", async () => {
   await using folder = await createFolder();
   const { quotes } = await ask(folder.path, "minutes in kitchen/bread.md");
   assertEquals(quotes, ["kitchen/bread.md:3"]);
@@ -143,7 +143,7 @@ Deno.test("The demo looks into the one file that a question names", async () => 
   }
 });
 
-Deno.test("The demo fails where there is nothing to search for, or to find", async () => {
+Deno.test("The demo fails when there is nothing to search for, or nothing found", async () => {
   await using folder = await createFolder();
   assertEquals(await ask(folder.path, "What is it?"), {
     status: 400,
@@ -161,19 +161,19 @@ Deno.test("The demo fails where there is nothing to search for, or to find", asy
   });
 });
 
-Deno.test("The demo answers 504 when a deadline passes, and says what helps", async () => {
+Deno.test("The demo responds with 504 and advice when a timeout passes", async () => {
   const index = createLargeIndex();
   await captureMetrics({ lane: "test" }, async (metrics) => {
-    const handler = createHandler(index, { ...OPTIONS, patience: 1e-3 });
+    const handler = createHandler(index, { ...OPTIONS, timeoutFactor: 1e-3 });
     const response = await handler(new Request(askUrl("roses")));
     assertEquals(response.status, 504);
     assertStringIncludes(
       (await response.json()).error,
-      "It took too long: start the demo with --patience 10",
+      "The answer took too long: start the demo with --timeout-factor 10",
     );
     const samples = await samplesOf(metrics);
     assertEquals(samples[pipelineTotal(NAME, "timeout")], 1);
-    // The search that nobody waits for any more sees its signal by then.
+    // Lets the abandoned search stop.
     await nextTurn();
   });
 });
@@ -196,14 +196,14 @@ Deno.test("The demo stops when its client leaves", async () => {
   });
 });
 
-Deno.test("rank() and relatives() stop when their signal aborts", async () => {
+Deno.test("rank() and findRelatedWords() stop when their signal aborts", async () => {
   const index = createLargeIndex();
   for (let i = 0; i < 200_000; i++) index.add(`v${i}.md`, `vocabulary${i}`);
   const side = { terms: ["roses", "word1"], wanted: [/roses want/i] };
   for (
     const work of [
       (signal: AbortSignal) => rank(index, index.files, side, 2, signal),
-      (signal: AbortSignal) => relatives(index, "roses", signal),
+      (signal: AbortSignal) => findRelatedWords(index, "roses", signal),
     ]
   ) {
     const controller = new AbortController();
@@ -214,7 +214,7 @@ Deno.test("rank() and relatives() stop when their signal aborts", async () => {
   }
 });
 
-Deno.test("The demo answers other requests while it searches", async () => {
+Deno.test("The demo responds to other requests while it searches", async () => {
   const index = createLargeIndex();
   const ended: string[] = [];
   const handler = createHandler(index, OPTIONS);
@@ -233,7 +233,7 @@ Deno.test("The demo answers other requests while it searches", async () => {
   assert(ended.indexOf("/metrics") < 15, ended.join(" "));
 });
 
-Deno.test("The demo reads its files once, however many ask", async () => {
+Deno.test("The demo reads its files once, for all questions", async () => {
   await using folder = await createFolder();
   const index = await indexFolder(folder.path);
   const { readTextFile } = Deno;
@@ -254,7 +254,7 @@ Deno.test("The demo reads its files once, however many ask", async () => {
   assertEquals(reads, 0);
 });
 
-Deno.test("The demo notices that a quote has changed meanwhile", async () => {
+Deno.test("The demo halves the confidence when a file has changed", async () => {
   await using folder = await createFolder();
   const index = await indexFolder(folder.path);
   await Deno.writeTextFile(`${folder.path}/garden.md`, "# Garden\n\nRoses.\n");
@@ -268,7 +268,7 @@ Deno.test("The demo notices that a quote has changed meanwhile", async () => {
   });
 });
 
-Deno.test("indexFolder() leaves out what is large, binary, linked or unreadable", async () => {
+Deno.test("indexFolder() leaves out large, binary, linked and unreadable files", async () => {
   await using folder = await createFolder();
   const { path } = folder;
   await Deno.writeTextFile(`${path}/large.md`, "tulip\n\n".repeat(150_000));
@@ -358,7 +358,7 @@ Deno.test("rank() prefers phrases, definitions and headings", async () => {
   assertEquals(await linesOf('"these lanes"'), [9, 3]);
 });
 
-Deno.test("NoteIndex is full when it has many files or much text", () => {
+Deno.test("NoteIndex is full at the limits of files and of characters", () => {
   const files = new NoteIndex("nowhere");
   for (let i = 0; i < 4_999; i++) files.add(`${i}.md`, "roses");
   assertEquals(files.isFull, false);
@@ -373,13 +373,13 @@ Deno.test("NoteIndex is full when it has many files or much text", () => {
   assertEquals(chars.isFull, true);
 });
 
-Deno.test("NoteIndex cuts a heading that every passage would repeat", () => {
+Deno.test("NoteIndex truncates long headings", () => {
   const index = new NoteIndex("nowhere");
   index.add("a.md", `# ${"rose ".repeat(100_000)}\n\nLily.\n\nFern.\n`);
   assertEquals(index.passages.map(({ heading }) => heading.length), [200, 200]);
 });
 
-Deno.test("The demo answers to the names of this machine only", async () => {
+Deno.test("The demo refuses requests to other host names", async () => {
   const index = new NoteIndex("nowhere");
   const handler = createHandler(index, OPTIONS);
   const statusOf = async (Host: string, path: string) => {
@@ -413,7 +413,7 @@ Deno.test("The demo answers to the names of this machine only", async () => {
   assertEquals((await atPort80(request)).status, 200);
 });
 
-Deno.test("The demo helps who asks nothing, or elsewhere", async () => {
+Deno.test("The demo shows its help, and 404 for unknown paths", async () => {
   const handler = createHandler(new NoteIndex("nowhere"), OPTIONS);
   const answers = await Promise.all(["/", "/ask", "/elsewhere"].map(
     async (path) => {
@@ -424,7 +424,7 @@ Deno.test("The demo helps who asks nothing, or elsewhere", async () => {
   assertEquals(answers, [[200, "Ask:"], [400, "Ask:"], [404, "Not "]]);
 });
 
-Deno.test("The demo starts, says where it is and what to try, and answers", async () => {
+Deno.test("The demo prints commands that work when it starts", async () => {
   await using folder = await createFolder();
   await using service = await startService(folder.path);
   assertMatch(service.greeting, /^Answering from 2 Markdown files on http/);
@@ -436,7 +436,7 @@ Deno.test("The demo starts, says where it is and what to try, and answers", asyn
   );
 });
 
-/** Runs the commands of a text, which are all of curl's, and returns the bodies. */
+/** Runs the curl commands in a text, and returns the response bodies. */
 async function runCommands(text: string): Promise<string[]> {
   const urls = text.match(/(?<=curl '?)http[^'\s]+/g) ?? [];
   return await Promise.all(urls.map(async (url) => {
@@ -446,7 +446,7 @@ async function runCommands(text: string): Promise<string[]> {
   }));
 }
 
-Deno.test("The demo shows commands of its own address, whatever Host says", async () => {
+Deno.test("The demo shows commands with its own address, for any Host header", async () => {
   await using folder = await createFolder();
   await using service = await startService(folder.path);
   const { host, port } = new URL(service.url);
@@ -465,7 +465,7 @@ Deno.test("The demo shows commands of its own address, whatever Host says", asyn
   }
 });
 
-Deno.test("The demo suggests questions about its folder that have an answer", async () => {
+Deno.test("The demo suggests questions that its folder answers", async () => {
   await using folder = await createFolder();
   await using service = await startService(folder.path);
   const text = await (await fetch(service.url)).text();
@@ -488,7 +488,7 @@ Deno.test("The demo suggests questions about its folder that have an answer", as
   assertEquals(answers.map(({ confidence }) => confidence), [1, 1, 1, 1]);
 });
 
-Deno.test("suggestQuestions() does without headings, words and files", () => {
+Deno.test("suggestQuestions() suggests fewer questions when headings are missing", () => {
   const index = new NoteIndex("nowhere");
   assertEquals(suggestQuestions(index), { Ask: "anything" });
   index.add("a b.md", "# What is it?\n\nIt is.\n");
@@ -524,7 +524,7 @@ Deno.test("The demo's questions about this repository quote prose", async () => 
   }
 });
 
-Deno.test("The demo says in one line why it cannot start", async () => {
+Deno.test("The demo prints in one line why it cannot start", async () => {
   await using folder = await createFolder();
   const script = new URL("../../examples/demo/main.ts", import.meta.url).href;
   const file = `${folder.path}/garden.md`;
@@ -535,9 +535,12 @@ Deno.test("The demo says in one line why it cannot start", async () => {
       [["nowhere"], 'there is no folder "nowhere"'],
       [[file], `"${file}" is not a folder`],
       [[empty], `there is no Markdown file in the folder "${empty}"`],
-      [["a", "b"], "it reads one folder, got 2"],
-      [["--port=x"], "Invalid port: NaN"],
-      [["--patience=0"], "patience must be a positive number"],
+      [["a", "b"], "expected one folder, got 2"],
+      [["--port=x"], '--port must be from 0 to 65535, got "x"'],
+      [
+        ["--timeout-factor=0"],
+        '--timeout-factor must be a positive number, got "0"',
+      ],
       [["--prot=1"], "Unknown option '--prot'"],
     ] as const
   ) {

@@ -1,6 +1,6 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 
-/** Runs an example as its reader would, with no permission. */
+/** Runs an example without permissions. */
 async function run(name: string): Promise<string> {
   const script = new URL(`../../examples/${name}`, import.meta.url);
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
@@ -12,7 +12,7 @@ async function run(name: string): Promise<string> {
   return new TextDecoder().decode(stdout);
 }
 
-Deno.test("examples/record.ts shows what the log tells", async () => {
+Deno.test("examples/record.ts records the runs of its log", async () => {
   const text = await run("record.ts");
   const labels = 'lane="batch",pipeline_name="import"';
   for (
@@ -27,7 +27,7 @@ Deno.test("examples/record.ts shows what the log tells", async () => {
   }
 });
 
-Deno.test("examples/custom_registry.ts shows its own metrics and ours", async () => {
+Deno.test("examples/custom_registry.ts serves its own and the library's metrics", async () => {
   const text = await run("custom_registry.ts");
   const labels =
     'lane="canary",pipeline_name="invoices",stage_name="send",outcome="success"';

@@ -1,5 +1,5 @@
 /**
- * Runs the demo for the duration of a test.
+ * Runs the demo for a test.
  *
  * @module
  */
@@ -23,7 +23,7 @@ roses in code are not prose
   ".hidden.md": "Roses are hidden here.\n",
 };
 
-/** Makes a folder of Markdown files to ask about. */
+/** Creates a folder of Markdown files. */
 export async function createFolder(): Promise<
   AsyncDisposable & { readonly path: string }
 > {
@@ -38,7 +38,7 @@ export async function createFolder(): Promise<
   };
 }
 
-/** Starts the service as `deno task demo` does, on a free port. */
+/** Starts the demo as `deno task demo` does, on a free port. */
 export async function startService(folder: string): Promise<
   AsyncDisposable & { readonly greeting: string; readonly url: string }
 > {
@@ -51,8 +51,8 @@ export async function startService(folder: string): Promise<
       "--allow-env=LUKHAS_LANE",
       new URL("../../examples/demo/main.ts", import.meta.url).href,
       "--port=0",
-      // These tests must not depend on the speed of the machine.
-      "--patience=1000",
+      // Keeps timeouts from passing on a busy machine.
+      "--timeout-factor=1000",
       folder,
     ],
     stdout: "piped",
