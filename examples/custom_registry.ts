@@ -1,8 +1,8 @@
 /**
- * Puts the metrics, under a prefix of one's own, into a registry that one has, next
- * to metrics written by hand, and serves both.
+ * Adds the metrics, under a custom prefix, to an existing registry, and serves them
+ * with the other metrics of the registry.
  *
- * Run it: `deno run examples/custom_registry.ts`
+ * Run:     deno run examples/custom_registry.ts
  *
  * @module
  */
@@ -13,7 +13,7 @@ const registry = new Registry();
 registry.setDefaultLabels({ service: "billing" });
 const queueSize = new Gauge({
   name: "billing_queue_size",
-  help: "How many invoices wait to be sent.",
+  help: "The number of invoices that wait to be sent.",
   registers: [registry],
 });
 
@@ -21,7 +21,7 @@ const { pipeline, stage, metricsHandler } = createStageMetrics({
   registry,
   prefix: "billing_",
   lane: "canary",
-  // Under a prefix of one's own, buckets are one's own too, in seconds.
+  // In seconds. The default prefix has fixed buckets, which can only be extended.
   stageBuckets: [0.1, 1, 10, 60],
 });
 
@@ -33,7 +33,7 @@ await pipeline("invoices", async () => {
   }
 });
 
-// As a service: Deno.serve(metricsHandler());
+// In a service: Deno.serve(metricsHandler());
 const response = await metricsHandler()(
   new Request("http://localhost/metrics"),
 );

@@ -1,7 +1,7 @@
 /**
- * Wraps the methods of a class with the standard decorator.
+ * Measures the methods of a class with decorators.
  *
- * Run it: `deno run examples/decorator.ts`
+ * Run:     deno run examples/decorator.ts
  *
  * @module
  */

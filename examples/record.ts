@@ -1,7 +1,7 @@
 /**
- * Records by hand what was measured elsewhere: here the runs that a log tells of.
+ * Records durations that were measured elsewhere: here, the runs in a log.
  *
- * Run it: `deno run examples/record.ts`
+ * Run:     deno run examples/record.ts
  *
  * @module
  */

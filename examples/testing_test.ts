@@ -1,7 +1,7 @@
 /**
- * Tests one's own code: what it records, and how long it says that took.
+ * Tests which metrics your code records, with a clock that the test controls.
  *
- * Run it: `deno test examples/testing_test.ts`
+ * Run:     deno test examples/testing_test.ts
  *
  * @module
  */
@@ -13,17 +13,17 @@ import {
 } from "@lukhas/stage-metrics/testing";
 import { assertEquals } from "@std/assert";
 
-/** The code under test: it knows nothing of the test. */
+/** The code under test. */
 async function importFile(read: () => Promise<string>): Promise<number> {
   return await pipeline("import", { lane: "batch" }, async () => {
     const text = await stage("read", read)
-      // An unreadable file is as good as an empty one.
+      // An unreadable file counts as an empty one.
       .catch(() => "");
     return stage("count", () => text.split("\n").length);
   });
 }
 
-Deno.test("importFile() goes on when a file cannot be read, and its stage tells", async () => {
+Deno.test("importFile() records a failed stage when a file cannot be read", async () => {
   await captureMetrics(async ({ registry }) => {
     await importFile(() => Promise.reject(new Error("No such file")));
 
@@ -47,7 +47,7 @@ Deno.test("importFile() goes on when a file cannot be read, and its stage tells"
   });
 });
 
-Deno.test("importFile() measures the reading", async () => {
+Deno.test("importFile() records how long it reads", async () => {
   const clock = manualClock();
   await captureMetrics({ clock }, async ({ registry }) => {
     await importFile(() => {

@@ -2,8 +2,8 @@
  * A service that answers questions from a folder of Markdown files. `/metrics` shows
  * which stages each answer took.
  *
- * Run it: deno task demo
- *         deno task demo --port 8080 FOLDER
+ * Run:     deno task demo
+ *          deno task demo --port 8080 FOLDER
  *
  * For a slow disk or a large folder, `--timeout-factor 10` multiplies every timeout
  * by 10.

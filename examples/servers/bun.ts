@@ -1,16 +1,16 @@
 /**
- * A service of Bun.
+ * A Bun server with metrics.
  *
- * Get it: bun add @lukhas/stage-metrics
- * Run it: bun bun.ts
- * Ask it: curl -d Ada localhost:8000
- * See it: curl localhost:8000/metrics
+ * Install: bun add @lukhas/stage-metrics
+ * Run:     bun bun.ts
+ * Try:     curl -d Ada localhost:8000
+ * Metrics: curl localhost:8000/metrics
  *
  * @module
  */
 import { metricsHandler, pipeline, stage } from "@lukhas/stage-metrics";
 
-/** What `@types/bun` declares, as far as it is needed here. */
+/** The part of Bun that this example uses; `@types/bun` declares all of it. */
 declare const Bun: {
   readonly env: Readonly<Record<string, string | undefined>>;
   serve(options: {

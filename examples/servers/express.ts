@@ -1,10 +1,10 @@
 /**
- * A service of Express.
+ * An Express server with metrics.
  *
- * Get it: npm install @lukhas/stage-metrics express
- * Run it: node express.ts
- * Ask it: curl localhost:8000/greetings/Ada
- * See it: curl localhost:8000/metrics
+ * Install: npm install @lukhas/stage-metrics express
+ * Run:     node express.ts
+ * Try:     curl localhost:8000/greetings/Ada
+ * Metrics: curl localhost:8000/metrics
  *
  * @module
  */

@@ -1,10 +1,10 @@
 /**
- * A service of Fastify.
+ * A Fastify server with metrics.
  *
- * Get it: npm install @lukhas/stage-metrics fastify
- * Run it: node fastify.ts
- * Ask it: curl localhost:8000/greetings/Ada
- * See it: curl localhost:8000/metrics
+ * Install: npm install @lukhas/stage-metrics fastify
+ * Run:     node fastify.ts
+ * Try:     curl localhost:8000/greetings/Ada
+ * Metrics: curl localhost:8000/metrics
  *
  * @module
  */
@@ -17,7 +17,7 @@ const app = fastify();
 
 const serveMetrics = nodeMetricsHandler();
 app.get("/metrics", (request, reply) => {
-  // From here on, the answer is the listener's.
+  // Keeps Fastify from sending a reply of its own.
   reply.hijack();
   serveMetrics(request.raw, reply.raw);
 });

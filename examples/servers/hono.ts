@@ -1,10 +1,11 @@
 /**
- * A service of Hono, for Deno and Bun, which serve what a module exports.
+ * A Hono server with metrics, for Deno and Bun.
  *
- * Get it: bun add @lukhas/stage-metrics hono
- * Run it: bun hono.ts
- * Ask it: curl localhost:8000/greetings/Ada
- * See it: curl localhost:8000/metrics
+ * Install: bun add @lukhas/stage-metrics hono
+ * Run:     bun hono.ts
+ *          deno serve --allow-env=PORT examples/servers/hono.ts
+ * Try:     curl localhost:8000/greetings/Ada
+ * Metrics: curl localhost:8000/metrics
  *
  * @module
  */

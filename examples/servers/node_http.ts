@@ -1,9 +1,10 @@
 /**
- * A service of `node:http`.
+ * A `node:http` server with metrics.
  *
- * Run it: node node_http.ts
- * Ask it: curl -d Ada localhost:8000
- * See it: curl localhost:8000/metrics
+ * Install: npm install @lukhas/stage-metrics
+ * Run:     node node_http.ts
+ * Try:     curl -d Ada localhost:8000
+ * Metrics: curl localhost:8000/metrics
  *
  * @module
  */
@@ -24,7 +25,7 @@ async function greet(request: IncomingMessage, response: ServerResponse) {
       stage("write", () => response.end(`Hello, ${name}!\n`));
     });
   } catch {
-    // A rejection that is not handled would end the process.
+    // An unhandled rejection would end the process.
     response.writeHead(500).end();
   }
 }

@@ -1,8 +1,8 @@
 /**
- * A batch job that ends before anyone could scrape it: it pushes its metrics to a
- * Pushgateway, and its result is the same whether that is there or not.
+ * A batch job, which ends before Prometheus can scrape it, pushes its metrics to a
+ * Pushgateway. The job does not fail when the Pushgateway is down.
  *
- * Run it: deno run --allow-net --allow-env examples/servers/push.ts
+ * Run:     deno run --allow-net --allow-env examples/servers/push.ts 1 2 3
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { Pushgateway, register } from "prom-client";
 
 const GATEWAY = process.env["PUSHGATEWAY"] ?? "http://127.0.0.1:9091";
 
-/** The job itself: it adds up what it is given. */
+/** Runs the job, which adds up amounts. */
 async function importAmounts(amounts: readonly string[]): Promise<number> {
   return await pipeline("nightly_import", async () => {
     const numbers = await stage(
@@ -21,22 +21,22 @@ async function importAmounts(amounts: readonly string[]): Promise<number> {
     );
     return stage("add", () => {
       const sum = numbers.reduce((total, amount) => total + amount, 0);
-      if (Number.isNaN(sum)) throw new TypeError("An amount is no number");
+      if (Number.isNaN(sum)) throw new TypeError("An amount is not a number");
       return sum;
     });
   });
 }
 
 /**
- * A push replaces what its group had. Runs that fail have one of their own, so that
- * the time of the last success stays.
+ * Pushes the metrics. A push replaces the metrics of its group, so failed runs have
+ * another group: the time of the last success stays.
  */
 async function push(run: "succeeded" | "failed"): Promise<void> {
   const gateway = new Pushgateway(GATEWAY, { timeout: 5_000 }, register);
   try {
     await gateway.push({ jobName: "nightly_import", groupings: { run } });
   } catch (error) {
-    console.warn(`The metrics were not pushed: ${error}`);
+    console.warn(`Cannot push the metrics: ${error}`);
   }
 }
 

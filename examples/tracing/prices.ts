@@ -1,5 +1,5 @@
 /**
- * A service that another one asks: see `shop.ts`, which is the other.
+ * The service that `shop.ts` calls.
  *
  * @module
  */
@@ -14,11 +14,11 @@ function findPrice(item: string): Response {
     : Response.json(price);
 }
 
-async function answer({ url }: Request): Promise<Response> {
+async function respond({ url }: Request): Promise<Response> {
   return await pipeline("pricing", () => {
     const item = stage("parse", () => new URL(url).pathname.slice(1));
     return stage("look_up", () => findPrice(item));
   });
 }
 
-export default { fetch: metricsHandler({ next: answer }) };
+export default { fetch: metricsHandler({ next: respond }) };

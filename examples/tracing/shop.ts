@@ -1,15 +1,13 @@
 /**
- * A service that asks another one by `fetch`, in one trace: it is
- * OpenTelemetry's propagation, in the header `traceparent`, that carries it over.
+ * A service that calls another service, `prices.ts`, in the same trace. Deno sends the
+ * trace context in the header `traceparent`, and exports the spans to a collector at
+ * `http://localhost:4318` or `OTEL_EXPORTER_OTLP_ENDPOINT`.
  *
- * Deno has both ends of that built in, and sends what it traces to a collector at
- * `http://localhost:4318`, or at `OTEL_EXPORTER_OTLP_ENDPOINT`.
- *
- * Run it: export OTEL_DENO=true
- *         OTEL_SERVICE_NAME=prices deno serve --port 8001 examples/tracing/prices.ts &
- *         OTEL_SERVICE_NAME=shop deno serve --allow-net --allow-env=PRICES examples/tracing/shop.ts
- * Ask it: curl localhost:8000/tea
- *         curl localhost:8000/gold
+ * Run:     export OTEL_DENO=true
+ *          OTEL_SERVICE_NAME=prices deno serve --port 8001 examples/tracing/prices.ts &
+ *          OTEL_SERVICE_NAME=shop deno serve --allow-net --allow-env=PRICES examples/tracing/shop.ts
+ * Try:     curl localhost:8000/tea
+ *          curl localhost:8000/gold
  *
  * @module
  */
@@ -32,7 +30,7 @@ async function sell({ url }: Request): Promise<Response> {
       ({ signal }) => fetchPrice(item, signal),
     );
     return stage("bill", () => new Response(`One ${item}: ${price}\n`));
-  });
+  }).catch(({ message }) => new Response(`${message}\n`, { status: 502 }));
 }
 
 export default { fetch: metricsHandler({ next: sell }) };

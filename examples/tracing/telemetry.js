@@ -1,11 +1,11 @@
 /**
- * Has Node and Bun trace the pipelines and stages of a service, whose own code stays
- * as it is, and send the spans to a collector at `http://localhost:4318`, or at
- * `OTEL_EXPORTER_OTLP_ENDPOINT`. Deno needs none of this: `OTEL_DENO=true` will do.
+ * Traces the pipelines and stages of a service in Node or Bun, without changes to the
+ * service, and exports the spans to a collector at `http://localhost:4318` or
+ * `OTEL_EXPORTER_OTLP_ENDPOINT`. Deno needs only `OTEL_DENO=true`.
  *
- * Get it: npm install @opentelemetry/sdk-node
- * Use it: OTEL_SERVICE_NAME=greeting node --import ./telemetry.js node_http.ts
- *         OTEL_SERVICE_NAME=greeting bun --preload ./telemetry.js bun.ts
+ * Install: npm install @opentelemetry/sdk-node
+ * Run:     OTEL_SERVICE_NAME=greeting node --import ./telemetry.js node_http.ts
+ *          OTEL_SERVICE_NAME=greeting bun --preload ./telemetry.js bun.ts
  *
  * @module
  */

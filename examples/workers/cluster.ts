@@ -1,14 +1,14 @@
 /**
- * A service of several processes, by `node:cluster` or by PM2. Each process serves its
- * own metrics on a port of its own, and Prometheus scrapes all of them:
+ * A server of several processes, started by `node:cluster` or PM2. Each process serves
+ * its metrics on its own port, and Prometheus scrapes them all:
  *
  *     static_configs: [{ targets: ["localhost:8001", "localhost:8002"] }]
  *
- * Get it: npm install @lukhas/stage-metrics
- * Run it: node cluster.ts
- *         pm2 start cluster.ts -i 2
- * Ask it: curl -d Ada localhost:8000
- * See it: curl localhost:8001/metrics localhost:8002/metrics
+ * Install: npm install @lukhas/stage-metrics
+ * Run:     node cluster.ts
+ *          pm2 start cluster.ts -i 2
+ * Try:     curl -d Ada localhost:8000
+ * Metrics: curl localhost:8001/metrics localhost:8002/metrics
  *
  * @module
  */
@@ -25,7 +25,7 @@ import { text } from "node:stream/consumers";
 
 const PROCESSES = 2;
 
-/** Keeps processes that fail at once from being started without end. */
+/** The delay that keeps a process that fails at once from restarting in a tight loop. */
 const RESTART_DELAY_MS = 1_000;
 
 if (cluster.isPrimary) {
@@ -34,9 +34,9 @@ if (cluster.isPrimary) {
   serve();
 }
 
-/** Starts a process, and starts it anew whenever it has ended. */
+/** Starts a process, and restarts it when it exits. */
 function startProcess(number: number) {
-  // PM2 numbers its processes by this variable, too.
+  // PM2 sets this variable in its processes, too.
   cluster.fork({ NODE_APP_INSTANCE: number }).once("exit", () => {
     setTimeout(startProcess, RESTART_DELAY_MS, number);
   });
@@ -56,7 +56,7 @@ async function greet(request: IncomingMessage, response: ServerResponse) {
       stage("write", () => response.end(`Hello, ${name}!\n`));
     });
   } catch {
-    // A rejection that is not handled would end the process.
+    // An unhandled rejection would end the process.
     response.writeHead(500).end();
   }
 }

@@ -1,9 +1,9 @@
 /**
- * A service of several threads, each of which answers for all of them.
+ * A server of several threads. Whichever thread is scraped returns the metrics of all.
  *
- * Run it: deno serve --parallel examples/workers/parallel.ts
- * Ask it: curl -d 'some text' localhost:8000
- * See it: curl localhost:8000/metrics
+ * Run:     deno serve --parallel examples/workers/parallel.ts
+ * Try:     curl -d 'some text' localhost:8000
+ * Metrics: curl localhost:8000/metrics
  *
  * @module
  */
@@ -13,7 +13,8 @@ async function checksum(request: Request): Promise<Response> {
   return await pipeline("checksum", async () => {
     const body = await stage("read", () => request.arrayBuffer());
     const hash = await stage("hash", () => crypto.subtle.digest("SHA-1", body));
-    return stage("write", () => new Response(new Uint8Array(hash).toHex()));
+    const hex = new Uint8Array(hash).toHex();
+    return stage("write", () => new Response(`${hex}\n`));
   });
 }
 

@@ -1,11 +1,11 @@
 /**
- * A service of Node, or of Bun, whose work is done by threads. The main thread
- * serves the metrics of all of them.
+ * A Node or Bun server that hands its work to threads. The main thread serves the
+ * metrics of all threads.
  *
- * Get it: npm install @lukhas/stage-metrics
- * Run it: node worker_threads.ts
- * Ask it: curl localhost:8000/30
- * See it: curl localhost:8000/metrics
+ * Install: npm install @lukhas/stage-metrics
+ * Run:     node worker_threads.ts
+ * Try:     curl localhost:8000/30
+ * Metrics: curl localhost:8000/metrics
  *
  * @module
  */
@@ -32,26 +32,26 @@ else answerMessages();
 function startService() {
   const threads: Worker[] = [];
 
-  /** Starts a thread, and another one in its place when it ends. */
+  /** Starts a thread, and replaces it when it exits. */
   function startThread(index: number) {
     threads[index] = new Worker(new URL(import.meta.url))
-      // An error without a listener would end the service.
+      // Without a listener, an error in a thread would end the process.
       .on("error", console.error)
       .once("exit", () => startThread(index));
   }
   for (let index = 0; index < THREADS; index++) startThread(index);
 
-  let asked = 0;
+  let requests = 0;
 
   function next(request: IncomingMessage, response: ServerResponse) {
     const { port1, port2 } = new MessageChannel();
     port1.once("message", (value) => response.end(`${value}\n`));
-    // The other end closes after the reply, and also if its thread ends before.
+    // The port also closes when the thread exits before it replies.
     port1.once("close", () => {
       if (!response.writableEnded) response.writeHead(500).end();
     });
     const n = Number(request.url?.slice(1));
-    threads[asked++ % THREADS]?.postMessage({ n, reply: port2 }, [port2]);
+    threads[requests++ % THREADS]?.postMessage({ n, reply: port2 }, [port2]);
   }
 
   const port = Number(process.env["PORT"] ?? 8000);

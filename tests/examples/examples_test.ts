@@ -58,3 +58,22 @@ Deno.test("examples/decorator.ts measures methods", async () => {
     assertStringIncludes(text, `\n${line}\n`);
   }
 });
+
+Deno.test("examples/README.md lists every example", async () => {
+  const folder = new URL("../../examples/", import.meta.url);
+  const files = [];
+  for (const subfolder of ["", "servers/", "tracing/", "workers/"]) {
+    for await (const entry of Deno.readDir(new URL(subfolder, folder))) {
+      if (/\.[jt]s$/.test(entry.name)) files.push(`${subfolder}${entry.name}`);
+    }
+  }
+  const index = await Deno.readTextFile(new URL("README.md", folder));
+  const links = [...index.matchAll(/^\| \[(.+?)\]\((.+?)\)/gm)];
+  assertEquals(
+    links.map(([, text, target]) => {
+      assertEquals(text, target);
+      return target;
+    }).sort(),
+    ["demo/main.ts", ...files].sort(),
+  );
+});

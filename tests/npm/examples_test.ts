@@ -375,7 +375,7 @@ function findFiles(folder = ""): string[] {
 Deno.test("Every example for Node and Bun is among those that are run", () => {
   const files = findFiles().filter((file) =>
     file.endsWith(".ts") &&
-    /^ \* Run it: (node|bun) /m.test(
+    /^ \* Run: +(node|bun) /m.test(
       Deno.readTextFileSync(new URL(file, EXAMPLES)),
     )
   );

@@ -91,7 +91,7 @@ Deno.test({
     assertEquals(failing, {
       code: 1,
       stdout: "",
-      stderr: "TypeError: An amount is no number\n",
+      stderr: "TypeError: An amount is not a number\n",
     });
     assertEquals(await read(...succeeded), time);
     assertEquals(await read("total", "failure", "failed"), 1);
@@ -111,6 +111,6 @@ Deno.test({
     const url = `http://127.0.0.1:${freePort()}`;
     const { code, stdout, stderr } = await runJob(url, "3", "4");
     assertEquals([code, stdout], [0, "7\n"]);
-    assertStringIncludes(stderr, "The metrics were not pushed: ");
+    assertStringIncludes(stderr, "Cannot push the metrics: ");
   },
 });

@@ -71,7 +71,7 @@ Deno.test("deno serve --parallel: every scrape tells what was sent, whichever th
     while (sent < REQUESTS || scrapes < SCRAPES) {
       sent++;
       const text = await ask(service.url, "Ada");
-      assertEquals(text, "5c3cb098d52deb3f67e97b7fba960c4cf6880461");
+      assertEquals(text, "5c3cb098d52deb3f67e97b7fba960c4cf6880461\n");
       answered++;
     }
   };
