@@ -19,6 +19,7 @@ import {
   queryOf,
   SCRAPE_TIMEOUT_HEADER,
 } from "./request.ts";
+import { createTextResponse } from "./response.ts";
 import { createScrape } from "./scrape.ts";
 
 export { pathOf, queryOf, SCRAPE_TIMEOUT_HEADER };
@@ -170,14 +171,16 @@ export function createHandlerFunction(
       if (next !== undefined && !(isValid && pathOf(request.url) === path)) {
         return await next(request, ...rest);
       }
-      if (!isValid) return plain(400, "Bad Request", {});
+      if (!isValid) return createTextResponse(400, "Bad Request");
       if (!isAuthorized(request.headers.get("Authorization"))) {
-        return plain(401, "Unauthorized", {
+        return createTextResponse(401, "Unauthorized", {
           "WWW-Authenticate": 'Bearer realm="metrics"',
         });
       }
       if (request.method !== "GET" && request.method !== "HEAD") {
-        return plain(405, "Method Not Allowed", { Allow: "GET, HEAD" });
+        return createTextResponse(405, "Method Not Allowed", {
+          Allow: "GET, HEAD",
+        });
       }
       try {
         return await scrape(request);
@@ -187,25 +190,10 @@ export function createHandlerFunction(
           "collector_error",
           `The metrics could not be collected: ${describeError(error)}`,
         );
-        return plain(500, "Internal Server Error", {});
+        return createTextResponse(500, "Internal Server Error");
       }
     };
   };
-}
-
-function plain(
-  status: number,
-  text: string,
-  headers: Record<string, string>,
-): Response {
-  return new Response(`${text}\n`, {
-    status,
-    headers: {
-      "Content-Type": "text/plain; charset=utf-8",
-      "Cache-Control": "no-store",
-      ...headers,
-    },
-  });
 }
 
 /** Digests are of one length, so that comparing them tells nothing by its time. */

@@ -22,7 +22,7 @@ const GUARANTEED_MS = 4_000;
 const MAX_BODY_MS = 120_000;
 
 /** How long a body that seems idle has to be read when the event loop was blocked. */
-const GRACE_MS = 50;
+const MIN_EVICTION_DELAY_MS = 50;
 
 /** Made once, as the stack of an error retains the calls in which it was made. */
 const TOO_SLOW = new Error("The metrics were read too slowly");
@@ -36,14 +36,14 @@ export interface Scrape {
   /** Collects the metrics, and then returns a function that gathers them. */
   readonly collect: () => Promise<() => Promise<readonly MetricFamily[]>>;
   /** How long it may wait for room, in milliseconds. */
-  readonly patience: number;
+  readonly timeoutMs: number;
   /** Returns whether the client has left. */
-  readonly isOver: () => boolean;
+  readonly isAborted: () => boolean;
 }
 
 /** A scrape that waits for room. */
-interface Waiting extends Scrape {
-  /** How many scrapes had come before it, and itself. */
+interface WaitingScrape extends Scrape {
+  /** How many scrapes had arrived when it came, itself included. */
   readonly number: number;
   /** Ends the wait, without a body if there is no room, or nobody to read it. */
   resolve(body?: ScrapeBody): void;
@@ -52,7 +52,7 @@ interface Waiting extends Scrape {
 /** The body of a response, from its admission until it is read or cut off. */
 export class ScrapeBody {
   readonly snapshot: Snapshot;
-  readonly #onEnd: (body: ScrapeBody) => void;
+  readonly #onEnd: () => void;
   readonly #timer: ReturnType<typeof setTimeout>;
   #startedAt = performance.now();
   /** It cannot be read before it is collected. */
@@ -60,15 +60,15 @@ export class ScrapeBody {
   #error: ((reason: Error) => void) | undefined;
 
   /** @param onEnd Called when the body ends. */
-  constructor(snapshot: Snapshot, onEnd: (body: ScrapeBody) => void) {
+  constructor(snapshot: Snapshot, onEnd: () => void) {
     this.snapshot = snapshot;
     this.#onEnd = onEnd;
-    this.#timer = setTimeout(() => this.cutOff(), MAX_BODY_MS);
+    this.#timer = setTimeout(() => this.abort(), MAX_BODY_MS);
     this.#timer.unref();
   }
 
   /** When it makes room for a scrape that waits, by `performance.now()`. */
-  get expiresAt(): number {
+  get evictableAt(): number {
     return Math.min(this.#readAt + IDLE_MS, this.#startedAt + GUARANTEED_MS);
   }
 
@@ -90,17 +90,17 @@ export class ScrapeBody {
    *
    * @param error Makes the stream of the body fail.
    */
-  begin(error: (reason: Error) => void): void {
+  start(error: (reason: Error) => void): void {
     this.#error = error;
   }
 
   /** Is read further. */
-  progress(): void {
+  markRead(): void {
     this.#readAt = performance.now();
   }
 
   /** Ends before it has been read. */
-  cutOff(): void {
+  abort(): void {
     this.#error?.(TOO_SLOW);
     this.end();
   }
@@ -108,7 +108,7 @@ export class ScrapeBody {
   /** Ends. */
   end(): void {
     clearTimeout(this.#timer);
-    this.#onEnd(this);
+    this.#onEnd();
   }
 }
 
@@ -126,8 +126,8 @@ export class InFlightScrapes {
   readonly #snapshots = new Set<Snapshot>();
   #arrived = 0;
   /** The latest last. */
-  readonly #waiting: Waiting[] = [];
-  #stopTimer: (() => void) | undefined;
+  readonly #waiting: WaitingScrape[] = [];
+  #cancelEviction: (() => void) | undefined;
 
   /** @param max How many bodies there may be at the same time. */
   constructor(max: number) {
@@ -141,13 +141,13 @@ export class InFlightScrapes {
    * @throws The error of collecting or gathering.
    */
   async admit(scrape: Scrape): Promise<ScrapeBody | undefined> {
-    let waiting!: Waiting;
+    let waiting!: WaitingScrape;
     const admitted = new Promise<ScrapeBody | undefined>((resolve) => {
       waiting = { ...scrape, number: ++this.#arrived, resolve };
     });
     this.#waiting.push(waiting);
-    this.#fill();
-    const timer = setTimeout(() => this.#refuse(waiting), scrape.patience);
+    this.#update();
+    const timer = setTimeout(() => this.#reject(waiting), scrape.timeoutMs);
     const body = await admitted.finally(() => clearTimeout(timer));
     try {
       if (await body?.collected()) return body;
@@ -158,27 +158,29 @@ export class InFlightScrapes {
     return undefined;
   }
 
-  #refuse(waiting: Waiting): void {
+  #reject(waiting: WaitingScrape): void {
     const index = this.#waiting.indexOf(waiting);
     if (index !== -1) this.#waiting.splice(index, 1);
     waiting.resolve();
-    this.#watch();
+    this.#scheduleEviction();
   }
 
   /** Admits the scrapes for which there is room. */
-  #fill(): void {
+  #update(): void {
     this.#admitWaiting();
-    this.#watch();
+    this.#scheduleEviction();
   }
 
   #admitWaiting(): void {
     for (let i = this.#waiting.length - 1; i >= 0; i--) {
       if (this.#bodies.size >= this.#max) return;
       const waiting = this.#waiting[i]!;
-      const snapshot = waiting.isOver() ? undefined : this.#snapshotOf(waiting);
-      if (snapshot === undefined && !waiting.isOver()) continue;
+      const snapshot = waiting.isAborted()
+        ? undefined
+        : this.#snapshotOf(waiting);
+      if (snapshot === undefined && !waiting.isAborted()) continue;
       this.#waiting.splice(i, 1);
-      waiting.resolve(snapshot && this.#begin(snapshot));
+      waiting.resolve(snapshot && this.#createBody(snapshot));
     }
   }
 
@@ -191,7 +193,7 @@ export class InFlightScrapes {
   }
 
   /** Returns the snapshot that a scrape shows, if there is room for it. */
-  #snapshotOf(waiting: Waiting): Snapshot | undefined {
+  #snapshotOf(waiting: WaitingScrape): Snapshot | undefined {
     const { owner, key, number } = waiting;
     const isFull = this.#isFull;
     // One that began before this scrape came may show foreign metrics as they were then.
@@ -208,7 +210,7 @@ export class InFlightScrapes {
     return snapshot;
   }
 
-  #begin(snapshot: Snapshot): ScrapeBody {
+  #createBody(snapshot: Snapshot): ScrapeBody {
     snapshot.bodies++;
     const body = new ScrapeBody(snapshot, () => {
       if (!this.#bodies.delete(body)) return;
@@ -216,34 +218,38 @@ export class InFlightScrapes {
         this.#snapshots.delete(snapshot);
         snapshot.release();
       }
-      this.#fill();
+      this.#update();
     });
     this.#bodies.add(body);
     return body;
   }
 
   /** Cuts bodies off as soon as they expire, for as long as scrapes wait. */
-  #watch(): void {
+  #scheduleEviction(): void {
     if (this.#waiting.length === 0) {
-      this.#stopTimer?.();
-      this.#stopTimer = undefined;
-    } else if (this.#stopTimer === undefined) {
-      const next = Math.min(...[...this.#bodies].map((each) => each.expiresAt));
-      this.#stopTimer = setLoopTimeout(() => {
-        this.#stopTimer = undefined;
-        this.#cutOff();
-        this.#watch();
-      }, Math.max(GRACE_MS, next - performance.now()));
+      this.#cancelEviction?.();
+      this.#cancelEviction = undefined;
+    } else if (this.#cancelEviction === undefined) {
+      const next = Math.min(
+        ...[...this.#bodies].map((each) => each.evictableAt),
+      );
+      this.#cancelEviction = setLoopTimeout(() => {
+        this.#cancelEviction = undefined;
+        this.#evict();
+        this.#scheduleEviction();
+      }, Math.max(MIN_EVICTION_DELAY_MS, next - performance.now()));
     }
   }
 
-  #cutOff(): void {
+  #evict(): void {
     const now = performance.now();
-    const expired = [...this.#bodies].filter((body) => body.expiresAt <= now)
-      .sort((one, other) => one.expiresAt - other.expiresAt);
-    for (const body of expired) {
+    const evictable = [...this.#bodies].filter((body) =>
+      body.evictableAt <= now
+    )
+      .sort((one, other) => one.evictableAt - other.evictableAt);
+    for (const body of evictable) {
       if (this.#waiting.length === 0) return;
-      body.cutOff();
+      body.abort();
     }
   }
 }

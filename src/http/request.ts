@@ -4,7 +4,7 @@ import type { ScrapeRequest } from "../registry/gather.ts";
 export const SCRAPE_TIMEOUT_HEADER = "X-Prometheus-Scrape-Timeout-Seconds";
 
 /** The longest that a client can have the handler wait, in milliseconds. */
-const MAX_PATIENCE_MS = 60_000;
+const MAX_TIMEOUT_MS = 60_000;
 
 /** The suffixes by which the names of samples differ from that of their family. */
 const SUFFIX = /_(?:bucket|sum|count|total)$/;
@@ -21,7 +21,7 @@ export function readScrapeRequest(
 ): ScrapeRequest {
   const names = new URLSearchParams(queryOf(url)).getAll("name[]");
   return {
-    patience: readPatience(headers.get(SCRAPE_TIMEOUT_HEADER)),
+    patience: readTimeoutMs(headers.get(SCRAPE_TIMEOUT_HEADER)),
     names: names.length === 0 ? undefined : toFamilyNames(names),
   };
 }
@@ -55,10 +55,10 @@ export function queryOf(url: string): string {
   return /\?([^#]*)/.exec(url)?.[1] ?? "";
 }
 
-function readPatience(seconds: string | null): number | undefined {
+function readTimeoutMs(seconds: string | null): number | undefined {
   if (!/^\d+(?:\.\d+)?$/.test(seconds ?? "")) return undefined;
-  const patience = Math.ceil(Number(seconds) * 500);
-  return patience === 0 ? undefined : Math.min(patience, MAX_PATIENCE_MS);
+  const timeoutMs = Math.ceil(Number(seconds) * 500);
+  return timeoutMs === 0 ? undefined : Math.min(timeoutMs, MAX_TIMEOUT_MS);
 }
 
 /** Returns every name that a family with a sample of one of these names can have. */

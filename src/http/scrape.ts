@@ -6,10 +6,11 @@ import type { InstanceSource } from "../scopes/context.ts";
 import { acceptsGzip, negotiateFormat } from "./accept.ts";
 import { InFlightScrapes, type ScrapeBody } from "./in_flight_scrapes.ts";
 import { readScrapeRequest } from "./request.ts";
+import { createTextResponse } from "./response.ts";
 import type { NextChunk } from "./scrape_snapshot.ts";
 
 /** How long a scrape of unknown timeout may wait for room, in milliseconds. */
-const PATIENCE_MS = 5_000;
+const DEFAULT_TIMEOUT_MS = 5_000;
 
 /** After so many seconds, a client that got no metrics may ask again. */
 const RETRY_AFTER_SECONDS = 1;
@@ -40,7 +41,7 @@ export function createScrape(
   };
   return async (request) => {
     const format = negotiateFormat(request.headers.get("Accept"), formats);
-    const gzip = mayEncode(request) &&
+    const gzip = canEncode(request) &&
       acceptsGzip(request.headers.get("Accept-Encoding"));
     const headers = new Headers({
       "Content-Type": CONTENT_TYPES[format],
@@ -48,25 +49,29 @@ export function createScrape(
       "Vary": "Accept, Accept-Encoding",
     });
     if (gzip) headers.set("Content-Encoding", "gzip");
-    if (isOver(request)) return nobody();
-    if (request.method === "HEAD") return new Response(unsent(), { headers });
+    if (isAborted(request)) return clientClosedRequest();
+    if (request.method === "HEAD") {
+      return new Response(createHeadBody(), { headers });
+    }
     const scrape = readScrapeRequest(request);
-    const { patience = PATIENCE_MS } = scrape;
+    const { patience: timeoutMs = DEFAULT_TIMEOUT_MS } = scrape;
     const { owner, shown, issues } = sourceOf();
     const body = await inFlight.admit({
       owner,
       key: keyOf(scrape),
       collect: () => collect(shown, issues, scrape),
-      patience,
-      isOver: () => isOver(request),
+      timeoutMs,
+      isAborted: () => isAborted(request),
     });
-    if (body === undefined) return isOver(request) ? nobody() : busy();
+    if (body === undefined) {
+      return isAborted(request) ? clientClosedRequest() : serviceUnavailable();
+    }
     try {
       const init: ResponseInit & WorkerdResponseInit = {
         headers,
         encodeBody: "manual",
       };
-      return new Response(contentOf(body, format, gzip), init);
+      return new Response(createContent(body, format, gzip), init);
     } catch (error) {
       body.end();
       throw error;
@@ -89,12 +94,12 @@ interface WorkerdResponseInit {
  * route handler's response, so that an encoded one cannot be read; it compresses the
  * body itself.
  */
-function mayEncode(request: Request): boolean {
+function canEncode(request: Request): boolean {
   return !("nextUrl" in request);
 }
 
 /** Returns all of a short text, which needs no room, or else a stream. */
-function contentOf(
+function createContent(
   body: ScrapeBody,
   format: Format,
   gzip: boolean,
@@ -102,7 +107,7 @@ function contentOf(
   const { snapshot } = body;
   const short = snapshot.short(format);
   if (short === undefined) {
-    return toStream(
+    return createStream(
       gzip ? snapshot.readCompressed(format) : snapshot.read(format),
       body,
     );
@@ -112,24 +117,19 @@ function contentOf(
 }
 
 /** Returns whether the client has left, as far as the server can say. */
-function isOver(request: Request): boolean {
+function isAborted(request: Request): boolean {
   // Deno.serve prints a warning when the signal is read, and aborts the body anyway.
   return !("Deno" in globalThis) && request.signal?.aborted;
 }
 
 /** Returns a response to a client that has left, with the status of nginx for it. */
-function nobody(): Response {
+function clientClosedRequest(): Response {
   return new Response(null, { status: 499 });
 }
 
-function busy(): Response {
-  return new Response("Service Unavailable\n", {
-    status: 503,
-    headers: {
-      "Content-Type": "text/plain; charset=utf-8",
-      "Cache-Control": "no-store",
-      "Retry-After": `${RETRY_AFTER_SECONDS}`,
-    },
+function serviceUnavailable(): Response {
+  return createTextResponse(503, "Service Unavailable", {
+    "Retry-After": `${RETRY_AFTER_SECONDS}`,
   });
 }
 
@@ -142,7 +142,7 @@ function keyOf({ patience, names }: ScrapeRequest): string {
  * Returns a body for an answer to HEAD. Servers do not send it; without a body, Deno
  * and Bun send a `Content-Length` of 0, which the answer to GET does not have.
  */
-function unsent(): ReadableStream<Uint8Array<ArrayBuffer>> {
+function createHeadBody(): ReadableStream<Uint8Array<ArrayBuffer>> {
   // Closed by the first read only: Bun sends the length 0 for a closed stream, too.
   return new ReadableStream({ pull: (controller) => controller.close() }, {
     highWaterMark: 0,
@@ -150,16 +150,16 @@ function unsent(): ReadableStream<Uint8Array<ArrayBuffer>> {
 }
 
 /** Sends a body, for as long as it is read fast enough. */
-function toStream(
+function createStream(
   next: NextChunk,
   body: ScrapeBody,
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
   return new ReadableStream<Uint8Array<ArrayBuffer>>({
     start(controller) {
-      body.begin((reason) => controller.error(reason));
+      body.start((reason) => controller.error(reason));
     },
     async pull(controller) {
-      body.progress();
+      body.markRead();
       try {
         const chunk = await next();
         if (chunk !== undefined) {

@@ -79,7 +79,7 @@ export class Snapshot {
   /** Reads the compressed text, which is small enough to be retained for all readers. */
   readCompressed(format: Format): NextChunk {
     const chunks = this.#compressed.get(format) ??
-      new SharedChunks(toStream(this.read(format)));
+      new SharedChunks(createStream(this.read(format)));
     this.#compressed.set(format, chunks);
     let index = 0;
     return () => chunks.at(index++);
@@ -111,7 +111,7 @@ class SharedChunks {
   }
 }
 
-function toStream(next: NextChunk): ReadableStream<Bytes> {
+function createStream(next: NextChunk): ReadableStream<Bytes> {
   return new ReadableStream<Bytes>({
     async pull(controller) {
       const chunk = await next();
