@@ -27,28 +27,28 @@ export { pathOf, queryOf, SCRAPE_TIMEOUT_HEADER };
 /**
  * The options of `metricsHandler`.
  *
- * @typeParam A What a server passes on after the request.
+ * @typeParam A The arguments that the server passes after the request.
  */
 export interface MetricsHandlerOptions<A extends unknown[] = unknown[]> {
   /**
-   * The registry that is served, or several, merged: what they share by name and
-   * labels is added up, or merged as the metric's `aggregator` says. The default
-   * metrics that describe the process, `process_*` under any prefix, are shown once.
+   * The registry to serve, or several registries, merged: samples with the same name
+   * and labels are summed, or merged by the metric's `aggregator`. The default metrics
+   * of the process (`process_*`, under any prefix) are shown once.
    *
    * @default {the registry of the instance}
    */
   registry?: MetricsRegistry | readonly MetricsRegistry[] | undefined;
   /**
-   * The path that serves the metrics. It counts only with `next`: without, every
-   * path does.
+   * The path that serves the metrics. Used only with `next`; otherwise every path
+   * serves metrics.
    *
    * @default {"/metrics"}
    */
   path?: string | undefined;
   /**
-   * Handles the requests to all other paths, and those whose `Host` header cannot be a
-   * host: servers build the URL of the request from it, so that their path is unknown.
-   * Without `next`, such requests are answered with 400.
+   * Handles requests to all other paths, and requests with an invalid `Host` header:
+   * servers build the URL of a request from that header, so the path may be wrong.
+   * Without `next`, a request with an invalid `Host` header is answered with 400.
    *
    * @default {none}
    */
@@ -56,45 +56,44 @@ export interface MetricsHandlerOptions<A extends unknown[] = unknown[]> {
     | ((request: Request, ...rest: A) => Response | Promise<Response>)
     | undefined;
   /**
-   * The bearer token that a client must present to see the metrics.
+   * The bearer token that clients must send.
    *
-   * @default {none: everyone may see them}
+   * @default {none: the metrics are public}
    */
   token?: string | undefined;
   /**
-   * Answers for all worker threads of the process that share their metrics, by
-   * this option or by `shareMetrics`: counters, histograms and what is running
-   * are summed, foreign metrics merged by their `aggregator`. The default metrics
-   * that describe the process, `process_*` under any prefix, are shown once.
+   * Whether to serve the metrics of all worker threads of the process that share them,
+   * by this option or by `shareMetrics`. Counters, histograms and the numbers of
+   * running scopes are summed; foreign metrics are merged by their `aggregator`. The
+   * default metrics of the process (`process_*`, under any prefix) are shown once.
    *
-   * A worker that does not answer within `timeout` milliseconds delays one scrape
-   * by as much; its last known values stand in, `worker_unresponsive` is counted,
-   * and it is not waited for until it is heard of again. A scrape whose own timeout
-   * is less than twice as long waits for half of its own timeout instead. In every
-   * worker, a collector may take half of this time; the values that it last gave stand
-   * in for one that takes longer.
+   * A worker that does not respond within `timeout` milliseconds delays one scrape by
+   * that time. The scrape shows its last known values, and `worker_unresponsive` is
+   * counted. Later scrapes do not wait for the worker until it responds again. A scrape
+   * waits for at most half of its own timeout. In each worker, a collector may take
+   * half of the `timeout`; for a slower one, its last values are shown.
    *
-   * Several registries of a worker go with those of the others in the order in
-   * which they were shared.
+   * If workers share several registries, the first ones are merged, the second ones,
+   * and so on, in the order in which they were shared.
    *
-   * @default {false; as for the `timeout`, 500}
+   * @default {false; 500 for the `timeout`}
    */
   workers?: boolean | { timeout?: number | undefined } | undefined;
   /**
-   * The formats that the handler may answer with: `"text"` is the text format 0.0.4
-   * of Prometheus, `"openmetrics"` is OpenMetrics 1.0. The client's `Accept` header
-   * chooses among them; a client that accepts none of them gets text, if that is
-   * allowed. The order does not matter.
+   * The formats of the response: `"text"` is the Prometheus text format 0.0.4,
+   * `"openmetrics"` is OpenMetrics 1.0. The client's `Accept` header chooses among
+   * them. A client that accepts none of them gets text, if it is among the formats. The
+   * order does not matter.
    *
    * @default {["text", "openmetrics"]}
    */
   formats?: readonly ("text" | "openmetrics")[] | undefined;
   /**
-   * The number of scrapes that may be under way at the same time, from when their
-   * metrics are collected until their clients have read them. A scrape beyond waits, at
-   * most for half of its timeout, and is then answered with 503 and `Retry-After`. For
-   * one that waits, others are cut off whose clients have not read anything for half a
-   * second, or have read for more than four. After two minutes every one is cut off.
+   * The maximum number of scrapes in flight, from when their metrics are collected
+   * until their clients have read them. A further scrape waits for at most half of its
+   * timeout, and is then answered with 503 and `Retry-After`. While it waits, a response
+   * is aborted if its client has read nothing for half a second, or has been reading for
+   * more than four seconds. Every response is aborted after two minutes.
    *
    * @default {200}
    */
@@ -135,16 +134,16 @@ const DEFAULT_WORKERS_TIMEOUT_MS = 500;
 
 const DEFAULT_MAX_REQUESTS_IN_FLIGHT = 200;
 
-/** What a timer can wait for. */
+/** The longest delay of a timer, in milliseconds. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
-/** Where Prometheus looks, unless it is told otherwise. */
+/** The path that Prometheus scrapes by default. */
 export const DEFAULT_PATH = "/metrics";
 
-/** What the token may consist of: what a client can send in a header. */
+/** A token that a client can send in a header. */
 const TOKEN = /^[\x21-\x7e]+$/;
 
-/** Makes a `metricsHandler` function. */
+/** Creates a `metricsHandler` function. */
 export function createHandlerFunction(
   source: InstanceSource,
 ): HandlerMethods["metricsHandler"] {
@@ -185,10 +184,10 @@ export function createHandlerFunction(
       try {
         return await scrape(request);
       } catch (error) {
-        // What went wrong is for the owner to know, not for whoever scrapes.
+        // Reported, but not sent to the client: the error may contain secrets.
         source.instance().issues.report(
           "collector_error",
-          `The metrics could not be collected: ${describeError(error)}`,
+          `Cannot collect the metrics: ${describeError(error)}`,
         );
         return createTextResponse(500, "Internal Server Error");
       }
@@ -196,7 +195,10 @@ export function createHandlerFunction(
   };
 }
 
-/** Digests are of one length, so that comparing them tells nothing by its time. */
+/**
+ * Returns a function that checks the `Authorization` header. It compares digests, which
+ * have the same length, so that the time that it takes reveals nothing.
+ */
 function bearerCheck(token: string): (authorization: string | null) => boolean {
   const expected = sha256(token);
   return (authorization) => {
@@ -214,7 +216,7 @@ function timeoutOf(workers: true | { timeout?: number | undefined }): number {
   return timeout ?? DEFAULT_WORKERS_TIMEOUT_MS;
 }
 
-/** The check of each option; a listener of Node has the same. */
+/** The check of each option, also for `nodeMetricsHandler`. */
 export const HANDLER_OPTION_CHECKS: OptionChecks<MetricsHandlerOptions> = {
   registry: checkRegistries,
   path: checkPath,
@@ -242,10 +244,10 @@ function checkRegistries(action: string, name: string, value: unknown): void {
 
 function checkPath(action: string, name: string, path: unknown): void {
   checkString(action, name, path);
-  // Any other path could never be equal to that of a request.
+  // The path of a request is never equal to any other path.
   if (path === undefined || pathOf(path as string) === path) return;
   throw new RangeError(
-    `Cannot ${action}: ${name} must be the path of a URL, as "/metrics" is, got ${
+    `Cannot ${action}: ${name} must be a URL path such as "/metrics", got ${
       quote(path)
     }`,
   );
@@ -255,7 +257,7 @@ function checkToken(action: string, name: string, token: unknown): void {
   checkString(action, name, token);
   if (token === undefined || TOKEN.test(token as string)) return;
   throw new RangeError(
-    `Cannot ${action}: ${name} must consist of visible ASCII characters, one at least`,
+    `Cannot ${action}: ${name} must consist of visible ASCII characters, at least one`,
   );
 }
 

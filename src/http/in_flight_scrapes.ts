@@ -3,63 +3,69 @@ import { setLoopTimeout } from "../common/async.ts";
 import type { MetricFamily } from "../exposition/model.ts";
 import { Snapshot } from "./scrape_snapshot.ts";
 
-/** How many snapshots may be retained at the same time. */
+/** The maximum number of snapshots in memory. */
 const MAX_SNAPSHOTS = 4;
 
-/** Snapshots that retain as many samples leave no room for another one. */
+/** The number of foreign samples in snapshots above which no other one begins. */
 const MAX_RETAINED_SAMPLES = 200_000;
 
-/** After so long without being read, a body makes room for a scrape that waits. */
+/**
+ * The time without a read after which a body can be evicted for a waiting scrape, in
+ * milliseconds.
+ */
 const IDLE_MS = 500;
 
 /**
- * After so long in all, a body makes room for a scrape that waits: sooner than one that
- * has come at the same time, and can wait for half of ten seconds, would give up.
+ * The time after which any body can be evicted for a waiting scrape, in milliseconds.
+ * Less than the five seconds that a scrape with a timeout of ten seconds waits.
  */
 const GUARANTEED_MS = 4_000;
 
-/** After so long, a body is cut off: no scrape has a longer timeout. */
+/** The time after which every body is aborted, in milliseconds. */
 const MAX_BODY_MS = 120_000;
 
-/** How long a body that seems idle has to be read when the event loop was blocked. */
+/**
+ * The minimum delay before an eviction, in milliseconds: bodies also seem idle when the
+ * event loop was blocked.
+ */
 const MIN_EVICTION_DELAY_MS = 50;
 
-/** Made once, as the stack of an error retains the calls in which it was made. */
+/** Created once, because an error retains its call stack. */
 const TOO_SLOW = new Error("The metrics were read too slowly");
 
-/** A scrape that is to be admitted. */
+/** A scrape to admit. */
 export interface Scrape {
-  /** Stands for the registries that it shows. */
+  /** The object that identifies the registries to show. */
   readonly owner: object;
-  /** The same for scrapes of an owner that may share a snapshot. */
+  /** The same text for all scrapes of the owner that can share a snapshot. */
   readonly key: string;
-  /** Collects the metrics, and then returns a function that gathers them. */
+  /** Collects the metrics, then returns a function that gathers them. */
   readonly collect: () => Promise<() => Promise<readonly MetricFamily[]>>;
-  /** How long it may wait for room, in milliseconds. */
+  /** The maximum time to wait for room, in milliseconds. */
   readonly timeoutMs: number;
-  /** Returns whether the client has left. */
+  /** Returns whether the client has disconnected. */
   readonly isAborted: () => boolean;
 }
 
 /** A scrape that waits for room. */
 interface WaitingScrape extends Scrape {
-  /** How many scrapes had arrived when it came, itself included. */
+  /** The number of scrapes that had arrived then, with this one. */
   readonly number: number;
-  /** Ends the wait, without a body if there is no room, or nobody to read it. */
+  /** Ends the wait, without a body if there is no room or the client has left. */
   resolve(body?: ScrapeBody): void;
 }
 
-/** The body of a response, from its admission until it is read or cut off. */
+/** The body of a response, from its admission until it has been read or aborted. */
 export class ScrapeBody {
   readonly snapshot: Snapshot;
   readonly #onEnd: () => void;
   readonly #timer: ReturnType<typeof setTimeout>;
   #startedAt = performance.now();
-  /** It cannot be read before it is collected. */
+  /** The time of the last read. Infinite until there is something to read. */
   #readAt = Infinity;
-  #error: ((reason: Error) => void) | undefined;
+  #onAbort: ((reason: Error) => void) | undefined;
 
-  /** @param onEnd Called when the body ends. */
+  /** @param onEnd Called when the body has been read or aborted. */
   constructor(snapshot: Snapshot, onEnd: () => void) {
     this.snapshot = snapshot;
     this.#onEnd = onEnd;
@@ -67,45 +73,45 @@ export class ScrapeBody {
     this.#timer.unref();
   }
 
-  /** When it makes room for a scrape that waits, by `performance.now()`. */
+  /** The time from which it can be evicted, by `performance.now()`. */
   get evictableAt(): number {
     return Math.min(this.#readAt + IDLE_MS, this.#startedAt + GUARANTEED_MS);
   }
 
-  /** Waits for its metrics, and returns whether they came before it was cut off. */
+  /** Waits for the metrics. Returns `false` if the body is aborted before. */
   async collected(): Promise<boolean> {
-    const cutOff = new Promise<boolean>((resolve) => {
-      this.#error = () => resolve(false);
+    const aborted = new Promise<boolean>((resolve) => {
+      this.#onAbort = () => resolve(false);
     });
     const isCollected = await Promise.race([
       this.snapshot.collected.then(() => true),
-      cutOff,
+      aborted,
     ]);
     this.#startedAt = this.#readAt = performance.now();
     return isCollected;
   }
 
   /**
-   * Begins to be sent.
+   * Starts streaming.
    *
-   * @param error Makes the stream of the body fail.
+   * @param onAbort Called with the reason if the body is aborted.
    */
-  start(error: (reason: Error) => void): void {
-    this.#error = error;
+  start(onAbort: (reason: Error) => void): void {
+    this.#onAbort = onAbort;
   }
 
-  /** Is read further. */
+  /** Records that the client reads. */
   markRead(): void {
     this.#readAt = performance.now();
   }
 
-  /** Ends before it has been read. */
+  /** Ends the body before it has been read. */
   abort(): void {
-    this.#error?.(TOO_SLOW);
+    this.#onAbort?.(TOO_SLOW);
     this.end();
   }
 
-  /** Ends. */
+  /** Makes room for other scrapes. */
   end(): void {
     clearTimeout(this.#timer);
     this.#onEnd();
@@ -115,29 +121,31 @@ export class ScrapeBody {
 /**
  * The scrapes whose bodies have not been read to the end.
  *
- * Each retains its snapshot, and servers buffer some of it, so that their number is
- * limited. A scrape for which there is no room waits, and bodies that are not read, or
- * have been read for long, are cut off for it. The latest scrape is admitted first: it
- * has the longest to wait yet, and no crowd that came before it can keep it waiting.
+ * Their number is limited, because each retains its snapshot and a buffer in the
+ * server. Further scrapes wait, and idle or slow bodies are evicted for them. The
+ * latest scrape is admitted first: it has the most time left, and earlier scrapes
+ * cannot delay it.
  */
 export class InFlightScrapes {
   readonly #max: number;
   readonly #bodies = new Set<ScrapeBody>();
   readonly #snapshots = new Set<Snapshot>();
+  /** The number of scrapes that have arrived. */
   #arrived = 0;
-  /** The latest last. */
+  /** The waiting scrapes, the latest last. */
   readonly #waiting: WaitingScrape[] = [];
   #cancelEviction: (() => void) | undefined;
 
-  /** @param max How many bodies there may be at the same time. */
+  /** @param max The maximum number of bodies at a time. */
   constructor(max: number) {
     this.#max = max;
   }
 
   /**
-   * Collects metrics as soon as there is room.
+   * Collects the metrics of a scrape as soon as there is room.
    *
-   * @returns The body, or `undefined` if there was no room in time.
+   * @returns The body, or `undefined` if there was no room in time or the client has
+   * disconnected.
    * @throws The error of collecting or gathering.
    */
   async admit(scrape: Scrape): Promise<ScrapeBody | undefined> {
@@ -165,7 +173,6 @@ export class InFlightScrapes {
     this.#scheduleEviction();
   }
 
-  /** Admits the scrapes for which there is room. */
   #update(): void {
     this.#admitWaiting();
     this.#scheduleEviction();
@@ -192,11 +199,11 @@ export class InFlightScrapes {
       retained >= MAX_RETAINED_SAMPLES;
   }
 
-  /** Returns the snapshot that a scrape shows, if there is room for it. */
+  /** Returns a snapshot for a scrape, or `undefined` if there is no room. */
   #snapshotOf(waiting: WaitingScrape): Snapshot | undefined {
     const { owner, key, number } = waiting;
     const isFull = this.#isFull;
-    // One that began before this scrape came may show foreign metrics as they were then.
+    // A snapshot that began before this scrape may hold outdated foreign metrics.
     const shared = [...this.#snapshots].findLast((each) =>
       each.owner === owner && each.key === key &&
       (number <= each.lastScrape || isFull && each.isCollecting)
@@ -224,7 +231,7 @@ export class InFlightScrapes {
     return body;
   }
 
-  /** Cuts bodies off as soon as they expire, for as long as scrapes wait. */
+  /** Evicts bodies as soon as possible while scrapes wait. */
   #scheduleEviction(): void {
     if (this.#waiting.length === 0) {
       this.#cancelEviction?.();

@@ -1,21 +1,21 @@
 import type { ScrapeRequest } from "../registry/gather.ts";
 
-/** The header by which Prometheus says how long it waits. */
+/** The header in which Prometheus sends its scrape timeout, in seconds. */
 export const SCRAPE_TIMEOUT_HEADER = "X-Prometheus-Scrape-Timeout-Seconds";
 
-/** The longest that a client can have the handler wait, in milliseconds. */
+/** The longest time that a client can make the handler wait, in milliseconds. */
 const MAX_TIMEOUT_MS = 60_000;
 
-/** The suffixes by which the names of samples differ from that of their family. */
+/** The suffixes that samples add to the name of their family. */
 const SUFFIX = /_(?:bucket|sum|count|total)$/;
 
 /**
- * The characters that end a host in a URL, and white space. No host contains them, and
- * a URL that a server builds from such a host has a path that was not requested.
+ * The characters that no host contains: white space, and the characters that end a host
+ * in a URL. A server that builds a URL from such a `Host` header gets a wrong path.
  */
 const NOT_IN_HOST = /[\s/\\?#@]/;
 
-/** Reads the parts of a request that decide which metrics are collected. */
+/** Reads the scrape timeout and the requested names of a request. */
 export function readScrapeRequest(
   { url, headers }: Pick<Request, "url" | "headers">,
 ): ScrapeRequest {
@@ -27,11 +27,11 @@ export function readScrapeRequest(
 }
 
 /**
- * Returns the path that a request asks for.
+ * Returns the path of a request.
  *
- * @param url What the server has for its URL: it may be no more than the path, and
- * servers put the header `Host` into it, which clients fill with anything.
- * @returns The path as URLs spell it, or `undefined` if nothing of it makes sense.
+ * @param url The URL, or only the path. Servers build it from the `Host` header, which
+ * may be invalid.
+ * @returns The path as `URL` normalizes it, or `undefined` if the URL is invalid.
  */
 export function pathOf(url: string): string | undefined {
   try {
@@ -43,25 +43,26 @@ export function pathOf(url: string): string | undefined {
 }
 
 /**
- * Returns whether the header `Host` of a request is missing or can be a host. If it is
- * neither, the URL of the request is not to be relied on.
+ * Returns whether the `Host` header of a request is missing or valid. With an invalid
+ * one, the path in the request's URL may be wrong.
  */
 export function hasValidHost({ headers }: Pick<Request, "headers">): boolean {
   return !NOT_IN_HOST.test(headers.get("host") ?? "");
 }
 
-/** Returns the query of a URL, or of no more than a path, without the `?`. */
+/** Returns the query of a URL or a path, without the `?`. */
 export function queryOf(url: string): string {
   return /\?([^#]*)/.exec(url)?.[1] ?? "";
 }
 
+/** Returns half of a scrape timeout, in milliseconds, if it is valid. */
 function readTimeoutMs(seconds: string | null): number | undefined {
   if (!/^\d+(?:\.\d+)?$/.test(seconds ?? "")) return undefined;
   const timeoutMs = Math.ceil(Number(seconds) * 500);
   return timeoutMs === 0 ? undefined : Math.min(timeoutMs, MAX_TIMEOUT_MS);
 }
 
-/** Returns every name that a family with a sample of one of these names can have. */
+/** Returns the names of all families that can have a sample with one of the names. */
 function toFamilyNames(names: readonly string[]): ReadonlySet<string> {
   // OpenMetrics names a counter without the `_total` of its samples.
   return new Set(

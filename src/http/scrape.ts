@@ -9,18 +9,18 @@ import { readScrapeRequest } from "./request.ts";
 import { createTextResponse } from "./response.ts";
 import type { NextChunk } from "./scrape_snapshot.ts";
 
-/** How long a scrape of unknown timeout may wait for room, in milliseconds. */
+/** The time that a scrape without a timeout waits for room, in milliseconds. */
 const DEFAULT_TIMEOUT_MS = 5_000;
 
-/** After so many seconds, a client that got no metrics may ask again. */
+/** The time after which a refused client can retry, in seconds. */
 const RETRY_AFTER_SECONDS = 1;
 
 /**
  * Creates the function that answers GET and HEAD requests.
  *
- * @param chosen The registries, if not the instance's.
- * @param formats The formats that it may answer with.
- * @param maxInFlight How many scrapes may be under way at the same time.
+ * @param chosen The registries to show instead of the instance's.
+ * @param formats The formats to choose from.
+ * @param maxInFlight The maximum number of scrapes in flight.
  */
 export function createScrape(
   { instance, registries }: InstanceSource,
@@ -30,13 +30,13 @@ export function createScrape(
   maxInFlight: number,
 ): (request: Request) => Promise<Response> {
   const inFlight = new InFlightScrapes(maxInFlight);
-  /** Returns the registries to show, and the object that stands for them. */
+  /** Returns the registries to show, and the object that identifies them. */
   const sourceOf = () => {
     if (chosen !== undefined) {
       return { owner: chosen, shown: chosen, issues: () => instance().issues };
     }
     const owner = instance();
-    // At each scrape, as it also looks for metrics in other clients.
+    // Computed for each scrape: other copies of prom-client may have been loaded.
     return { owner, shown: registries(), issues: () => owner.issues };
   };
   return async (request) => {
@@ -80,8 +80,8 @@ export function createScrape(
 }
 
 /**
- * Keeps workerd from compressing a body again whose `Content-Encoding` is gzip. Other
- * runtimes ignore it.
+ * An option that keeps workerd from compressing a compressed body again. Other runtimes
+ * ignore it.
  *
  * @see {@link https://developers.cloudflare.com/workers/runtime-apis/response/#parameters | Cloudflare Workers, Response}
  */
@@ -90,15 +90,14 @@ interface WorkerdResponseInit {
 }
 
 /**
- * Returns whether a body may be encoded. Next.js removes the `Content-Encoding` of a
- * route handler's response, so that an encoded one cannot be read; it compresses the
- * body itself.
+ * Returns whether the response may be compressed. Next.js compresses responses itself,
+ * and removes the `Content-Encoding` of a route handler's response.
  */
 function canEncode(request: Request): boolean {
   return !("nextUrl" in request);
 }
 
-/** Returns all of a short text, which needs no room, or else a stream. */
+/** Returns the whole text if it is short, or else a stream. */
 function createContent(
   body: ScrapeBody,
   format: Format,
@@ -116,13 +115,13 @@ function createContent(
   return gzip ? new Uint8Array(gzipSync(short)) : short;
 }
 
-/** Returns whether the client has left, as far as the server can say. */
+/** Returns whether the client has disconnected, if the server can tell. */
 function isAborted(request: Request): boolean {
-  // Deno.serve prints a warning when the signal is read, and aborts the body anyway.
+  // Deno prints a warning when the signal is read, and cancels the body anyway.
   return !("Deno" in globalThis) && request.signal?.aborted;
 }
 
-/** Returns a response to a client that has left, with the status of nginx for it. */
+/** Creates the response to a client that has disconnected, with nginx's status. */
 function clientClosedRequest(): Response {
   return new Response(null, { status: 499 });
 }
@@ -133,23 +132,23 @@ function serviceUnavailable(): Response {
   });
 }
 
-/** Returns a text that is the same for requests that may share an answer. */
+/** Returns a text that is the same for requests that can share a snapshot. */
 function keyOf({ patience, names }: ScrapeRequest): string {
   return JSON.stringify([patience, names && [...names].sort()]);
 }
 
 /**
- * Returns a body for an answer to HEAD. Servers do not send it; without a body, Deno
- * and Bun send a `Content-Length` of 0, which the answer to GET does not have.
+ * Creates the body of a response to HEAD, which servers do not send. Without a body,
+ * Deno and Bun send `Content-Length: 0`, unlike for GET.
  */
 function createHeadBody(): ReadableStream<Uint8Array<ArrayBuffer>> {
-  // Closed by the first read only: Bun sends the length 0 for a closed stream, too.
+  // Not closed before the first read: Bun also sends that for a closed stream.
   return new ReadableStream({ pull: (controller) => controller.close() }, {
     highWaterMark: 0,
   });
 }
 
-/** Sends a body, for as long as it is read fast enough. */
+/** Creates the stream of a body. */
 function createStream(
   next: NextChunk,
   body: ScrapeBody,

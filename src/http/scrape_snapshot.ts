@@ -7,20 +7,21 @@ type Bytes = Uint8Array<ArrayBuffer>;
 /** Returns the next chunk, or `undefined` at the end. */
 export type NextChunk = () => Promise<Bytes | undefined>;
 
-/** The metrics as they were at one time, for all bodies that show them. */
+/** The metrics at one time, shared by the bodies that show them. */
 export class Snapshot {
-  /** Stands for the registries that it shows. */
+  /** The object that identifies the registries. */
   readonly owner: object;
-  /** The same for scrapes of the owner that may share it. */
+  /** The same text for all scrapes of the owner that can share it. */
   readonly key: string;
-  /** Resolves when the metrics are there. */
+  /** Resolves when the metrics have been gathered. */
   readonly collected: Promise<void>;
-  /** The number of the last scrape that came before collecting began. */
+  /** The number of the last scrape that arrived before collecting began. */
   lastScrape = Infinity;
+  /** Whether own metrics have not yet been read. */
   isCollecting = true;
-  /** How many bodies show it. */
+  /** The number of bodies that show it. */
   bodies = 0;
-  /** How many samples of foreign metrics it retains: own ones are small. */
+  /** The number of foreign samples in it. Own series are small. */
   retainedSamples = 0;
   #families: readonly MetricFamily[] = [];
   readonly #compressed = new Map<Format, SharedChunks>();
@@ -34,7 +35,7 @@ export class Snapshot {
     this.owner = owner;
     this.key = key;
     this.collected = this.#collect(collect);
-    // A body that was cut off does not wait for it.
+    // Aborted bodies do not await it.
     this.collected.catch(() => {});
   }
 
@@ -44,7 +45,7 @@ export class Snapshot {
     await null;
     try {
       const gather = await collect();
-      // Own counts are read now, so later scrapes must not join.
+      // Own counts are read now: later scrapes must not share them.
       this.isCollecting = false;
       this.#families = await gather();
       for (const family of this.#families) {
@@ -57,26 +58,26 @@ export class Snapshot {
     }
   }
 
-  /** Returns the whole text, if that is short. */
+  /** Returns the whole text if it is short. */
   short(format: Format): Bytes | undefined {
     const slices = render(this.#families, format);
     const { value } = slices.next();
     return slices.next().done ? new TextEncoder().encode(value!) : undefined;
   }
 
-  /** Reads the text. Each reader renders it, and retains no more than a slice. */
+  /** Reads the text. Each reader renders it, and retains one slice at most. */
   read(format: Format): NextChunk {
     const encoder = new TextEncoder();
     const slices = render(this.#families, format);
     return async () => {
-      // All that waits has its turn before the next slice.
+      // Other work runs between slices.
       await new Promise((resolve) => setImmediate(resolve));
       const { value } = slices.next();
       return value === undefined ? undefined : encoder.encode(value);
     };
   }
 
-  /** Reads the compressed text, which is small enough to be retained for all readers. */
+  /** Reads the compressed text, which is small enough to retain for all readers. */
   readCompressed(format: Format): NextChunk {
     const chunks = this.#compressed.get(format) ??
       new SharedChunks(createStream(this.read(format)));
@@ -85,13 +86,13 @@ export class Snapshot {
     return () => chunks.at(index++);
   }
 
-  /** Stops compressing, as nobody reads it any more. */
+  /** Stops compressing when there is no reader left. */
   release(): void {
     for (const chunks of this.#compressed.values()) chunks.cancel();
   }
 }
 
-/** A compressed text, which is compressed once, as far as one of its readers is. */
+/** A text that is compressed once for all readers, as far as the fastest one reads. */
 class SharedChunks {
   readonly #chunks: Promise<Bytes | undefined>[] = [];
   readonly #reader: ReadableStreamDefaultReader<Bytes>;
@@ -100,7 +101,7 @@ class SharedChunks {
     this.#reader = text.pipeThrough(new CompressionStream("gzip")).getReader();
   }
 
-  /** Returns a chunk; each reader asks for one after the other. */
+  /** Returns a chunk. Each reader requests them in order. */
   at(index: number): Promise<Bytes | undefined> {
     return this.#chunks[index] ??= this.#reader.read()
       .then(({ value }) => value);

@@ -183,8 +183,8 @@ Deno.test("metricsHandler() throws for senseless options", () => {
     [{ next: "next" }, TypeError, "next must be a function, got string"],
     [{ path: 1 }, TypeError, "path must be a string, got number"],
     [{ path: "metrics" }, RangeError, 'got "metrics"'],
-    [{ path: "/metrics?x" }, RangeError, "path must be the path of a URL"],
-    [{ path: "" }, RangeError, "path must be the path of a URL"],
+    [{ path: "/metrics?x" }, RangeError, "path must be a URL path"],
+    [{ path: "" }, RangeError, "path must be a URL path"],
     [{ token: 1 }, TypeError, "token must be a string, got number"],
     [{ token: "" }, RangeError, "token must consist of visible ASCII"],
     [{ token: "a b" }, RangeError, "token must consist of visible ASCII"],
@@ -459,7 +459,7 @@ Deno.test("metricsHandler() answers 500 where all goes wrong, and keeps the reas
   assertEquals(await response.text(), "Internal Server Error\n");
   assertEquals(reports, [{
     issue: "collector_error",
-    message: "The metrics could not be collected: Error: Secret",
+    message: "Cannot collect the metrics: Error: Secret",
   }]);
 });
 
