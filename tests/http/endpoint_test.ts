@@ -1,4 +1,4 @@
-/** What clients can do to the endpoint, and what it gives them all the same. */
+/** Tests the endpoint with slow, aborting and malicious clients. */
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { syncBuiltinESMExports } from "node:module";
 import { mock } from "node:test";
@@ -23,20 +23,20 @@ import { until } from "../support/until.ts";
 const TEXT = "text/plain";
 const OPENMETRICS = "application/openmetrics-text";
 
-/** Metrics that take several slices to render. */
+/** Creates metrics that take several slices to render. */
 function fill(): StageMetrics {
   const metrics = createStageMetrics({
     registry: new Registry(),
     lane: "test",
     onIssue({ message }) {
-      throw new Error(`Nothing is to be told of: ${message}`);
+      throw new Error(`Unexpected issue: ${message}`);
     },
   });
   for (let i = 0; i < 500; i++) metrics.pipeline(`p${i}`, () => {});
   return metrics;
 }
 
-/** Calls a function with each server of the runtime, on these metrics. */
+/** Calls a function with each kind of server of the runtime. */
 async function forEachServer(
   metrics: StageMetrics,
   test: (server: Server) => Promise<void>,
@@ -51,7 +51,7 @@ async function forEachServer(
   }
 }
 
-/** Whether an answer holds all metrics, to its last line. */
+/** Returns whether a response contains all metrics, up to its last line. */
 function isWhole(answer: string, format: string): boolean {
   const names = answer.match(
     /^lukhas_orchestration_pipeline_total\{.*success/gm,
@@ -60,13 +60,13 @@ function isWhole(answer: string, format: string): boolean {
   return names?.length === 500 && last.test(answer);
 }
 
-/** A text whose chunks a server may have numbered. */
+/** Returns the raw response to a scrape. */
 function scrape(server: Server, accept = TEXT): Promise<string> {
-  // Of HTTP/1.0, so that nothing stands between the chunks.
+  // HTTP/1.0 has no chunk sizes in the body.
   return ask(server, "GET /metrics HTTP/1.0", "Host: a", `Accept: ${accept}`);
 }
 
-Deno.test("A hundred scrapes at once, in both formats, are all whole", async () => {
+Deno.test("metricsHandler() serves a hundred scrapes at once in both formats", async () => {
   const metrics = fill();
   await forEachServer(metrics, async (server) => {
     const formats = Array.from(
@@ -83,12 +83,12 @@ Deno.test("A hundred scrapes at once, in both formats, are all whole", async () 
   });
 });
 
-Deno.test("Scrapes that are aborted in the middle leave the others whole, and no issue", async () => {
+Deno.test("metricsHandler() serves whole scrapes while others are aborted", async () => {
   const metrics = fill();
   await forEachServer(metrics, async (server) => {
     for (let i = 0; i < 50; i++) {
       const socket = await send(server, "GET /metrics HTTP/1.1", "Host: a");
-      // Some before the answer, some in the middle of it.
+      // Half of them before the response, half in the middle of it.
       if (i % 2) await new Promise((resolve) => socket.once("data", resolve));
       socket.destroy();
     }
@@ -97,7 +97,7 @@ Deno.test("Scrapes that are aborted in the middle leave the others whole, and no
   assertEquals(await samplesOf(metrics, /_issues_total$|_in_progress$/), {});
 });
 
-Deno.test("A client that reads byte by byte gets what was so when it asked, and holds up nobody", async () => {
+Deno.test("metricsHandler() serves a slow client a snapshot, and others meanwhile", async () => {
   const metrics = fill();
   let runs = 1;
   await forEachServer(metrics, async (server) => {
@@ -122,7 +122,7 @@ Deno.test("A client that reads byte by byte gets what was so when it asked, and 
   });
 });
 
-Deno.test("HEAD gets the headers of GET, and claims no length that GET does not have", async () => {
+Deno.test("metricsHandler() sends the same headers for HEAD as for GET", async () => {
   const metrics = fill();
   await forEachServer(metrics, async (server) => {
     for (const version of ["1.0", "1.1"]) {
@@ -136,7 +136,7 @@ Deno.test("HEAD gets the headers of GET, and claims no length that GET does not 
         );
         const [head = "", ...body] = answer.split("\r\n\r\n");
         const headers = head.toLowerCase().split("\r\n")
-          // Some servers leave out how they would cut the body to chunks.
+          // Some servers omit the transfer encoding for HEAD.
           .filter((line) => !/^(date|transfer-encoding):/.test(line)).sort();
         return { headers, body: body.join() };
       };
@@ -150,10 +150,10 @@ Deno.test("HEAD gets the headers of GET, and claims no length that GET does not 
   });
 });
 
-/** As many snapshots as there can be. */
+/** The maximum number of snapshots. */
 const SNAPSHOTS = 4;
 
-/** Begins scrapes that each show something else, and lets nobody read them. */
+/** Starts as many unread scrapes as there can be, each with a snapshot of its own. */
 async function beginUnread({ registry, pipeline }: StageMetrics) {
   const handler = metricsHandler({ registry });
   const ask = (headers: HeadersInit = {}) =>
@@ -175,7 +175,7 @@ async function readToEnd(reader: ReadableStreamDefaultReader): Promise<void> {
   while (!(await reader.read()).done);
 }
 
-Deno.test("Where too many scrapes are unread, those to come wait, and share one gathering", async () => {
+Deno.test("metricsHandler() lets scrapes wait for room, then share a snapshot", async () => {
   const metrics = fill();
   const { begin, readers } = await beginUnread(metrics);
   let begun = 0;
@@ -188,11 +188,11 @@ Deno.test("Where too many scrapes are unread, those to come wait, and share one 
   assertEquals(begun, 0);
   await readToEnd(readers.pop()!);
   const begunReaders = await Promise.all(waiting);
-  // All of them are read, and none was cut off.
+  // None was aborted.
   await Promise.all([...begunReaders, ...readers].map(readToEnd));
 });
 
-/** Calls a function while `performance.now` is what a test says it is. */
+/** Calls a function that controls `performance.now()`. */
 async function withClock(
   test: (setNow: (milliseconds: number) => void) => Promise<void>,
 ): Promise<void> {
@@ -207,7 +207,7 @@ async function withClock(
   }
 }
 
-Deno.test("metricsHandler() cuts off a scrape that was not read for half a second when another needs the room", async () => {
+Deno.test("metricsHandler() aborts a scrape unread for half a second if another waits", async () => {
   const { begin, readers } = await beginUnread(fill());
   await withClock(async (setNow) => {
     setNow(900);
@@ -215,12 +215,12 @@ Deno.test("metricsHandler() cuts off a scrape that was not read for half a secon
     setNow(1_500);
     readers.push(await begin());
   });
-  const [first, cutOff, ...others] = readers;
-  await assertRejects(() => readToEnd(cutOff!), Error, "read too slowly");
+  const [first, aborted, ...others] = readers;
+  await assertRejects(() => readToEnd(aborted!), Error, "read too slowly");
   await Promise.all([first!, ...others].map(readToEnd));
 });
 
-Deno.test("metricsHandler() cuts off a scrape that was read for four seconds when another needs the room", async () => {
+Deno.test("metricsHandler() aborts a scrape read for four seconds if another waits", async () => {
   const { begin, readers } = await beginUnread(fill());
   await withClock(async (setNow) => {
     for (const milliseconds of [0, 900, 1_800, 2_700, 3_600, 4_500]) {
@@ -229,17 +229,17 @@ Deno.test("metricsHandler() cuts off a scrape that was read for four seconds whe
     }
     readers.push(await begin());
   });
-  const [cutOff, ...others] = readers;
-  await assertRejects(() => readToEnd(cutOff!), Error, "read too slowly");
+  const [aborted, ...others] = readers;
+  await assertRejects(() => readToEnd(aborted!), Error, "read too slowly");
   await Promise.all(others.map(readToEnd));
 });
 
-/** Calls a function while timers fire only when it says that time passes. */
+/** Calls a function with timers that it advances itself. */
 async function withTimers(
   test: (pass: (milliseconds: number) => void) => Promise<void>,
 ): Promise<void> {
   mock.timers.enable({ apis: ["setTimeout"] });
-  // For those that have imported the functions by name.
+  // The mocks must also replace functions that were imported by name.
   syncBuiltinESMExports();
   try {
     await test((milliseconds) => mock.timers.tick(milliseconds));
@@ -249,7 +249,7 @@ async function withTimers(
   }
 }
 
-Deno.test("metricsHandler() cuts off a scrape after two minutes, though it is read all the while", async () => {
+Deno.test("metricsHandler() aborts a scrape after two minutes, even if it is still read", async () => {
   const { registry } = fill();
   const handler = metricsHandler({ registry });
   await withTimers(async (pass) => {
@@ -266,7 +266,7 @@ Deno.test("metricsHandler() cuts off a scrape after two minutes, though it is re
   });
 });
 
-Deno.test("metricsHandler() answers 503 to a scrape that waited for half of its timeout", async () => {
+Deno.test("metricsHandler() responds with 503 after half of the scrape timeout", async () => {
   const { ask, readers } = await beginUnread(fill());
   const timeout = { "X-Prometheus-Scrape-Timeout-Seconds": "0.1" };
   const response = await ask(timeout);
@@ -287,7 +287,7 @@ Deno.test("metricsHandler() admits the latest scrape first", async () => {
     await readToEnd(reader);
   };
   const early = wait("early");
-  // Its metrics are collected by then.
+  // Lets the early scrape collect its metrics.
   await nextTurn();
   const late = wait("late");
   await nextTurn();
@@ -297,7 +297,7 @@ Deno.test("metricsHandler() admits the latest scrape first", async () => {
   await Promise.all(readers.map(readToEnd));
 });
 
-Deno.test("metricsHandler() lets a scrape that waited share a snapshot begun meanwhile", async () => {
+Deno.test("metricsHandler() shares a snapshot with scrapes that waited when it began", async () => {
   const { registry } = fill();
   let collected = 0;
   new Gauge({
@@ -309,17 +309,17 @@ Deno.test("metricsHandler() lets a scrape that waited share a snapshot begun mea
   const handler = metricsHandler({ registry, maxRequestsInFlight: 2 });
   const begin = async () =>
     (await handler(new Request("http://localhost/"))).body!.getReader();
-  // It is no matter of time, which fake timers may hold still.
+  // The order of arrival counts, also while fake timers stop the clock.
   await withClock(async (setNow) => {
     setNow(0);
     const [first, second] = await Promise.all([begin(), begin()]);
     const waiting = [begin(), begin()];
     await nextTurn();
     await readToEnd(first!);
-    // The other one waits on, while the snapshot is collected.
+    // The other one waits while the snapshot is collected.
     await Promise.race(waiting);
     await nextTurn();
-    // This one came too late for the snapshot.
+    // This scrape arrives too late for the snapshot.
     const late = begin();
     await nextTurn();
     assertEquals(collected, 2);
@@ -365,7 +365,7 @@ Deno.test("metricsHandler() retains few snapshots of many foreign samples", asyn
   });
 });
 
-Deno.test("metricsHandler() lets as many scrapes be read as `maxRequestsInFlight` says", async () => {
+Deno.test("metricsHandler() limits the scrapes in flight to maxRequestsInFlight", async () => {
   const { registry } = fill();
   const handler = metricsHandler({ registry, maxRequestsInFlight: 3 });
   const headers = { "X-Prometheus-Scrape-Timeout-Seconds": "0.1" };
@@ -375,11 +375,11 @@ Deno.test("metricsHandler() lets as many scrapes be read as `maxRequestsInFlight
   assertEquals(statuses.sort(), [200, 200, 200, 503]);
   const texts = await Promise.all(responses.map((each) => each.text()));
   assertEquals(texts.filter((text) => isWhole(`${text}`, TEXT)).length, 3);
-  // One that is given up makes room, too.
+  // A cancelled scrape makes room, too.
   for (let i = 0; i < 10; i++) await (await ask()).body!.cancel();
 });
 
-Deno.test("metricsHandler() compresses once for clients that ask together, and each reads at its own pace", async () => {
+Deno.test("metricsHandler() compresses once for concurrent clients of any speed", async () => {
   const { registry } = fill();
   const handler = metricsHandler({ registry });
   const headers = { "Accept-Encoding": "gzip" };
@@ -406,7 +406,7 @@ Deno.test("metricsHandler() compresses once for clients that ask together, and e
   assertEquals(new Set(texts).size, 1);
 });
 
-/** Metrics beside a foreign one whose collector never answers. */
+/** Creates metrics beside a foreign one whose collector never returns. */
 function withHungCollector() {
   const messages: string[] = [];
   const { registry, pipeline, metricsHandler } = createStageMetrics({
@@ -443,7 +443,7 @@ function totalIn(text: string): string | undefined {
   return /pipeline_total\{.*"p",status="success"\} (\d+)/.exec(text)?.[1];
 }
 
-Deno.test("metricsHandler() has no scrape wait longer than the first for a hung collector", async () => {
+Deno.test("metricsHandler() lets no later scrape wait longer for a hung collector", async () => {
   const { pipeline, scrape, messages, calls } = withHungCollector();
   const scrapeOnce = () => {
     pipeline("p", () => {});
@@ -472,7 +472,7 @@ Deno.test("metricsHandler() has no scrape wait longer than the first for a hung 
   );
 });
 
-Deno.test("metricsHandler() answers a scrape after a crowd whose collector hangs", async () => {
+Deno.test("metricsHandler() serves a scrape after many with a hung collector", async () => {
   const { pipeline, scrape, calls } = withHungCollector();
   pipeline("p", () => {});
   // More than may be in flight.
@@ -486,16 +486,16 @@ Deno.test("metricsHandler() answers a scrape after a crowd whose collector hangs
   assertEquals([status, totalIn(text), calls()], [200, "2", 1]);
 });
 
-Deno.test("Scrapes that nobody reads hold little, and leave nothing", async () => {
+Deno.test("metricsHandler() bounds and frees the memory of unread scrapes", async () => {
   const printed = await runFixture("scrapes", ["--v8-flags=--expose-gc"]);
   const { heldTogether, heldOneByOne, left } = JSON.parse(printed);
-  // In megabytes. Each of the 60 that show something else would hold two.
+  // In megabytes. Without sharing, each of the 60 snapshots would retain two.
   assert(heldTogether < 64, printed);
   assert(heldOneByOne < 64, printed);
   assert(left < 8, printed);
 });
 
-Deno.test("Clients that read nothing or little keep no honest scrape from succeeding, and hold little", async () => {
+Deno.test("metricsHandler() serves scrapes beside a thousand idle and slow clients", async () => {
   const printed = await runFixture("idle_clients", ["--allow-all"]);
   const servers: Record<string, { failures: string[]; megabytes: number }> =
     JSON.parse(printed);
@@ -514,7 +514,7 @@ Deno.test("nodeMetricsHandler() survives clients that leave early or send invali
   });
 });
 
-Deno.test("Absurd Accept and Accept-Encoding headers get one of both formats, as it is called", async () => {
+Deno.test("metricsHandler() names the format that it sends for any Accept header", async () => {
   const absurd = [
     "",
     ",",
@@ -543,19 +543,19 @@ Deno.test("Absurd Accept and Accept-Encoding headers get one of both formats, as
         `Accept: ${each}`,
         `Accept-Encoding: ${each}`,
       );
-      const what = `${server.name}, ${each.slice(0, 80)}: ${
+      const context = `${server.name}, ${each.slice(0, 80)}: ${
         answer.slice(0, 500)
       }`;
-      assert(/^HTTP\/1\.[01] 200/.test(answer), what);
+      assert(/^HTTP\/1\.[01] 200/.test(answer), context);
       const [head = ""] = answer.split("\r\n\r\n");
       const type = /^content-type: (.*);/im.exec(head)?.[1]?.split(";")[0];
       if (/^content-encoding: gzip/im.test(head)) continue;
-      assert(isWhole(answer, type!), what);
+      assert(isWhole(answer, type!), context);
     }
   });
 });
 
-Deno.test("Odd paths and hosts get the metrics where that is their path, and else what is next", async () => {
+Deno.test("metricsHandler() serves metrics only on its path, for any path and host", async () => {
   const metrics = fill();
   const metricsLines = [
     "GET /metrics HTTP/1.0",
@@ -624,16 +624,16 @@ Deno.test("Odd paths and hosts get the metrics where that is their path, and els
     }
     for (const line of otherLines) {
       const answer = await ask(server, line);
-      // Some requests are refused, or not answered, before the handler sees them.
+      // Some servers refuse the request themselves, or close the connection.
       const isRefused = /^($|HTTP\/1\.1 4)/.test(answer);
-      const what = `${server.name}, ${line}: ${answer}`;
-      assert(isRefused || answer.includes(NEXT), what);
+      const context = `${server.name}, ${line}: ${answer}`;
+      assert(isRefused || answer.includes(NEXT), context);
     }
     assert(isWhole(await scrape(server), TEXT), server.name);
   });
 });
 
-Deno.test("Wrong tokens, and those that nearly fit, get nothing of the metrics", async () => {
+Deno.test("metricsHandler() reveals nothing to clients with a wrong token", async () => {
   const metrics = fill();
   const token = "s3cret-token";
   await forEachServer(metrics, async (server) => {
@@ -658,10 +658,10 @@ Deno.test("Wrong tokens, and those that nearly fit, get nothing of the metrics",
       ]
     ) {
       const answer = await answerTo(...wrong);
-      const what = `${server.name}, ${wrong}: ${answer.slice(0, 500)}`;
-      assert(/^HTTP\/1\.[01] 4/.test(answer), what);
-      assertEquals(answer.includes("pipeline"), false, what);
-      assertEquals(answer.includes(token), false, what);
+      const context = `${server.name}, ${wrong}: ${answer.slice(0, 500)}`;
+      assert(/^HTTP\/1\.[01] 4/.test(answer), context);
+      assertEquals(answer.includes("pipeline"), false, context);
+      assertEquals(answer.includes(token), false, context);
     }
     const answer = await answerTo(`Authorization: Bearer ${token}`);
     assert(isWhole(answer, TEXT), server.name);

@@ -15,7 +15,7 @@ const TEXT = "text/plain; version=0.0.4; charset=utf-8";
 const OPENMETRICS =
   "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/** A registry with one gauge, that shows which registry was served. */
+/** Creates a registry with one gauge, which identifies the registry. */
 function registryOf(name: string, value = 1): Registry {
   const registry = new Registry();
   new Gauge({ name, help: "Help", registers: [registry] }).set(value);
@@ -26,7 +26,7 @@ function request(path = "/metrics", init: RequestInit = {}): Request {
   return new Request(`http://localhost${path}`, init);
 }
 
-Deno.test("metricsHandler() answers GET on every path without `next`, even with `path`", async () => {
+Deno.test("metricsHandler() serves every path without `next`, even with `path`", async () => {
   const handler = metricsHandler({
     registry: registryOf("mine"),
     path: "/elsewhere",
@@ -44,7 +44,7 @@ Deno.test("metricsHandler() answers GET on every path without `next`, even with 
   }
 });
 
-Deno.test("metricsHandler() hands every other path to `next`, with all that the server gives", async () => {
+Deno.test("metricsHandler() passes other paths and all arguments to `next`", async () => {
   const handler = metricsHandler({
     registry: registryOf("mine"),
     next: (request, info: { port: number }, more: string) =>
@@ -59,7 +59,7 @@ Deno.test("metricsHandler() hands every other path to `next`, with all that the 
   assertStringIncludes(await answer("/metrics?name=x"), "mine 1");
 });
 
-Deno.test("metricsHandler() serves another `path`, and lets an error of `next` pass", async () => {
+Deno.test("metricsHandler() serves another `path`, and rejects if `next` does", async () => {
   const handler = metricsHandler({
     registry: registryOf("mine"),
     path: "/internal/m",
@@ -69,7 +69,7 @@ Deno.test("metricsHandler() serves another `path`, and lets an error of `next` p
   await assertRejects(() => handler(request("/metrics")), Error, "Mine");
 });
 
-Deno.test("metricsHandler() serves no metrics when the Host header cannot be a host", async () => {
+Deno.test("metricsHandler() serves no metrics if the Host header is invalid", async () => {
   const registry = registryOf("mine");
   const handlers: [number, ReturnType<typeof metricsHandler>][] = [
     [400, metricsHandler({ registry })],
@@ -79,7 +79,7 @@ Deno.test("metricsHandler() serves no metrics when the Host header cannot be a h
   const valid = ["x", "x:80", "[::1]:80", "127.0.0.1", "a_b.c-d", ""];
   for (const [refused, handler] of handlers) {
     for (const host of [...invalid, ...valid]) {
-      // Not every runtime lets a request have this header.
+      // Some runtimes do not allow this header in a Request.
       const fake = {
         method: "GET",
         url: "http://x/metrics",
@@ -95,7 +95,7 @@ function notFound(): Response {
   return new Response(null, { status: 404 });
 }
 
-Deno.test("metricsHandler() collects nothing when the signal says that the client has left", async () => {
+Deno.test("metricsHandler() collects nothing if the client has disconnected", async () => {
   // Deno.serve prints a warning when the signal is read.
   if ("Deno" in globalThis) return;
   let collected = 0;
@@ -111,7 +111,7 @@ Deno.test("metricsHandler() collects nothing when the signal says that the clien
   assertEquals([response.status, collected], [499, 0]);
 });
 
-Deno.test("metricsHandler() answers HEAD with the headers of GET, and no body", async () => {
+Deno.test("metricsHandler() responds to HEAD with the headers of GET and no body", async () => {
   const handler = metricsHandler({ registry: registryOf("mine") });
   const headers = { Accept: OPENMETRICS, "Accept-Encoding": "gzip" };
   const head = await handler(request("/", { method: "HEAD", headers }));
@@ -122,7 +122,7 @@ Deno.test("metricsHandler() answers HEAD with the headers of GET, and no body", 
   await get.body?.cancel();
 });
 
-Deno.test("metricsHandler() answers other methods with 405 and Allow", async () => {
+Deno.test("metricsHandler() responds to other methods with 405 and Allow", async () => {
   const handler = metricsHandler({ registry: registryOf("mine") });
   for (const method of ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"]) {
     const response = await handler(request("/", { method }));
@@ -132,7 +132,7 @@ Deno.test("metricsHandler() answers other methods with 405 and Allow", async () 
   }
 });
 
-Deno.test("metricsHandler() with a token answers only who presents it", async () => {
+Deno.test("metricsHandler() requires the token", async () => {
   const handler = metricsHandler({
     registry: registryOf("mine"),
     token: "s3cret",
@@ -174,8 +174,8 @@ Deno.test("metricsHandler() with a token answers only who presents it", async ()
   assertEquals(await (await handler(request("/"))).text(), "open");
 });
 
-Deno.test("metricsHandler() throws for senseless options", () => {
-  const senseless: [unknown, typeof TypeError, string][] = [
+Deno.test("metricsHandler() throws for invalid options", () => {
+  const invalid: [unknown, typeof TypeError, string][] = [
     [null, TypeError, "options must be an object, got null"],
     [{ registry: {} }, TypeError, "it has no method registerMetric()"],
     [{ registry: [] }, RangeError, "registry must not be empty"],
@@ -212,7 +212,7 @@ Deno.test("metricsHandler() throws for senseless options", () => {
     [{ maxRequestsInFlight: NaN }, RangeError, "at least 1, got NaN"],
     [{ format: ["text"] }, TypeError, 'did you mean "formats"?'],
   ];
-  for (const [options, errorClass, message] of senseless) {
+  for (const [options, errorClass, message] of invalid) {
     assertThrows(
       () => metricsHandler(options as MetricsHandlerOptions),
       errorClass,
@@ -221,7 +221,7 @@ Deno.test("metricsHandler() throws for senseless options", () => {
   }
 });
 
-Deno.test("metricsHandler() gives two clients at once the format that each wants, and changes nothing", async () => {
+Deno.test("metricsHandler() serves two formats at once, and leaves the registry as is", async () => {
   const registry = new Registry();
   new Counter({ name: "mine_total", help: "Help", registers: [registry] })
     .inc(2);
@@ -249,7 +249,7 @@ Deno.test("metricsHandler() gives two clients at once the format that each wants
   assertEquals(await registry.metrics(), before);
 });
 
-Deno.test("metricsHandler() compresses where the client accepts gzip", async () => {
+Deno.test("metricsHandler() compresses if the client accepts gzip", async () => {
   const handler = metricsHandler({ registry: registryOf("mine") });
   const headers = { "Accept-Encoding": "gzip, deflate" };
   const response = await handler(request("/", { headers }));
@@ -261,7 +261,7 @@ Deno.test("metricsHandler() compresses where the client accepts gzip", async () 
   );
 });
 
-/** Metrics of so many stages, whose text is a kilobyte each and more. */
+/** Creates metrics of many stages, each with more than a kilobyte of text. */
 function manyStages(count: number) {
   const clock = manualClock();
   const metrics = createStageMetrics({
@@ -298,7 +298,7 @@ async function readAll(stream: ReadableStream<Uint8Array>): Promise<string[]> {
   return chunks;
 }
 
-Deno.test("metricsHandler() streams: a client that goes away early costs no more than it took", async () => {
+Deno.test("metricsHandler() renders only the part that the client reads", async () => {
   const { handler } = manyStages(1_000);
   const whole = (await (await handler(request("/"))).text()).length;
   const response = await handler(request("/"));
@@ -308,7 +308,7 @@ Deno.test("metricsHandler() streams: a client that goes away early costs no more
   await reader.cancel();
 });
 
-Deno.test("metricsHandler() lets others have their turn after each slice", async () => {
+Deno.test("metricsHandler() lets the event loop run after each slice", async () => {
   const { handler } = manyStages(1_000);
   const response = await handler(request("/"));
   let turns = 0;
@@ -322,11 +322,11 @@ Deno.test("metricsHandler() lets others have their turn after each slice", async
   isRead = true;
   assert(chunks.length > 10, `${chunks.length} slices`);
   assert(turns >= chunks.length / 2, `${turns} turns, ${chunks.length} slices`);
-  // The last turn.
+  // Lets the last callback run.
   await new Promise((resolve) => setImmediate(resolve));
 });
 
-Deno.test("metricsHandler() answers with one picture, whatever is counted while it is read", async () => {
+Deno.test("metricsHandler() serves a snapshot, even if counts change during the read", async () => {
   const { handler, recordAll } = manyStages(1_000);
   for (const accept of ["text/plain", "application/openmetrics-text"]) {
     const get = () => handler(request("/", { headers: { Accept: accept } }));
@@ -360,7 +360,7 @@ Deno.test("metricsHandler() serves histograms of thousands of buckets", async ()
   );
 });
 
-Deno.test("metricsHandler() lets scrapes that come together share what was collected", async () => {
+Deno.test("metricsHandler() collects once for concurrent scrapes", async () => {
   const registry = new Registry();
   let collected = 0;
   new Gauge({
@@ -386,7 +386,7 @@ Deno.test("metricsHandler() lets scrapes that come together share what was colle
   }
 });
 
-Deno.test("metricsHandler() leaves out a collector that throws, counts it and tells of it", async () => {
+Deno.test("metricsHandler() leaves out a metric whose collector throws", async () => {
   const registry = new Registry();
   const reports: Omit<IssueReport, "stack">[] = [];
   createStageMetrics({
@@ -423,7 +423,7 @@ Deno.test("metricsHandler() leaves out a collector that throws, counts it and te
   ]);
 });
 
-Deno.test("metricsHandler() answers with nothing for a registry that cannot list its metrics, and tells of it", async () => {
+Deno.test("metricsHandler() leaves out a registry that cannot list its metrics", async () => {
   const reports: Omit<IssueReport, "stack">[] = [];
   const registry = registryOf("mine");
   registry.getMetricsAsArray = () => {
@@ -443,7 +443,7 @@ Deno.test("metricsHandler() answers with nothing for a registry that cannot list
   }]);
 });
 
-Deno.test("metricsHandler() answers 500 where all goes wrong, and keeps the reason to itself", async () => {
+Deno.test("metricsHandler() responds with 500, and hides the error from the client", async () => {
   const reports: Omit<IssueReport, "stack">[] = [];
   const registry = Object.defineProperty(new Registry(), "_defaultLabels", {
     get() {
@@ -463,7 +463,7 @@ Deno.test("metricsHandler() answers 500 where all goes wrong, and keeps the reas
   }]);
 });
 
-Deno.test("metricsHandler() of the imported functions serves the instance that code runs in", async () => {
+Deno.test("metricsHandler() serves the instance that is active at the scrape", async () => {
   const handler = metricsHandler({
     next: () => pipeline("p", () => new Response("answer")),
   });
@@ -477,7 +477,7 @@ Deno.test("metricsHandler() of the imported functions serves the instance that c
   });
 });
 
-Deno.test("metricsHandler() answers only in the `formats` that it is given", async () => {
+Deno.test("metricsHandler() responds only in the given formats", async () => {
   const registry = registryOf("mine");
   const typeOf = async (
     formats: MetricsHandlerOptions["formats"],

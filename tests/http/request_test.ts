@@ -13,7 +13,7 @@ function read(query: string, timeout?: string) {
 }
 
 Deno.test("readScrapeRequest() reads half of the scrape timeout, in milliseconds", () => {
-  const patiences: [string | undefined, number | undefined][] = [
+  const timeouts: [string | undefined, number | undefined][] = [
     ["10", 5_000],
     ["3", 1_500],
     ["60.000000", 30_000],
@@ -35,12 +35,12 @@ Deno.test("readScrapeRequest() reads half of the scrape timeout, in milliseconds
     ["10, 10", undefined],
     ["1.", undefined],
   ];
-  for (const [timeout, patience] of patiences) {
-    assertEquals(read("", timeout).patience, patience, timeout);
+  for (const [timeout, timeoutMs] of timeouts) {
+    assertEquals(read("", timeout).patience, timeoutMs, timeout);
   }
 });
 
-Deno.test("readScrapeRequest() reads the names that families with these samples have", () => {
+Deno.test("readScrapeRequest() reads the family names of the requested samples", () => {
   const names = (query: string) => {
     const { names } = read(query);
     return names && [...names].sort();
@@ -57,7 +57,7 @@ Deno.test("readScrapeRequest() reads the names that families with these samples 
   );
 });
 
-Deno.test("readScrapeRequest() reads a URL of which the server has no more than the path", () => {
+Deno.test("readScrapeRequest() reads a URL that is only a path", () => {
   const headers = new Headers();
   const { names } = readScrapeRequest({
     url: "/m?name[]=%zz&name[]=",
