@@ -7,7 +7,7 @@ import { type Side, termsOf, words } from "./question.ts";
 const K1 = 1.2;
 const B = 0.75;
 
-/** The weight of a list item or a question, which answers less than a paragraph. */
+/** The weight of a minor passage. */
 const MINOR_WEIGHT = 0.5;
 
 /** The number of passages that are scored at a time. */
@@ -75,13 +75,21 @@ export async function rank(
         passage,
         isWanted: !isQuestion(text) && wanted.some((each) => each.test(text)),
         isTopic: termsOf(heading).join(" ") === topic,
-        score: isItem(text) || isQuestion(text) ? score * MINOR_WEIGHT : score,
+        score: isMinor(text) ? score * MINOR_WEIGHT : score,
       });
       best.sort(byFit).splice(limit);
     }
     await pause();
   }
   return best.map(({ passage }) => passage);
+}
+
+/**
+ * Returns whether a text answers less than a paragraph does: a list item, a question, or
+ * the introduction to a list or to code.
+ */
+function isMinor(text: string): boolean {
+  return isItem(text) || isQuestion(text) || text.endsWith(":");
 }
 
 function isQuestion(text: string): boolean {
