@@ -100,7 +100,7 @@ export function toStageMetrics(instance: Instance): StageMetrics {
     instance,
     pipeline: undefined,
     captured: undefined,
-    hasEnded: false,
+    isDone: false,
   };
   return {
     registry: instance.registration.registry,

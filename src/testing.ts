@@ -25,7 +25,7 @@
  * @module
  */
 import { Registry } from "prom-client";
-import { IssueReporter, zeroIssues } from "./common/issues.ts";
+import { IssueReporter, zeroIssueCounts } from "./common/issues.ts";
 import {
   copyStageMetricsOptions,
   createInstance,
@@ -92,7 +92,7 @@ export function captureMetrics<T>(
     ...copyStageMetricsOptions(options),
   });
   return runInContext(
-    { instance, pipeline: undefined, captured: instance, hasEnded: false },
+    { instance, pipeline: undefined, captured: instance, isDone: false },
     fn,
     toStageMetrics(instance),
   );
@@ -126,7 +126,7 @@ export async function sampleValue(
 ): Promise<number | undefined> {
   const families = await gather(
     [registry],
-    () => new IssueReporter(zeroIssues()),
+    () => new IssueReporter(zeroIssueCounts()),
   );
   const names = Object.keys(labels);
   return families.flatMap(({ samples }) => samples).find((sample) =>

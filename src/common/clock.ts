@@ -23,10 +23,10 @@ const { performance } = globalThis;
 const performanceNow = performance.now;
 
 /** The platform's `Date`, even if this module is loaded while timers are fake. */
-const RealDate = Date.prototype.constructor;
+const NativeDate = Date.prototype.constructor;
 
 /** Returns whether timers may not be as real as when they were last examined. */
-const mayBeFake = chooseWatch();
+const mayBeFake = createFakeCheck();
 
 // The globals as they were when timers were last found not to be fake.
 let realTimers: Timers | undefined;
@@ -56,21 +56,21 @@ export function monotonicSeconds(): number {
   return latest[0] =
     mayBeFake() || realOffset !== 0 || performance.now !== performanceNow
       // The plus tells V8 that this is a number: each reading would be allocated else.
-      ? +specialSeconds()
+      ? +fakeOrOffsetSeconds()
       // As a method, as V8 does not inline what `call()` calls.
       : performance.now() / 1000;
 }
 
 /** Returns the time while something is fake, or after it was. */
-function specialSeconds(): number {
-  return mayBeFake() ? followTimers() : realSeconds();
+function fakeOrOffsetSeconds(): number {
+  return mayBeFake() ? fakeOrRealSeconds() : realSeconds();
 }
 
 /**
  * Chooses how to notice fake timers. A scope reads the clock twice, so that each look
  * at a global that is saved can be measured.
  */
-function chooseWatch(): () => boolean {
+function createFakeCheck(): () => boolean {
   const { get } = Object.getOwnPropertyDescriptor(globalThis, "setTimeout") ??
     {};
   if (get !== undefined) {
@@ -95,9 +95,9 @@ function realSeconds(): number {
 }
 
 /** Examines the timers, and reads the clock that goes with them. */
-function followTimers(): number {
+function fakeOrRealSeconds(): number {
   const timers: Timers | undefined = globalThis.setTimeout;
-  if (!fakeClock?.isOf(timers)) changeClock(timers);
+  if (!fakeClock?.follows(timers)) changeClock(timers);
   if (fakeClock === undefined) return realSeconds();
   return fakeClock.seconds();
 }
@@ -135,7 +135,7 @@ function findFakeSource(
   if (own !== undefined && isReadable(own)) return own;
   const { performance: ambient } = globalThis;
   if (ambient?.now !== performanceNow && isReadable(ambient)) return ambient;
-  if (Date !== RealDate && isReadable(Date)) return Date;
+  if (Date !== NativeDate && isReadable(Date)) return Date;
   // Bun's own fake timers work inside `performance.now`.
   return clock === undefined ? undefined : performance;
 }
@@ -172,7 +172,7 @@ class FakeClock {
   }
 
   /** Whether the timers are still the ones that it follows. */
-  isOf(timers: Timers | undefined): boolean {
+  follows(timers: Timers | undefined): boolean {
     return timers === this.#timers && timers?.clock === this.#mark;
   }
 
@@ -201,7 +201,7 @@ function roundUp(seconds: number): number {
 changeClock(globalThis.setTimeout);
 
 /** How long a cached system time stays valid, in seconds. */
-const GLANCE_SECONDS = 1;
+const REFRESH_SECONDS = 1;
 
 /**
  * Converts readings of another clock to Unix time.
@@ -211,16 +211,16 @@ const GLANCE_SECONDS = 1;
  */
 export class UnixTime {
   #offset = 0;
-  #glancedAt = NaN;
+  #refreshedAt = NaN;
   #changes = changes;
 
   /** Returns the Unix time, in seconds, of a reading that was made just now. */
   of(now: number): number {
     if (
-      !(Math.abs(now - this.#glancedAt) < GLANCE_SECONDS) ||
+      !(Math.abs(now - this.#refreshedAt) < REFRESH_SECONDS) ||
       this.#changes !== changes
     ) {
-      this.#glancedAt = now;
+      this.#refreshedAt = now;
       this.#changes = changes;
       this.#offset = Date.now() / 1000 - now;
     }

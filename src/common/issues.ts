@@ -64,7 +64,7 @@ export interface IssueReporterOptions {
 export type IssueCounts = Record<Issue, number>;
 
 /** Returns the counts of all kinds, each of them 0. */
-export function zeroIssues(): IssueCounts {
+export function zeroIssueCounts(): IssueCounts {
   return {
     orphan_stage: 0,
     late_stage: 0,
@@ -88,7 +88,7 @@ export class IssueReporter {
   readonly #counts: IssueCounts;
   readonly #onIssue: ((report: IssueReport) => unknown) | undefined;
   readonly #strict: boolean;
-  readonly #limits = new Map<Issue, RateLimit>();
+  readonly #rateLimits = new Map<Issue, RateLimit>();
   /** The kinds that the default hook has warned of. */
   readonly #warned = new Set<Issue>();
   #isReporting = false;
@@ -166,12 +166,12 @@ export class IssueReporter {
       this.#warned.add(issue);
       return isFirst;
     }
-    let limit = this.#limits.get(issue);
+    let limit = this.#rateLimits.get(issue);
     if (limit === undefined) {
       limit = new RateLimit(REPORTS_PER_SECOND);
-      this.#limits.set(issue, limit);
+      this.#rateLimits.set(issue, limit);
     }
-    return limit.take();
+    return limit.tryTake();
   }
 }
 
@@ -195,7 +195,7 @@ class RateLimit {
   }
 
   /** Whether it may happen now. */
-  take(): boolean {
+  tryTake(): boolean {
     const second = Math.floor(monotonicSeconds());
     if (second !== this.#second) {
       this.#second = second;

@@ -18,41 +18,41 @@ const ENCODER = new TextEncoder();
 const DECODER = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Whose name is being read, for the message of an issue. */
-export type Named = "pipeline" | "stage" | "lane";
+export type NameKind = "pipeline" | "stage" | "lane";
 
 /** Makes the name of a pipeline or a stage safe to be a label's value. */
 export function sanitizeName(
   value: unknown,
-  named: Named,
+  kind: NameKind,
   issues: IssueReporter,
 ): string {
   if (typeof value !== "string") {
     issues.report(
       "invalid_name",
-      `A ${named} name must be a string, got ${typeof value}: recorded as "${UNKNOWN}"`,
+      `A ${kind} name must be a string, got ${typeof value}: recorded as "${UNKNOWN}"`,
     );
     return UNKNOWN;
   }
   if (value === "") {
     issues.report(
       "invalid_name",
-      `A ${named} name must not be empty: recorded as "${UNKNOWN}"`,
+      `A ${kind} name must not be empty: recorded as "${UNKNOWN}"`,
     );
     return UNKNOWN;
   }
   if (value.length > MAX_NAME_LENGTH) {
     issues.report(
       "invalid_name",
-      `A ${named} name must not exceed ${MAX_NAME_LENGTH} characters, got ${value.length}: cut`,
+      `A ${kind} name must not exceed ${MAX_NAME_LENGTH} characters, got ${value.length}: cut`,
     );
   }
-  return toText(value);
+  return toLabelValue(value);
 }
 
 /** Makes text safe to be a label's value: what a name is recorded as. */
-export function toText(name: string): string {
+export function toLabelValue(name: string): string {
   // Two lone surrogates would both be encoded as U+FFFD: one series, not two.
-  return cut(name).toWellFormed();
+  return truncate(name).toWellFormed();
 }
 
 /** Copies text: what was cut out of a longer one may keep all of that in memory. */
@@ -102,19 +102,19 @@ export function normalizeDuration(
 
 /** The lane of the environment, `production` where it names none. */
 export function laneFromEnv(issues: IssueReporter): string {
-  const lane = readEnvironment(LANE_VARIABLE);
+  const lane = readEnv(LANE_VARIABLE);
   return lane === undefined ? DEFAULT_LANE : normalizeLane(lane, issues);
 }
 
 /** Ends at a whole code point: half a surrogate pair is no text. */
-function cut(name: string): string {
+function truncate(name: string): string {
   if (name.length <= MAX_NAME_LENGTH) return name;
   const last = name.charCodeAt(MAX_NAME_LENGTH - 1);
   const isHighSurrogate = last >= 0xd800 && last <= 0xdbff;
   return name.slice(0, MAX_NAME_LENGTH - (isHighSurrogate ? 1 : 0));
 }
 
-function readEnvironment(variable: string): string | undefined {
+function readEnv(variable: string): string | undefined {
   const { Deno, process } = globalThis as {
     Deno?: {
       permissions: {

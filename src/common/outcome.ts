@@ -55,7 +55,7 @@ const LINKS = [
 ] as const;
 
 /** An error as the rules see it. */
-interface Facts {
+interface ErrorProperties {
   /** Its `name` and `_tag`, and the names of its class and superclasses. */
   readonly names: readonly string[];
   /** Its `code` and `errno`, where they are strings: Bun's SQLSTATE is `errno`. */
@@ -174,7 +174,7 @@ const SQL_SERVER_LOCK_TIMEOUT = 1222;
 const DEADLINE_EXCEEDED = 4;
 
 /** The rules by any of which an error is a timeout, whatever it wraps. */
-const RULES: readonly ((facts: Facts) => boolean)[] = [
+const RULES: readonly ((properties: ErrorProperties) => boolean)[] = [
   ({ names }) => names.some((name) => TIMEOUT_NAME.test(name)),
   ({ codes }) => codes.some((code) => TIMEOUT_CODE.test(code)),
   ({ codes, message }) =>
@@ -206,7 +206,7 @@ const RULES: readonly ((facts: Facts) => boolean)[] = [
 ];
 
 /** Whether an error is a timeout by itself, and the errors that it wraps. */
-interface Reading {
+interface ErrorReading {
   readonly isTimeout: boolean;
   /** The error is a timeout if one of these is. */
   readonly any: readonly object[];
@@ -219,7 +219,7 @@ const AGGREGATE = "AggregateError";
 /** Errors of cancelled work, which may have a reason. The second is of axios. */
 const ABORT_NAMES: readonly string[] = ["AbortError", "CanceledError"];
 
-const UNREADABLE: Reading = { isTimeout: false, any: [], all: [] };
+const UNREADABLE: ErrorReading = { isTimeout: false, any: [], all: [] };
 
 /**
  * Reads an error as an outcome: `timeout` if it is one, otherwise `failure`.
@@ -269,7 +269,7 @@ function isTimeout(error: object): boolean {
   const readings = new Map([[error, first]]);
   let level = [first];
   for (let depth = 1; depth < MAX_DEPTH && level.length > 0; depth++) {
-    const next: Reading[] = [];
+    const next: ErrorReading[] = [];
     for (const each of level.flatMap(({ any, all }) => [...any, ...all])) {
       if (readings.has(each)) continue;
       if (readings.size === MAX_ERRORS) break;
@@ -283,7 +283,9 @@ function isTimeout(error: object): boolean {
 }
 
 /** Returns the errors that are timeouts themselves or by an error they wrap. */
-function findTimeouts(readings: ReadonlyMap<object, Reading>): Set<object> {
+function findTimeouts(
+  readings: ReadonlyMap<object, ErrorReading>,
+): Set<object> {
   const timeouts = new Set<object>();
   const isKnown = (error: object) => timeouts.has(error);
   // Deepest first, so that a tree takes one round. Cycles may take more.
@@ -301,20 +303,20 @@ function findTimeouts(readings: ReadonlyMap<object, Reading>): Set<object> {
 }
 
 /** Reads an error. Each property is read once, as it may be a getter with effects. */
-function read(error: object): Reading {
+function read(error: object): ErrorReading {
   try {
-    const facts = readFacts(error);
-    if (RULES.some((rule) => rule(facts))) {
+    const properties = readProperties(error);
+    if (RULES.some((rule) => rule(properties))) {
       return { isTimeout: true, any: [], all: [] };
     }
     const any = LINKS.map((link) => get(error, link));
-    if (facts.names.some((name) => ABORT_NAMES.includes(name))) {
+    if (properties.names.some((name) => ABORT_NAMES.includes(name))) {
       any.push(
         get(error, "reason"),
-        get(get(facts.config, "signal"), "reason"),
+        get(get(properties.config, "signal"), "reason"),
       );
     }
-    const all = facts.names.includes(AGGREGATE)
+    const all = properties.names.includes(AGGREGATE)
       ? errorsOf(get(error, "errors"))
       : [];
     return { isTimeout: false, any: any.filter(isObject), all };
@@ -324,7 +326,7 @@ function read(error: object): Reading {
   }
 }
 
-function readFacts(error: object): Facts {
+function readProperties(error: object): ErrorProperties {
   // deno-fmt-ignore
   const {
     name, _tag, message, code, errno, sqlState,

@@ -4,7 +4,7 @@ import { setImmediate } from "node:timers";
 const SLICE_SIZE = 500;
 
 /** How many items may still be handled in this turn, by all callers together. */
-let left = SLICE_SIZE;
+let remaining = SLICE_SIZE;
 
 /** The next turn, if a caller waits for it. */
 let nextTurn: Promise<void> | undefined;
@@ -14,12 +14,12 @@ let nextTurn: Promise<void> | undefined;
  *
  * @returns A promise to await before the next items, if this turn has had enough.
  */
-export function spend(items: number): Promise<void> | undefined {
-  left -= items;
-  if (left > 0) return undefined;
+export function countItems(items: number): Promise<void> | undefined {
+  remaining -= items;
+  if (remaining > 0) return undefined;
   return nextTurn ??= new Promise((resolve) =>
     setImmediate(() => {
-      left = SLICE_SIZE;
+      remaining = SLICE_SIZE;
       nextTurn = undefined;
       resolve();
     })
@@ -33,7 +33,7 @@ export async function forEachInSlices<T>(
 ): Promise<void> {
   for (const item of items) {
     visit(item);
-    const turn = spend(1);
+    const turn = countItems(1);
     if (turn !== undefined) await turn;
   }
 }

@@ -41,7 +41,7 @@ export function checkOptions<O extends object>(
   checkOptionNames(action, options, checks, parent);
   const values = options as Readonly<Record<string, unknown>>;
   for (const [name, check] of Object.entries<OptionCheck>(checks)) {
-    check(action, pathOf(name, parent), values[name]);
+    check(action, optionPath(name, parent), values[name]);
   }
 }
 
@@ -65,9 +65,11 @@ export function checkOptionNames(
     const similar = findSimilar(name, Object.keys(known));
     const hint = similar === undefined
       ? ""
-      : `, did you mean ${quote(pathOf(similar, parent))}?`;
+      : `, did you mean ${quote(optionPath(similar, parent))}?`;
     throw new TypeError(
-      `Cannot ${action}: unknown option ${quote(pathOf(name, parent))}${hint}`,
+      `Cannot ${action}: unknown option ${
+        quote(optionPath(name, parent))
+      }${hint}`,
     );
   }
 }
@@ -253,7 +255,7 @@ export function typeName(value: unknown): string {
   return value === null ? "null" : typeof value;
 }
 
-function pathOf(name: string, parent: string | undefined): string {
+function optionPath(name: string, parent: string | undefined): string {
   return parent === undefined ? name : `${parent}.${name}`;
 }
 
@@ -278,14 +280,14 @@ function findSimilar(
 /** Counts the letters to insert, delete, replace or swap between two words. */
 function editDistance(a: string, b: string): number {
   const rows = [
-    Array.from({ length: b.length + 1 }, (_, template) => template),
+    Array.from({ length: b.length + 1 }, (_, column) => column),
   ];
   for (let i = 1; i <= a.length; i++) {
     const row = [i];
     const above = rows[i - 1]!;
     for (let j = 1; j <= b.length; j++) {
-      const replace = above[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
-      row.push(Math.min(above[j]! + 1, row[j - 1]! + 1, replace));
+      const replaced = above[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      row.push(Math.min(above[j]! + 1, row[j - 1]! + 1, replaced));
       if (a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
         row[j] = Math.min(row[j]!, rows[i - 2]![j - 2]! + 1);
       }

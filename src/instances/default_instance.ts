@@ -103,7 +103,7 @@ export const defaultSource: InstanceSource = {
   context: () => currentContext() ?? useRoot(),
   instance() {
     const ambient = currentContext();
-    return ambient === undefined || ambient.hasEnded
+    return ambient === undefined || ambient.isDone
       ? rootInstance()
       : ambient.instance;
   },
@@ -153,7 +153,7 @@ function createRoot(): CurrentContext {
     instance,
     pipeline: undefined,
     captured: undefined,
-    hasEnded: false,
+    isDone: false,
   };
 }
 

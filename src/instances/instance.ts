@@ -32,7 +32,7 @@ import {
   type MetricsRegistry,
 } from "../registry/registry.ts";
 import type { Instance } from "../scopes/scope.ts";
-import { type TracerProvider, Tracing } from "../tracing/tracer.ts";
+import { ScopeTracer, type TracerProvider } from "../tracing/tracer.ts";
 
 /** @see {@link https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels | Prometheus, Metric names} */
 const METRIC_NAME = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
@@ -225,7 +225,7 @@ function buildUnusedInstance(
     now,
     classifyError: options.classifyError,
     classifyResult: options.classifyResult,
-    tracing: new Tracing(options.tracing ?? "auto", issues),
+    tracing: new ScopeTracer(options.tracing ?? "auto", issues),
   };
 }
 

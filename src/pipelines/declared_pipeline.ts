@@ -1,4 +1,4 @@
-import { normalizeLane, sanitizeName, toText } from "../common/labels.ts";
+import { normalizeLane, sanitizeName, toLabelValue } from "../common/labels.ts";
 import { quote } from "../common/quote.ts";
 import {
   checkFunction,
@@ -131,7 +131,7 @@ export function createDefineFunction(
       checkObject(stageAction, stageOptions);
       checkOptionNames(stageAction, stageOptions, STAGE_OPTIONS);
       checkScopeOptions(stageAction, stageOptions);
-      declaredStages.set(toText(stageName), stageOptions);
+      declaredStages.set(toLabelValue(stageName), stageOptions);
     }
     source.declare(({ tree, lane, issues }) => {
       const ownLane = options.lane === undefined

@@ -214,7 +214,7 @@ export class PipelineRun extends Scope
   /** Aborts its signal and those below it, so that open stages can stop. */
   override fail(error: unknown): void {
     // Before it hands its open children over.
-    const scopes = this.settled ? [] : subtree<Scope>(this);
+    const scopes = this.isSettled ? [] : subtree<Scope>(this);
     for (const each of scopes) each.markAborted(error);
     super.fail(error);
     abortSignals(scopes);
@@ -227,10 +227,10 @@ export class PipelineRun extends Scope
     const isOwn = this.#finishedAs === undefined;
     return (outcome, isGivenUp, error) => {
       this.#openStreams--;
-      if (this.#finishedAs === undefined || this.settled) return;
+      if (this.#finishedAs === undefined || this.isSettled) return;
       if (isOwn) this.#noteStream(outcome, isGivenUp, error);
       if (this.#openStreams > 0) return;
-      const final = this.chosenOutcome ?? this.#finishedAs;
+      const final = this.outcomeOverride ?? this.#finishedAs;
       const isCancelled = !this.#hasFailedStream &&
         this.#givenUpAs?.has(final) === true;
       this.#finish(final, isCancelled);
@@ -244,8 +244,8 @@ export class PipelineRun extends Scope
     error: unknown,
   ): void {
     if (outcome !== "success") {
-      this.chosenOutcome = outcome;
-      this.span?.fail(error);
+      this.outcomeOverride = outcome;
+      this.span?.recordError(error);
     }
     // A failure must not be hidden by being subtracted.
     if (isGivenUp) (this.#givenUpAs ??= new Set()).add(outcome);
@@ -331,7 +331,7 @@ export function startPipeline(
   const ambient = currentContext();
   const around = ambient?.pipeline;
   const isDetached = options?.detached === true;
-  const isLate = around !== undefined && around.hasEnded;
+  const isLate = around !== undefined && around.isDone;
   const parent = isDetached || isLate ? undefined : around;
   const instance = isDetached ? source.rootInstance() : source.instance();
   const { registration, tree, issues } = instance;
@@ -350,11 +350,11 @@ export function startPipeline(
     parent,
     ambient?.captured,
   );
-  if (instance.tracing.isOn()) {
-    run.trace({
+  if (instance.tracing.isEnabled()) {
+    run.startSpan({
       parent: parent?.span,
       isDetached,
-      left: isLate ? around.span : undefined,
+      endedParent: isLate ? around.span : undefined,
     });
   }
   return run;
@@ -376,7 +376,7 @@ function reportLate(
 /** Returns the lane of the enclosing pipeline while it is open, else the instance's. */
 export function ambientLane(instance: Instance): string {
   const pipeline = currentContext()?.pipeline;
-  return pipeline === undefined || pipeline.hasEnded
+  return pipeline === undefined || pipeline.isDone
     ? instance.lane
     : pipeline.node.lane;
 }

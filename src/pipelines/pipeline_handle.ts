@@ -95,12 +95,12 @@ export function openRun(run: PipelineRun): PipelineHandle {
   let isClosed = false;
   let wasCancelled = false;
   run.start();
-  run.pend();
+  run.markPending();
 
   function closeOnce(end: () => void): void {
     if (!isClosed) {
       isClosed = true;
-      wasCancelled = run.settled;
+      wasCancelled = run.isSettled;
       end();
       return;
     }
@@ -125,7 +125,7 @@ export function openRun(run: PipelineRun): PipelineHandle {
     bind: run.bind,
     run(fn) {
       checkFunction("run in a pipeline", fn);
-      return runInContext(run, () => run.enter(fn, run));
+      return runInContext(run, () => run.runInSpan(fn, run));
     },
     close(outcome) {
       closeOnce(() => {

@@ -125,7 +125,7 @@ export class StageRun extends Scope implements StageScope {
     const { instance, pipeline } = ambient;
     // Not below a pipeline that has ended: its aborted signal would stop the work of a
     // pool that was created in it.
-    const parent = pipeline?.hasEnded ? undefined : pipeline;
+    const parent = pipeline?.isDone ? undefined : pipeline;
     super(instance, series, options, parent);
     this.name = name;
     this.#ambient = ambient;
@@ -152,16 +152,16 @@ export class StageRun extends Scope implements StageScope {
   override get signal(): AbortSignal {
     const { pipeline } = this.#ambient;
     const isOwn = this.cancelScope !== undefined || pipeline === undefined ||
-      pipeline.hasEnded;
+      pipeline.isDone;
     return isOwn ? super.signal : pipeline.signal;
   }
 
-  protected override get home(): PipelineContext | undefined {
+  protected override get codePipeline(): PipelineContext | undefined {
     return this.#isLate ? undefined : this.#ambient.pipeline;
   }
 
   override get unawaitedName(): string | undefined {
-    return this.settled ? undefined : this.name;
+    return this.isSettled ? undefined : this.name;
   }
 
   /** The context of its code. */
@@ -238,7 +238,7 @@ export function startStage<R extends StageRun>(
   const node = pipeline?.node ?? orphanNode(instance);
   const series = node.findStage(name);
   if (series === undefined) name = sanitizeName(name, "stage", issues);
-  if (pipeline === undefined || pipeline.hasEnded) {
+  if (pipeline === undefined || pipeline.isDone) {
     reportMisplaced(name, pipeline, issues);
   }
   if (pipeline?.declaredStages !== undefined) {
@@ -252,9 +252,9 @@ export function startStage<R extends StageRun>(
   );
   // A pipeline is traced as a whole, or not at all: its stages need not look again.
   const isTraced = pipeline === undefined
-    ? instance.tracing.isOn()
+    ? instance.tracing.isEnabled()
     : pipeline.span !== undefined;
-  if (isTraced) run.trace({ parent: pipeline?.span });
+  if (isTraced) run.startSpan({ parent: pipeline?.span });
   return run;
 }
 

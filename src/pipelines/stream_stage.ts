@@ -54,7 +54,7 @@ export class StreamStage {
     this.#endStream = ambient.pipeline?.beginStream();
     this.#run.onCancelled = (cancellation) => this.#cancelled(cancellation);
     const cancellation = this.#run.start();
-    this.#run.pend();
+    this.#run.markPending();
     if (cancellation !== undefined) this.#cancelled(cancellation);
   }
 
@@ -63,7 +63,7 @@ export class StreamStage {
       const first = startStage(ambient, name, undefined, StreamRun);
       // It may have a deadline of its own, where the pipeline declares it.
       first.start();
-      first.pend();
+      first.markPending();
       return first;
     } catch (error) {
       // If it is strict, it has not begun, and neither has the stream.
@@ -84,7 +84,7 @@ export class StreamStage {
 
   /** Whether an error of the source may come from an abort by this library. */
   mayComeFromAbort(error: unknown): boolean {
-    return this.#run.mayComeFromAbort(error);
+    return this.#run.mayBeFromAbort(error);
   }
 
   /** Opens the source, whose failure to open is one of the stage. */
@@ -115,7 +115,7 @@ export class StreamStage {
 
   /** Calls the source's own code in the context of the pipeline and of the stage. */
   enter<T>(fn: () => T): T {
-    return runInContext(this.#context, () => this.#run.enter(fn));
+    return runInContext(this.#context, () => this.#run.runInSpan(fn));
   }
 
   /** Calls the source's own code where no consumer waits for what it throws. */
@@ -147,12 +147,12 @@ export class StreamStage {
 
   /** Ends it, as the consumer stopped early. */
   giveUp(): void {
-    this.#end((run) => run.giveUp());
+    this.#end((run) => run.cancelByConsumer());
   }
 
   /** Notes that the source has cleaned up after it was stopped. */
   endCode(): void {
-    this.#run.endCode();
+    this.#run.markCodeEnded();
   }
 
   #cancelled(cancellation: Cancellation): void {
@@ -171,9 +171,9 @@ export class StreamStage {
     releaseReader(this);
     if (this.#first !== undefined) {
       settle(this.#first);
-      this.#first.endCode();
+      this.#first.markCodeEnded();
     }
     settle(this.#run);
-    this.#endStream?.(this.#run.settledAs!, this.#run.isGivenUp, error);
+    this.#endStream?.(this.#run.outcome!, this.#run.isGivenUp, error);
   }
 }

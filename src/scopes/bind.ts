@@ -21,12 +21,12 @@ export interface BindMethods {
 /** Returns a function that calls `fn` in the context and the span of a scope. */
 export function bindFunction<F extends (...args: never[]) => unknown>(
   fn: F,
-  ambient: CurrentContext | undefined,
+  context: CurrentContext | undefined,
   scope: Scope,
 ): F {
   checkFunction("bind a function", fn);
   return wrapFunction(
     fn,
-    (call) => runInContext(ambient, () => scope.enter(call)),
+    (call) => runInContext(context, () => scope.runInSpan(call)),
   );
 }

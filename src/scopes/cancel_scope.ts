@@ -1,6 +1,11 @@
 import { isObject } from "../common/is_object.ts";
 import type { OutcomeLabel } from "../common/outcome.ts";
-import { follow, type Follower, reasonOf, unfollow } from "./signals.ts";
+import {
+  type AbortObserver,
+  observeAbort,
+  readReason,
+  unobserveAbort,
+} from "./signals.ts";
 
 /** Why a scope ended before its callback did. */
 export interface Cancellation {
@@ -21,7 +26,7 @@ export type CancelListener = (error: unknown, isAborted: boolean) => void;
 /** The part of a scope that its {@linkcode CancelScope} uses. */
 export interface CancellableScope {
   /** Whether it was recorded. */
-  readonly settled: boolean;
+  readonly isSettled: boolean;
   /** The pipeline around it, while it is open. */
   readonly parent: CancellableScope | undefined;
   /** What can cancel it, once it is needed. */
@@ -29,7 +34,7 @@ export interface CancellableScope {
   /** Names it in the message of an error. */
   describe(): string;
   /** Reads the reason of an aborted signal as a cancellation. */
-  cancellationBy(reason: unknown): Cancellation;
+  cancellationFrom(reason: unknown): Cancellation;
   /** Records it and all open below it, marks and returns all of them. */
   cancelTree(cancellation: Cancellation): readonly CancellableScope[];
   /** Is called when all of the tree is recorded. */
@@ -46,7 +51,7 @@ const MAX_DELAY_MS = 2 ** 31 - 1;
  * It is created when it is first needed. An async context may keep it alive for good,
  * so it holds the reason of an abort, which may refer to anything, only weakly.
  */
-export class CancelScope implements Follower {
+export class CancelScope implements AbortObserver {
   /** Whether its scope has a deadline or a caller's signal of its own. */
   readonly isEnforced: boolean;
   /** Whether the signal is aborted, or would be if it had been asked for. */
@@ -60,15 +65,15 @@ export class CancelScope implements Follower {
   readonly #scope: CancellableScope;
   readonly #timeout: number | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #followed: AbortSignal | undefined;
+  #callerSignal: AbortSignal | undefined;
   #controller: AbortController | undefined;
   #heldSignal: WeakRef<AbortSignal> | undefined;
   #reason: unknown;
   #onCancel: CancelListener | undefined;
   /** Those of pipelines that have handed the scope over, whose signals it may use. */
-  #inherited: CancelScope[] | undefined;
+  #linked: CancelScope[] | undefined;
   /** Calls the listener that is set once the scope's code has left the stack. */
-  #early: ((listener: CancelListener) => void) | undefined;
+  #missedCancel: ((listener: CancelListener) => void) | undefined;
 
   constructor(
     scope: CancellableScope,
@@ -77,7 +82,7 @@ export class CancelScope implements Follower {
   ) {
     this.#scope = scope;
     this.#timeout = timeout;
-    this.#followed = signal;
+    this.#callerSignal = signal;
     this.isEnforced = timeout !== undefined || signal !== undefined;
   }
 
@@ -89,11 +94,13 @@ export class CancelScope implements Follower {
    */
   start(): AbortSignal | undefined {
     const timeout = this.#timeout;
-    if (timeout !== undefined && timeout !== Infinity) this.#wait(timeout);
-    const signal = this.#followed;
+    if (timeout !== undefined && timeout !== Infinity) {
+      this.#startTimer(timeout);
+    }
+    const signal = this.#callerSignal;
     if (signal === undefined) return undefined;
     if (signal.aborted) return signal;
-    follow(signal, this);
+    observeAbort(signal, this);
     return undefined;
   }
 
@@ -122,10 +129,10 @@ export class CancelScope implements Follower {
    * the scope's code is on the stack, and the caller gets its return value or error.
    */
   onCancel(listener: CancelListener): void {
-    const early = this.#early;
-    this.#early = undefined;
-    if (early !== undefined) early(listener);
-    else if (!this.#scope.settled) this.#onCancel = listener;
+    const missedCancel = this.#missedCancel;
+    this.#missedCancel = undefined;
+    if (missedCancel !== undefined) missedCancel(listener);
+    else if (!this.#scope.isSettled) this.#onCancel = listener;
   }
 
   /** Whether the signal was asked for, and can still abort. */
@@ -136,14 +143,14 @@ export class CancelScope implements Follower {
   /** Marks the signal as aborted; {@linkcode abortSignal} aborts it. */
   markAborted(reason: unknown): void {
     if (this.isAborted) return;
-    for (const each of this.#inherited ?? []) each.markAborted(reason);
+    for (const each of this.#linked ?? []) each.markAborted(reason);
     this.isAborted = true;
     this.#reason = isObject(reason) ? new WeakRef(reason) : reason;
   }
 
   /** Aborts the signal, if it is marked so and was asked for. */
   abortSignal(): void {
-    if (this.isAborted) this.#abortInherited();
+    if (this.isAborted) this.#abortLinked();
     const controller = this.#controller;
     if (!this.isAborted || controller === undefined) return;
     const { reason } = this;
@@ -160,27 +167,27 @@ export class CancelScope implements Follower {
    */
   stop(): void {
     const timer = this.#timer;
-    const followed = this.#followed;
-    this.#timer = this.#followed = this.#onCancel = undefined;
+    const callerSignal = this.#callerSignal;
+    this.#timer = this.#callerSignal = this.#onCancel = undefined;
     this.cancelledBy = undefined;
     if (timer !== undefined) clearTimeout(timer);
-    if (followed !== undefined) unfollow(followed, this);
+    if (callerSignal !== undefined) unobserveAbort(callerSignal, this);
   }
 
   /** Holds the signal weakly from now on, as it will never be aborted. */
   release(): void {
-    this.#early = this.#inherited = undefined;
+    this.#missedCancel = this.#linked = undefined;
     if (!this.isAborted) this.#holdWeakly();
   }
 
   /** Has a signal of a pipeline that has ended abort with this one. */
-  inherit(cancelScope: CancelScope): void {
-    (this.#inherited ??= []).push(cancelScope);
+  link(cancelScope: CancelScope): void {
+    (this.#linked ??= []).push(cancelScope);
   }
 
-  #abortInherited(): void {
-    for (const each of this.#inherited ?? []) each.abortSignal();
-    this.#inherited = undefined;
+  #abortLinked(): void {
+    for (const each of this.#linked ?? []) each.abortSignal();
+    this.#linked = undefined;
   }
 
   #holdWeakly(): void {
@@ -190,11 +197,11 @@ export class CancelScope implements Follower {
   }
 
   onAbort(signal: AbortSignal): void {
-    this.#cancel(this.#scope.cancellationBy(reasonOf(signal)));
+    this.#cancel(this.#scope.cancellationFrom(readReason(signal)));
   }
 
   #cancel(cancellation: Cancellation): void {
-    if (this.#scope.settled) return;
+    if (this.#scope.isSettled) return;
     const { error } = cancellation;
     const onCancel = this.#onCancel;
     // Read before the scope leaves the tree.
@@ -202,25 +209,25 @@ export class CancelScope implements Follower {
       abortedAround(this.#scope) !== undefined;
     const scopes = this.#scope.cancelTree(cancellation);
     if (onCancel !== undefined) onCancel(error, isAborted);
-    else if (!this.#scope.settled) {
-      this.#early ??= (listener) => listener(error, isAborted);
+    else if (!this.#scope.isSettled) {
+      this.#missedCancel ??= (listener) => listener(error, isAborted);
     }
     for (const each of scopes) each.afterCancel(cancellation);
     abortSignals(scopes);
   }
 
-  #wait(ms: number): void {
+  #startTimer(ms: number): void {
     const delay = Math.min(Math.max(ms, 0), MAX_DELAY_MS);
     // A closure would cost half as much as the timer does.
     this.#timer = setTimeout(CancelScope.#onTimer, delay, this, ms - delay);
   }
 
   static #onTimer(scope: CancelScope, remaining: number): void {
-    if (remaining > 0) scope.#wait(remaining);
-    else scope.#expire();
+    if (remaining > 0) scope.#startTimer(remaining);
+    else scope.#onTimeout();
   }
 
-  #expire(): void {
+  #onTimeout(): void {
     const message =
       `${this.#scope.describe()} timed out after ${this.#timeout} ms`;
     const error = new DOMException(message, "TimeoutError");

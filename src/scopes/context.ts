@@ -3,7 +3,7 @@ import type { OutcomeLabel } from "../common/outcome.ts";
 import { perProcess } from "../common/per_process.ts";
 import type { MetricsRegistry } from "../registry/registry.ts";
 import type { PipelineNode } from "../series/series_tree.ts";
-import type { EnclosingScope, Instance, ScopeOptions } from "./scope.ts";
+import type { Instance, ParentScope, ScopeOptions } from "./scope.ts";
 
 /** Ends a stream that was begun inside a pipeline, with its outcome and its error. */
 export type EndStream = (
@@ -13,7 +13,7 @@ export type EndStream = (
 ) => void;
 
 /** A pipeline, as the scopes inside it see it. */
-export interface PipelineContext extends EnclosingScope, CurrentContext {
+export interface PipelineContext extends ParentScope, CurrentContext {
   readonly node: PipelineNode;
   readonly pipeline: PipelineContext;
   /** The options of its stages, by name, where it declares them. */
@@ -30,7 +30,7 @@ export interface CurrentContext {
   /** Inside `captureMetrics`, the instance that it records to. */
   readonly captured: Instance | undefined;
   /** Whether the scope that the code belongs to has ended. */
-  readonly hasEnded: boolean;
+  readonly isDone: boolean;
 }
 
 /** The context of the code of a stage with no pipeline around it. */
@@ -38,19 +38,19 @@ export class OrphanContext implements CurrentContext {
   readonly instance: Instance;
   readonly pipeline = undefined;
   readonly captured: Instance | undefined;
-  readonly #stage: { readonly hasEnded: boolean };
+  readonly #stage: { readonly isDone: boolean };
 
   constructor(
     instance: Instance,
-    stage: { readonly hasEnded: boolean },
+    stage: { readonly isDone: boolean },
   ) {
     this.instance = instance;
     this.captured = currentContext()?.captured;
     this.#stage = stage;
   }
 
-  get hasEnded(): boolean {
-    return this.#stage.hasEnded;
+  get isDone(): boolean {
+    return this.#stage.isDone;
   }
 }
 

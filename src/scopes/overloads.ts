@@ -202,7 +202,7 @@ export interface ScopeWrapper {
 }
 
 /** Runs `fn` in a new scope of that name. */
-export type Start<S, O> = <T>(
+export type RunInScope<S, O> = <T>(
   name: string,
   options: O | undefined,
   fn: (scope: S) => T,
@@ -214,7 +214,7 @@ export type Start<S, O> = <T>(
  */
 export function createScopeFunction<S, O extends ScopeOptions>(
   kind: "pipeline" | "stage",
-  start: Start<S, O>,
+  start: RunInScope<S, O>,
 ): (name: string, options?: unknown, fn?: unknown) => unknown {
   const action = `run a ${kind}`;
   const checkOptions = kind === "pipeline"
@@ -241,28 +241,32 @@ export function createScopeFunction<S, O extends ScopeOptions>(
 }
 
 /** Runs the function that it is given in a scope or context, and returns its value. */
-type Run = (fn: () => unknown) => unknown;
+type RunCall = (fn: () => unknown) => unknown;
 
-function createWrapper(kind: string, run: Run): ScopeWrapper {
+function createWrapper(kind: string, run: RunCall): ScopeWrapper {
   function wrap(fn: unknown): unknown {
     checkFunction(`wrap with ${kind}()`, fn);
-    if (isClass(fn)) throw onlyMethods(kind, "class", (fn as Wrappable).name);
+    if (isClass(fn)) {
+      throw methodOnlyError(kind, "class", (fn as Wrappable).name);
+    }
     return wrapFunction(fn as Wrappable, run);
   }
 
   function wrapper(
-    subject: unknown,
+    target: unknown,
     context?: unknown,
     descriptor?: unknown,
   ): unknown {
     if (typeof context === "string" || typeof context === "symbol") {
       return decorateProperty(kind, context, descriptor, wrap);
     }
-    const { kind: member, name } = Object(context) as Partial<DecoratorContext>;
+    const { kind: member, name } = Object(context) as Partial<
+      DecoratorContext
+    >;
     if (typeof member === "string" && member !== "method") {
-      throw onlyMethods(kind, member, name);
+      throw methodOnlyError(kind, member, name);
     }
-    return wrap(subject);
+    return wrap(target);
   }
 
   return wrapper as ScopeWrapper;
@@ -276,19 +280,19 @@ function decorateProperty(
   wrap: (fn: unknown) => unknown,
 ): unknown {
   if (typeof descriptor === "number") {
-    throw onlyMethods(kind, "a parameter of", key);
+    throw methodOnlyError(kind, "a parameter of", key);
   }
-  const given = Object(descriptor) as PropertyDescriptor;
-  if (typeof given.value !== "function") {
-    const isAccessor = given.get !== undefined || given.set !== undefined;
-    throw onlyMethods(kind, isAccessor ? "accessor" : "field", key);
+  const property = Object(descriptor) as PropertyDescriptor;
+  if (typeof property.value !== "function") {
+    const isAccessor = property.get !== undefined || property.set !== undefined;
+    throw methodOnlyError(kind, isAccessor ? "accessor" : "field", key);
   }
   // In place, as NestJS's applyDecorators() ignores the values of decorators.
-  given.value = wrap(given.value);
-  return given;
+  property.value = wrap(property.value);
+  return property;
 }
 
-function onlyMethods(
+function methodOnlyError(
   kind: string,
   member: string,
   name: string | symbol | undefined,
@@ -301,7 +305,7 @@ function onlyMethods(
 type Wrappable = (this: unknown, ...args: never[]) => unknown;
 
 /** Own properties of functions that a wrapped function has otherwise. */
-const REDEFINED: ReadonlySet<PropertyKey> = new Set([
+const OWN_PROPERTIES: ReadonlySet<PropertyKey> = new Set([
   "name",
   "length",
   "prototype",
@@ -320,7 +324,7 @@ const REDEFINED: ReadonlySet<PropertyKey> = new Set([
  */
 export function wrapFunction<F extends (...args: never[]) => unknown>(
   fn: F,
-  run: Run,
+  run: RunCall,
 ): F {
   function wrapped(this: unknown, ...args: never[]): unknown {
     if (new.target !== undefined) {
@@ -338,7 +342,7 @@ export function wrapFunction<F extends (...args: never[]) => unknown>(
   // Finds metadata, and properties that are defined later.
   Object.setPrototypeOf(wrapped, fn);
   for (const key of Reflect.ownKeys(fn)) {
-    if (REDEFINED.has(key)) continue;
+    if (OWN_PROPERTIES.has(key)) continue;
     const own = Reflect.getOwnPropertyDescriptor(fn, key)!;
     const isReadOnly = own.writable !== true && own.set === undefined;
     // Not a copy: the original's code reads and writes its own property.

@@ -12,16 +12,16 @@ export function runScope<S extends Scope, T>(
   scope: S,
   fn: (scope: S) => T,
 ): T {
-  // Not by `enter`, whose arguments would be allocated.
+  // Not by `runInSpan`, whose arguments would be allocated.
   return scope.span === undefined
     ? runCode(scope, fn)
-    : scope.span.enter(runCode<S, T>, scope, fn);
+    : scope.span.runInSpan(runCode<S, T>, scope, fn);
 }
 
 function runCode<S extends Scope, T>(scope: S, fn: (scope: S) => T): T {
   const cancellation = scope.start();
   if (cancellation !== undefined) {
-    scope.endCode();
+    scope.markCodeEnded();
     const { error } = cancellation;
     const result = Promise.reject(error);
     if (isAbortReason(error)) ignoreRejection(result);
@@ -63,12 +63,12 @@ function settleWith<T>(scope: Scope, promise: Promise<T>): Promise<T> {
     scope.succeed(value);
     return value;
   }, (error) => {
-    const isByAbort = scope.mayComeFromAbort(error);
+    const isFromAbort = scope.mayBeFromAbort(error);
     scope.fail(error);
-    if (isByAbort) ignoreRejection(result);
+    if (isFromAbort) ignoreRejection(result);
     throw error;
   });
-  scope.pend();
+  scope.markPending();
   return result;
 }
 
@@ -78,9 +78,9 @@ function raceCancellation<T>(scope: Scope, promise: Promise<T>): Promise<T> {
     scope.succeed(value);
     return value;
   }, (error) => {
-    const isByAbort = scope.mayComeFromAbort(error);
+    const isFromAbort = scope.mayBeFromAbort(error);
     scope.fail(error);
-    if (isByAbort) ignoreRejection(result);
+    if (isFromAbort) ignoreRejection(result);
     throw error;
   });
   let cancel: (error: unknown) => void;
@@ -90,7 +90,7 @@ function raceCancellation<T>(scope: Scope, promise: Promise<T>): Promise<T> {
     // resolving functions of a promise, but no closure.
     settled.then(resolve, reject);
   });
-  scope.pend((error, isAborted) => {
+  scope.markPending((error, isAborted) => {
     if (isAborted) ignoreRejection(result);
     cancel(error);
   });
@@ -122,14 +122,14 @@ function toPromise(value: unknown): Promise<unknown> | undefined {
   }
   if (typeof then !== "function") return;
   // Not `Object.getPrototypeOf`, which costs as much as all the rest of a scope.
-  if (then === Promise.prototype.then && isPlain(value)) {
+  if (then === Promise.prototype.then && isNativePromise(value)) {
     return value as Promise<unknown>;
   }
-  return adopt(value, then);
+  return fromThenable(value, then);
 }
 
 /** Whether a promise is of no subclass. */
-function isPlain(promise: object): boolean {
+function isNativePromise(promise: object): boolean {
   try {
     return promise.constructor === Promise;
   } catch {
@@ -137,7 +137,7 @@ function isPlain(promise: object): boolean {
   }
 }
 
-function adopt(value: object, then: CallableFunction): Promise<unknown> {
+function fromThenable(value: object, then: CallableFunction): Promise<unknown> {
   return new Promise((resolve, reject) => {
     Reflect.apply(then, value, [resolve, reject]);
   });

@@ -11,10 +11,10 @@ import type { Registration } from "../registry/registration.ts";
 import type { Series } from "../series/series.ts";
 import type { SeriesTree } from "../series/series_tree.ts";
 import type {
-  Placement,
   ScopeSpan,
+  ScopeTracer,
   SpanDescription,
-  Tracing,
+  SpanParents,
 } from "../tracing/tracer.ts";
 import {
   type Cancellation,
@@ -23,14 +23,14 @@ import {
   isAbortReason,
 } from "./cancel_scope.ts";
 import {
-  handOver,
   link,
   type ParentNode,
+  reparentChildren,
   subtree,
   type TreeNode,
   unlink,
 } from "./scope_tree.ts";
-import { reasonOf } from "./signals.ts";
+import { readReason } from "./signals.ts";
 
 /** What scopes and recorders need of the instance that they record to. */
 export interface Instance {
@@ -43,7 +43,7 @@ export interface Instance {
   readonly now: () => number;
   readonly classifyError: ErrorClassifier | undefined;
   readonly classifyResult: ResultClassifier | undefined;
-  readonly tracing: Tracing;
+  readonly tracing: ScopeTracer;
 }
 
 /** What the options of pipelines and stages share. */
@@ -88,7 +88,7 @@ export interface ScopeOptions {
 type CodeState = "on stack" | "pending" | "ended";
 
 /** A scope that others start inside. */
-export interface EnclosingScope extends Scope, ParentNode<Scope> {
+export interface ParentScope extends Scope, ParentNode<Scope> {
   lastChild: Scope | undefined;
   /** How many scopes below it were cancelled while their code goes on. */
   abandonedBelow: number;
@@ -105,18 +105,18 @@ export abstract class Scope implements TreeNode<Scope> {
   readonly instance: Instance;
   readonly series: Series;
   /** The open pipeline around it, until it settles. */
-  parent: EnclosingScope | undefined;
+  parent: ParentScope | undefined;
   previous: Scope | undefined;
   next: Scope | undefined = undefined;
   abstract readonly lastChild: Scope | undefined;
   /** How it was recorded, once it has settled. */
-  settledAs: OutcomeLabel | undefined = undefined;
+  outcome: OutcomeLabel | undefined = undefined;
   /** What can cancel it, once it is needed. */
   cancelScope: CancelScope | undefined = undefined;
   /** Its span, if it is traced. */
   span: ScopeSpan | undefined = undefined;
   /** The outcome that was set, if any. */
-  protected chosenOutcome: OutcomeLabel | undefined = undefined;
+  protected outcomeOverride: OutcomeLabel | undefined = undefined;
   #code: CodeState = "on stack";
   #options: ScopeOptions | undefined;
   readonly #start: number;
@@ -125,7 +125,7 @@ export abstract class Scope implements TreeNode<Scope> {
     instance: Instance,
     series: Series,
     options: ScopeOptions | undefined,
-    parent: EnclosingScope | undefined,
+    parent: ParentScope | undefined,
   ) {
     // First: it does not begin where a getter of the options throws.
     if (options !== undefined) {
@@ -143,18 +143,18 @@ export abstract class Scope implements TreeNode<Scope> {
   }
 
   /** Whether it was recorded. */
-  get settled(): boolean {
-    return this.settledAs !== undefined;
+  get isSettled(): boolean {
+    return this.outcome !== undefined;
   }
 
   /** Whether it was recorded, and its code has ended, too. */
-  get hasEnded(): boolean {
-    return this.settledAs !== undefined && this.#code === "ended";
+  get isDone(): boolean {
+    return this.outcome !== undefined && this.#code === "ended";
   }
 
   /** Whether it was cancelled, and its code goes on. */
   get isAbandoned(): boolean {
-    return this.settledAs !== undefined && this.#code !== "ended";
+    return this.outcome !== undefined && this.#code !== "ended";
   }
 
   /** Its name, if it is still running and its pipeline's code should await it. */
@@ -168,15 +168,15 @@ export abstract class Scope implements TreeNode<Scope> {
   }
 
   /** The pipeline that counts it as abandoned if its code outlasts it. */
-  protected get home(): EnclosingScope | undefined {
-    return this.parent?.settled ? undefined : this.parent;
+  protected get codePipeline(): ParentScope | undefined {
+    return this.parent?.isSettled ? undefined : this.parent;
   }
 
   /**
    * Whether an error may come from an abort by this library: of the scope's own signal,
    * of the signal of a pipeline around it, or of another one that its code uses.
    */
-  mayComeFromAbort(error: unknown): boolean {
+  mayBeFromAbort(error: unknown): boolean {
     if (this.isAbandoned || isAbortReason(error)) return true;
     let { cancelScope, parent } = this as Scope;
     while (!cancelScope?.hasAbortedSignal) {
@@ -193,8 +193,8 @@ export abstract class Scope implements TreeNode<Scope> {
   /** A getter, so that it works destructured and costs nothing unless used. */
   get setOutcome(): (outcome: Outcome) => void {
     return (outcome) => {
-      if (this.settled) return;
-      this.chosenOutcome = normalizeOutcome(outcome, this.instance.issues);
+      if (this.isSettled) return;
+      this.outcomeOverride = normalizeOutcome(outcome, this.instance.issues);
     };
   }
 
@@ -209,15 +209,15 @@ export abstract class Scope implements TreeNode<Scope> {
   protected abstract describeSpan(): SpanDescription;
 
   /** Starts its span. */
-  trace(placement: Placement): void {
+  startSpan(parents: SpanParents): void {
     const { tracing } = this.instance;
-    this.span = tracing.start(this.describeSpan(), placement);
+    this.span = tracing.start(this.describeSpan(), parents);
   }
 
   /** Calls a function in the context of its span, if it has one. */
-  enter<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R {
+  runInSpan<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R {
     const { span } = this;
-    return span === undefined ? fn(...args) : span.enter(fn, ...args);
+    return span === undefined ? fn(...args) : span.runInSpan(fn, ...args);
   }
 
   /**
@@ -235,7 +235,7 @@ export abstract class Scope implements TreeNode<Scope> {
       this.instance.issues.reportThrown("timeout or signal", error);
     }
     if (aborted === undefined) return undefined;
-    const cancellation = this.cancellationBy(reasonOf(aborted));
+    const cancellation = this.cancellationFrom(readReason(aborted));
     this.#settleCancelled(cancellation);
     this.markAborted(cancellation.error);
     return cancellation;
@@ -247,7 +247,7 @@ export abstract class Scope implements TreeNode<Scope> {
    * @param onCancel Passes the error to the caller when the scope's own deadline passes
    * or its caller's signal aborts.
    */
-  pend(onCancel?: CancelListener): void {
+  markPending(onCancel?: CancelListener): void {
     this.#code = "pending";
     if (this.cancelScope === undefined) return;
     const { cancelledBy } = this.cancelScope;
@@ -257,45 +257,45 @@ export abstract class Scope implements TreeNode<Scope> {
 
   /** Ends it, as its code returned. */
   succeed(value: unknown): void {
-    if (this.settledAs === undefined) {
+    if (this.outcome === undefined) {
       this.#code = "ended";
-      this.end(this.chosenOutcome ?? this.#readResult(value) ?? "success");
+      this.end(this.outcomeOverride ?? this.#readResult(value) ?? "success");
     } else {
-      this.endCode();
+      this.markCodeEnded();
     }
   }
 
   /** Ends it, as its code ended well, with no value to be read. */
   complete(): void {
-    if (this.settledAs === undefined) {
+    if (this.outcome === undefined) {
       this.#code = "ended";
-      this.end(this.chosenOutcome ?? "success");
+      this.end(this.outcomeOverride ?? "success");
     } else {
-      this.endCode();
+      this.markCodeEnded();
     }
   }
 
   /** Ends it, as its code threw. */
   fail(error: unknown): void {
-    if (this.settledAs === undefined) {
+    if (this.outcome === undefined) {
       this.#code = "ended";
-      this.span?.fail(error);
+      this.span?.recordError(error);
       this.settle(this.#readError(error));
     } else {
-      this.endCode();
+      this.markCodeEnded();
     }
   }
 
   /** Ends it, as its consumer stopped early. */
-  giveUp(): void {
-    if (this.settledAs !== undefined) return;
-    const outcome = this.chosenOutcome ?? "success";
+  cancelByConsumer(): void {
+    if (this.outcome !== undefined) return;
+    const outcome = this.outcomeOverride ?? "success";
     // A failure that was set must not be hidden by being subtracted.
     this.settle(outcome, outcome === "success");
   }
 
   /** Notes that the code of a scope that was settled before has ended, too. */
-  endCode(): void {
+  markCodeEnded(): void {
     this.#code = "ended";
     const { cancelScope } = this;
     if (cancelScope?.abandonedIn === undefined) return;
@@ -305,7 +305,7 @@ export abstract class Scope implements TreeNode<Scope> {
 
   /** Cancels it while its code goes on. */
   cancel(cancellation: Cancellation): void {
-    if (this.settledAs !== undefined) return;
+    if (this.outcome !== undefined) return;
     if (this.#code === "on stack") {
       this.#ensureCancelScope().cancelledBy ??= cancellation;
     } else {
@@ -329,7 +329,7 @@ export abstract class Scope implements TreeNode<Scope> {
     this.#ensureCancelScope().markAborted(reason);
   }
 
-  cancellationBy(reason: unknown): Cancellation {
+  cancellationFrom(reason: unknown): Cancellation {
     const outcome = this.#readError(reason);
     return { error: reason, outcome, byCaller: outcome !== "timeout" };
   }
@@ -339,10 +339,10 @@ export abstract class Scope implements TreeNode<Scope> {
     this.settle(outcome);
   }
 
-  protected settle(outcome: OutcomeLabel, isGivenUp = false): void {
+  protected settle(outcome: OutcomeLabel, isCancelled = false): void {
     // A hook that was called to find the outcome may have cancelled it.
-    if (this.settledAs !== undefined) return;
-    this.settledAs = outcome;
+    if (this.outcome !== undefined) return;
+    this.outcome = outcome;
     const { instance, series, span } = this;
     const now = instance.now();
     const seconds = now - this.#start;
@@ -353,7 +353,7 @@ export abstract class Scope implements TreeNode<Scope> {
       now,
       span?.labels,
     );
-    if (isGivenUp) ending.cancelled++;
+    if (isCancelled) ending.cancelled++;
     this.#options = undefined;
     if (this.cancelScope !== undefined) this.#stop(this.cancelScope);
     span?.end(outcome);
@@ -363,7 +363,7 @@ export abstract class Scope implements TreeNode<Scope> {
       this.parent = undefined;
       unlink<Scope>(this, parent);
     }
-    if (this.lastChild !== undefined) this.#handOver(parent);
+    if (this.lastChild !== undefined) this.#reparentChildren(parent);
     else if (this.#code === "ended") this.cancelScope?.release();
   }
 
@@ -377,7 +377,7 @@ export abstract class Scope implements TreeNode<Scope> {
 
   #settleCancelled(cancellation: Cancellation): void {
     const { error, outcome, byCaller } = cancellation;
-    if (outcome !== "success") this.span?.fail(error);
+    if (outcome !== "success") this.span?.recordError(error);
     this.settle(outcome, byCaller);
   }
 
@@ -387,20 +387,20 @@ export abstract class Scope implements TreeNode<Scope> {
 
   /** Counts it in the pipeline that its code belongs to, as that code goes on. */
   #countAbandoned(): void {
-    const { home } = this;
-    if (home === undefined) return;
-    home.abandonedBelow++;
-    this.#ensureCancelScope().abandonedIn = home;
+    const { codePipeline } = this;
+    if (codePipeline === undefined) return;
+    codePipeline.abandonedBelow++;
+    this.#ensureCancelScope().abandonedIn = codePipeline;
   }
 
-  #handOver(parent: EnclosingScope | undefined): void {
-    const node = this as unknown as EnclosingScope;
-    handOver<Scope>(node, parent, (child) => {
+  #reparentChildren(parent: ParentScope | undefined): void {
+    const node = this as unknown as ParentScope;
+    reparentChildren<Scope>(node, parent, (child) => {
       child.parent = parent;
       if (parent === undefined || !this.cancelScope?.hasSignal) return;
       // The child may use this signal, so that this one aborts with its own.
       const cancelScope = child.#ensureCancelScope();
-      if (!cancelScope.isAborted) cancelScope.inherit(this.cancelScope);
+      if (!cancelScope.isAborted) cancelScope.link(this.cancelScope);
     });
   }
 

@@ -48,7 +48,7 @@ export function unlink<T extends TreeNode<T>>(
 }
 
 /** Hands the children of a node that leaves the tree over to its parent, if any. */
-export function handOver<T extends TreeNode<T>>(
+export function reparentChildren<T extends TreeNode<T>>(
   node: ParentNode<T>,
   parent: (T & ParentNode<T>) | undefined,
   adopt: (child: T) => void,

@@ -1,60 +1,66 @@
-/** Follows signals, to be called when one aborts. */
-export interface Follower {
+/** Is called when a signal that it observes aborts. */
+export interface AbortObserver {
   onAbort(signal: AbortSignal): void;
 }
 
-interface Followed {
-  readonly followers: Set<Follower>;
+interface Observation {
+  readonly observers: Set<AbortObserver>;
   readonly listener: () => void;
 }
 
 /**
- * One listener for each signal, however many scopes follow it: Node warns of more
- * than ten, and signals made by `AbortSignal.any` pile up on one that lives long.
+ * One listener per signal, however many scopes observe it: Node warns of more than ten,
+ * and signals made by `AbortSignal.any()` accumulate on a long-lived one.
  */
-const followed = new WeakMap<AbortSignal, Followed>();
+const observations = new WeakMap<AbortSignal, Observation>();
 
 /**
- * Calls a follower when a signal aborts, until it is unfollowed.
+ * Calls an observer when a signal aborts, until it is removed.
  *
- * @throws The error of a signal that cannot be listened to, as a frozen one in Deno.
+ * @throws The error of a signal that refuses listeners, as a frozen one in Deno does.
  */
-export function follow(signal: AbortSignal, follower: Follower): void {
-  const known = followed.get(signal);
+export function observeAbort(
+  signal: AbortSignal,
+  observer: AbortObserver,
+): void {
+  const known = observations.get(signal);
   if (known !== undefined) {
-    known.followers.add(follower);
+    known.observers.add(observer);
     return;
   }
-  const followers = new Set([follower]);
+  const observers = new Set([observer]);
   const listener = () => {
-    // The last ones to follow are the innermost: they come first.
-    for (const each of [...followers].reverse()) {
-      // One that was called before may have ended others.
-      if (followers.has(each)) each.onAbort(signal);
+    // Latest first, so that the innermost scope ends first.
+    for (const each of [...observers].reverse()) {
+      // An earlier call may have removed this one.
+      if (observers.has(each)) each.onAbort(signal);
     }
   };
   signal.addEventListener("abort", listener, { once: true });
-  // A signal that calls back at once may have ended the follower already.
-  followed.set(signal, { followers, listener });
+  // After `addEventListener()`: it may throw, or call the listener at once.
+  observations.set(signal, { observers, listener });
 }
 
 /**
- * Calls a follower no more; the last one takes the listener along.
+ * Removes an observer, and the listener with the last one.
  *
- * @throws The error of a signal that keeps the listener.
+ * @throws The error of a signal that refuses to remove the listener.
  */
-export function unfollow(signal: AbortSignal, follower: Follower): void {
-  const entry = followed.get(signal);
+export function unobserveAbort(
+  signal: AbortSignal,
+  observer: AbortObserver,
+): void {
+  const entry = observations.get(signal);
   if (entry === undefined) return;
-  entry.followers.delete(follower);
-  if (entry.followers.size > 0) return;
-  // First, so that the next one to follow is listened for, whatever the signal does.
-  followed.delete(signal);
+  entry.observers.delete(observer);
+  if (entry.observers.size > 0) return;
+  // First: if the signal throws, a later observer still gets a listener.
+  observations.delete(signal);
   signal.removeEventListener("abort", entry.listener);
 }
 
-/** Returns the reason of an aborted signal, or the error that reading it throws. */
-export function reasonOf(signal: AbortSignal): unknown {
+/** Returns the reason of an aborted signal, or the error thrown by reading it. */
+export function readReason(signal: AbortSignal): unknown {
   try {
     return signal.reason;
   } catch (error) {

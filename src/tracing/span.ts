@@ -24,11 +24,11 @@ export interface ScopeSpan {
   /** By what it is found, if its trace is sampled. */
   readonly labels: TraceLabels | undefined;
   /** The context of what starts now inside of it, if it is a pipeline's. */
-  contextWithin(): Context;
+  childContext(): Context;
   /** Calls a function inside of it: the spans that this starts hang below. */
-  enter<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R;
+  runInSpan<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R;
   /** An error left the scope. */
-  fail(error: unknown): void;
+  recordError(error: unknown): void;
   /** The scope has ended. */
   end(outcome: OutcomeLabel): void;
 }
@@ -50,35 +50,35 @@ export class RunningSpan implements ScopeSpan {
   /** What the last error that left the scope says. */
   #message = "";
 
-  /** @param outside The context that it was started in. */
+  /** @param parentContext The context that it was started in. */
   constructor(
     span: Span,
-    outside: Context,
+    parentContext: Context,
     isPipeline: boolean,
     issues: IssueReporter,
   ) {
     this.#span = span;
-    this.#recorded = recordedIn(outside) ?? new RecordedErrors();
+    this.#recorded = recordedIn(parentContext) ?? new RecordedErrors();
     this.#issues = issues;
     const spanContext = span.spanContext();
     this.traceId = spanContext.traceId;
     this.labels = labelsOf(spanContext);
-    const inside = trace.setSpan(outside, span)
+    const inside = trace.setSpan(parentContext, span)
       .setValue(RECORDED, this.#recorded);
     this.#context = isPipeline ? inside.setValue(PIPELINE, this) : inside;
   }
 
-  contextWithin(): Context {
+  childContext(): Context {
     const active = context.active();
     // Where the context was lost, or is another's, the active span is not below.
     return active.getValue(PIPELINE) === this ? active : this.#context;
   }
 
-  enter<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R {
+  runInSpan<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R {
     let end: (() => R) | undefined;
     const call = () => {
       // Once, also where the context manager calls twice.
-      end ??= attempt(fn, args);
+      end ??= capture(fn, args);
     };
     this.#guard(() => context.with(this.#context, call));
     // Where there is no entering, it is called all the same.
@@ -86,7 +86,7 @@ export class RunningSpan implements ScopeSpan {
     return end!();
   }
 
-  fail(error: unknown): void {
+  recordError(error: unknown): void {
     const exception = toException(error);
     this.#message = exception.message;
     if (!this.#recorded.add(error)) return;
@@ -131,7 +131,7 @@ function recordedIn(context: Context): RecordedErrors | undefined {
 }
 
 /** Calls a function, and gives what ends as it did. */
-function attempt<A extends unknown[], R>(
+function capture<A extends unknown[], R>(
   fn: (...args: A) => R,
   args: A,
 ): () => R {

@@ -27,7 +27,7 @@ export interface TracerProvider {
 export type { ScopeSpan };
 
 /** A provider, `"auto"` for the one that is registered, or `false` for none. */
-export type TracingChoice = "auto" | false | TracerProvider;
+export type TracingOption = "auto" | false | TracerProvider;
 
 /** What a span tells of its scope from the start. */
 export interface SpanDescription {
@@ -37,18 +37,18 @@ export interface SpanDescription {
 }
 
 /** Where the span of a scope belongs. */
-export interface Placement {
+export interface SpanParents {
   /** The span of the pipeline around it, if there is one. */
   readonly parent: ScopeSpan | undefined;
   /** Whether it is the root of a trace by its caller's wish. */
   readonly isDetached?: boolean;
   /** The span of the pipeline in whose context it starts, if that has ended. */
-  readonly left?: ScopeSpan | undefined;
+  readonly endedParent?: ScopeSpan | undefined;
 }
 
 /** The context that a span starts in, and the spans that it links to. */
-interface Start {
-  readonly outside: Context;
+interface StartContext {
+  readonly parentContext: Context;
   readonly links?: Link[];
 }
 
@@ -56,18 +56,18 @@ interface Start {
 const TRACER_NAME = "@lukhas/stage-metrics";
 
 /** Where every copy of the API keeps what is registered with it, and Deno its own. */
-const REGISTERED = Symbol.for("opentelemetry.js.api.1");
+const API_GLOBAL = Symbol.for("opentelemetry.js.api.1");
 
 /** Makes the spans of an instance's scopes, where there is a provider. */
-export class Tracing {
-  readonly #choice: TracingChoice;
+export class ScopeTracer {
+  readonly #option: TracingOption;
   readonly #issues: IssueReporter;
   /** The provider that there was when last looked at, and its tracer. */
   #provider: TracerProvider | undefined;
   #tracer: Tracer | undefined;
 
-  constructor(choice: TracingChoice, issues: IssueReporter) {
-    this.#choice = choice;
+  constructor(option: TracingOption, issues: IssueReporter) {
+    this.#option = option;
     this.#issues = issues;
   }
 
@@ -75,39 +75,40 @@ export class Tracing {
    * Whether there is a provider by now. This is a look at a global: with a call of the
    * API, those who trace nothing would pay for it in every pipeline.
    */
-  isOn(): boolean {
-    const provider = this.#choice === "auto"
+  isEnabled(): boolean {
+    const provider = this.#option === "auto"
       ? registeredProvider()
-      : this.#choice || undefined;
-    if (provider !== this.#provider) this.#take(provider);
+      : this.#option || undefined;
+    if (provider !== this.#provider) this.#setProvider(provider);
     return this.#tracer !== undefined;
   }
 
   /** Starts the span of a scope, if there is a provider. */
   start(
     { name, attributes, isPipeline }: SpanDescription,
-    placement: Placement,
+    parents: SpanParents,
   ): ScopeSpan | undefined {
     return this.#issues.guard("tracing", () => {
-      const { outside, links } = place(placement, isPipeline);
+      const { parentContext, links } = startContext(parents, isPipeline);
       const options = links === undefined
         ? { attributes }
         : { attributes, root: true, links };
-      const span = this.#tracer?.startSpan(name, options, outside);
-      return span && new RunningSpan(span, outside, isPipeline, this.#issues);
+      const span = this.#tracer?.startSpan(name, options, parentContext);
+      return span &&
+        new RunningSpan(span, parentContext, isPipeline, this.#issues);
     });
   }
 
   /** By what an observation that is made now is found, if its trace is sampled. */
   activeLabels(): TraceLabels | undefined {
-    if (!this.isOn()) return undefined;
+    if (!this.isEnabled()) return undefined;
     return this.#issues.guard("tracing", () => {
       const span = trace.getActiveSpan();
       return span && labelsOf(span.spanContext());
     });
   }
 
-  #take(provider: TracerProvider | undefined): void {
+  #setProvider(provider: TracerProvider | undefined): void {
     this.#provider = provider;
     this.#tracer = provider && this.#issues.guard(
       "tracing",
@@ -116,33 +117,34 @@ export class Tracing {
   }
 }
 
-function place(
-  { parent, isDetached, left }: Placement,
+function startContext(
+  { parent, isDetached, endedParent }: SpanParents,
   isPipeline: boolean,
-): Start {
+): StartContext {
   const active = trace.getActiveSpan();
   // A request that is served inside a pipeline has a span of its own. The pipelines that
   // it runs belong to that span, unless it is of the same trace.
   const isRoot = isDetached ||
-    left !== undefined && active?.spanContext().traceId === left.traceId;
+    endedParent !== undefined &&
+      active?.spanContext().traceId === endedParent.traceId;
   if (isRoot) {
     const linked = active?.spanContext();
     const links = linked === undefined ? [] : [{ context: linked }];
-    return { outside: rootContext(), links };
+    return { parentContext: rootContext(), links };
   }
   const isBelowActive = parent === undefined ||
     isPipeline && active !== undefined;
   return {
-    outside: isBelowActive ? context.active() : parent.contextWithin(),
+    parentContext: isBelowActive ? context.active() : parent.childContext(),
   };
 }
 
 function registeredProvider(): TracerProvider | undefined {
   const realm = globalThis as {
-    readonly [REGISTERED]?: { readonly trace?: TracerProvider };
+    readonly [API_GLOBAL]?: { readonly trace?: TracerProvider };
   };
   try {
-    return realm[REGISTERED]?.trace;
+    return realm[API_GLOBAL]?.trace;
   } catch {
     // A getter of somebody's is no provider.
     return undefined;

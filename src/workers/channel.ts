@@ -1,5 +1,5 @@
 import Module from "node:module";
-import { spend } from "../common/slices.ts";
+import { countItems } from "../common/slices.ts";
 import { InvalidMessage } from "./invalid_message.ts";
 import { isWorkerId } from "./message_checks.ts";
 import { fields, isBoolean, whole } from "./shape.ts";
@@ -138,7 +138,7 @@ export class Channel<L extends { readonly kind: string }, E> {
   async postInSlices(enclosed: Iterable<E>, finish: () => L): Promise<void> {
     const outgoing = this.#open();
     for (const each of enclosed) {
-      const turn = spend(outgoing.write(each) / BYTES_PER_ITEM);
+      const turn = countItems(outgoing.write(each) / BYTES_PER_ITEM);
       if (turn !== undefined) await turn;
     }
     outgoing.write(finish());
@@ -163,7 +163,7 @@ export class Channel<L extends { readonly kind: string }, E> {
       } catch (error) {
         this.#reader.onRefused((error as InvalidMessage).message);
       }
-      const turn = spend(piece.bytes.byteLength / BYTES_PER_ITEM);
+      const turn = countItems(piece.bytes.byteLength / BYTES_PER_ITEM);
       if (turn !== undefined) await turn;
     }
     this.#isReading = false;
