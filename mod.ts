@@ -91,7 +91,7 @@ export type {
   StageRecord,
 } from "./src/pipelines/recorders.ts";
 export type { MetricsRegistry } from "./src/registry/registry.ts";
-export type { ScopeOptions } from "./src/scopes/scope.ts";
+export type { ScopeOptions } from "./src/scopes/options.ts";
 export type { ShareMethods } from "./src/workers/share.ts";
 export type {
   StageMethods,

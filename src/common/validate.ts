@@ -192,64 +192,6 @@ export function checkFunction(action: string, fn: unknown, place = ""): void {
   );
 }
 
-/**
- * Checks a time limit, if it is given.
- *
- * @param action The action that fails otherwise, for the message.
- * @throws {TypeError} If it is not a number.
- * @throws {RangeError} If it is `NaN`.
- */
-export function checkTimeout(
-  action: string,
-  name: string,
-  value: unknown,
-): void {
-  if (value === undefined) return;
-  if (typeof value !== "number") {
-    throw new TypeError(
-      `Cannot ${action}: ${name} must be a number of milliseconds, got ${
-        typeName(value)
-      }`,
-    );
-  }
-  if (Number.isNaN(value)) {
-    throw new RangeError(`Cannot ${action}: ${name} must not be NaN`);
-  }
-}
-
-/**
- * Checks a caller's signal, if it is given.
- *
- * @param action The action that fails otherwise, for the message.
- * @throws {TypeError} If it is not an `AbortSignal`.
- */
-export function checkSignal(
-  action: string,
-  name: string,
-  value: unknown,
-): void {
-  if (value === undefined) return;
-  if (isSignal(value)) return;
-  throw new TypeError(
-    `Cannot ${action}: ${name} must be an AbortSignal, got ${typeName(value)}`,
-  );
-}
-
-/** Not `instanceof`: polyfills and other realms have signals of their own. */
-function isSignal(value: unknown): boolean {
-  try {
-    const { aborted, addEventListener, removeEventListener } = Object(
-      value,
-    ) as Partial<AbortSignal>;
-    return typeof aborted === "boolean" &&
-      typeof addEventListener === "function" &&
-      typeof removeEventListener === "function";
-  } catch {
-    // A proxy of a signal throws where it is read.
-    return false;
-  }
-}
-
 /** Returns the type of a value, for a message. */
 export function typeName(value: unknown): string {
   return value === null ? "null" : typeof value;

@@ -8,10 +8,7 @@ import {
   copyOptions,
 } from "../common/validate.ts";
 import { type InstanceSource, runInContext } from "../scopes/context.ts";
-import {
-  checkPipelineOptions,
-  checkScopeOptions,
-} from "../scopes/overloads.ts";
+import { checkPipelineOptions, checkScopeOptions } from "../scopes/options.ts";
 import { runScope } from "../scopes/run.ts";
 import {
   type PipelineOptions,

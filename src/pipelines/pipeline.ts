@@ -11,9 +11,10 @@ import {
   type PipelineContext,
   runInContext,
 } from "../scopes/context.ts";
+import type { ScopeOptions } from "../scopes/options.ts";
 import { createScopeFunction, type ScopeWrapper } from "../scopes/overloads.ts";
 import { runScope } from "../scopes/run.ts";
-import { type Instance, Scope, type ScopeOptions } from "../scopes/scope.ts";
+import { type Instance, Scope } from "../scopes/scope.ts";
 import { subtree } from "../scopes/scope_tree.ts";
 import {
   getOrCreatePipelineSeries,

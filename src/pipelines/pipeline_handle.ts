@@ -3,7 +3,7 @@ import { quote } from "../common/quote.ts";
 import { checkFunction } from "../common/validate.ts";
 import type { BindMethods } from "../scopes/bind.ts";
 import { type InstanceSource, runInContext } from "../scopes/context.ts";
-import { checkPipelineOptions, checkScopeName } from "../scopes/overloads.ts";
+import { checkPipelineOptions, checkScopeName } from "../scopes/options.ts";
 import {
   type PipelineOptions,
   type PipelineRun,

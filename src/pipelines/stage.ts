@@ -11,9 +11,10 @@ import {
   type PipelineContext,
   runInContext,
 } from "../scopes/context.ts";
+import { mergeScopeOptions, type ScopeOptions } from "../scopes/options.ts";
 import { createScopeFunction, type ScopeWrapper } from "../scopes/overloads.ts";
 import { runScope } from "../scopes/run.ts";
-import { type Instance, Scope, type ScopeOptions } from "../scopes/scope.ts";
+import { type Instance, Scope } from "../scopes/scope.ts";
 import type { Series } from "../series/series.ts";
 import { getOrCreateStageSeries } from "../series/series_tree.ts";
 import type { SpanDescription } from "../tracing/tracer.ts";
@@ -298,13 +299,7 @@ function withDeclared(
     );
     return options;
   }
-  if (options === undefined) return declared;
-  return {
-    timeout: options.timeout ?? declared.timeout,
-    signal: options.signal ?? declared.signal,
-    classifyError: options.classifyError ?? declared.classifyError,
-    classifyResult: options.classifyResult ?? declared.classifyResult,
-  };
+  return mergeScopeOptions(options, declared);
 }
 
 /** Where stages without a pipeline are recorded. */

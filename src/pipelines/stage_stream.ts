@@ -1,6 +1,6 @@
 import { checkString } from "../common/validate.ts";
 import type { CurrentContext } from "../scopes/context.ts";
-import { checkScopeName, checkScopeOptions } from "../scopes/overloads.ts";
+import { checkScopeName, checkScopeOptions } from "../scopes/options.ts";
 import { isAsyncIterable, MeasuredIterator } from "./measured_iterator.ts";
 import { isNodeReadable, MeasuredNodeStream } from "./measured_node_stream.ts";
 import { isReadableStream, measureWebStream } from "./measured_web_stream.ts";

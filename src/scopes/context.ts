@@ -3,7 +3,8 @@ import type { OutcomeLabel } from "../common/outcome.ts";
 import { perProcess } from "../common/per_process.ts";
 import type { MetricsRegistry } from "../registry/registry.ts";
 import type { PipelineNode } from "../series/series_tree.ts";
-import type { Instance, ParentScope, ScopeOptions } from "./scope.ts";
+import type { ScopeOptions } from "./options.ts";
+import type { Instance, ParentScope } from "./scope.ts";
 
 /** Ends a stream that was begun inside a pipeline, with its outcome and its error. */
 export type EndStream = (

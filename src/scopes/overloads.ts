@@ -1,13 +1,11 @@
 import { quote } from "../common/quote.ts";
+import { checkFunction } from "../common/validate.ts";
 import {
-  checkBoolean,
-  checkFunction,
-  checkObject,
-  checkOptionalFunction,
-  checkSignal,
-  checkTimeout,
-} from "../common/validate.ts";
-import type { ScopeOptions } from "./scope.ts";
+  checkPipelineOptions,
+  checkScopeName,
+  checkScopeOptions,
+  type ScopeOptions,
+} from "./options.ts";
 
 /**
  * The type of a function's value after wrapping: a native promise for a thenable.
@@ -374,52 +372,4 @@ function isClass(fn: unknown): boolean {
   // That of a class is read-only; so is that of a few built-in functions.
   return prototype?.writable === false &&
     /^class\b/.test(Function.prototype.toString.call(fn));
-}
-
-/**
- * Checks that the name of a scope is not a function, which would never be called. Names
- * of other invalid types become an issue when the scope starts.
- *
- * @param action The action that fails otherwise, for the message.
- * @throws {TypeError} If the name is a function.
- */
-export function checkScopeName(action: string, name: unknown): void {
-  if (typeof name !== "function") return;
-  throw new TypeError(
-    `Cannot ${action}: expected a name before the function, got a function`,
-  );
-}
-
-/**
- * Checks the values of the options of a stage. Unknown options are ignored, as this is
- * done for each scope.
- *
- * @param action The action that fails otherwise, for the message.
- * @throws {TypeError} If an option has the wrong type.
- * @throws {RangeError} If the timeout is `NaN`.
- */
-export function checkScopeOptions(action: string, options: unknown): void {
-  if (options === undefined) return;
-  checkObject(action, options);
-  const { timeout, signal, classifyError, classifyResult } =
-    options as ScopeOptions;
-  checkTimeout(action, "timeout", timeout);
-  checkSignal(action, "signal", signal);
-  checkOptionalFunction(action, "classifyError", classifyError);
-  checkOptionalFunction(action, "classifyResult", classifyResult);
-}
-
-/**
- * Checks the values of the options of a pipeline, like {@linkcode checkScopeOptions}.
- * An invalid lane becomes an issue instead.
- *
- * @param action The action that fails otherwise, for the message.
- * @throws {TypeError} If an option has the wrong type.
- * @throws {RangeError} If the timeout is `NaN`.
- */
-export function checkPipelineOptions(action: string, options: unknown): void {
-  if (options === undefined) return;
-  checkScopeOptions(action, options);
-  const { detached } = options as { readonly detached?: unknown };
-  checkBoolean(action, "detached", detached);
 }

@@ -22,6 +22,7 @@ import {
   CancelScope,
   isAbortReason,
 } from "./cancel_scope.ts";
+import type { ScopeOptions } from "./options.ts";
 import {
   link,
   type ParentNode,
@@ -44,40 +45,6 @@ export interface Instance {
   readonly classifyError: ErrorClassifier | undefined;
   readonly classifyResult: ResultClassifier | undefined;
   readonly tracing: ScopeTracer;
-}
-
-/** What the options of pipelines and stages share. */
-export interface ScopeOptions {
-  /**
-   * How long the scope may take, in milliseconds. When that has passed, the caller
-   * gets a `DOMException` named `TimeoutError`, even if the code is still running, and
-   * `timeout` is recorded. 0 and below mean the next turn of the event loop. It cannot
-   * interrupt synchronous code.
-   *
-   * @default {no limit}
-   */
-  timeout?: number | undefined;
-  /**
-   * Cancels the scope when it aborts: the caller gets its `reason`. If it is aborted
-   * beforehand, the function is not called, and the caller gets a rejected promise.
-   *
-   * @default {none}
-   */
-  signal?: AbortSignal | undefined;
-  /**
-   * Reads the error of the scope, or the reason of an aborted `signal`, as an outcome.
-   * `undefined` leaves it to the instance's.
-   *
-   * @default {the instance's, which is the exported `classifyError`}
-   */
-  classifyError?: ErrorClassifier | undefined;
-  /**
-   * Reads what the scope returned as an outcome: of use where a failure is a
-   * value, as a `Response` that is not `ok`. `undefined` means `success`.
-   *
-   * @default {the instance's}
-   */
-  classifyResult?: ResultClassifier | undefined;
 }
 
 /**
