@@ -3,7 +3,6 @@ import { normalizeLane, sanitizeName } from "../common/labels.ts";
 import type { Outcome, OutcomeLabel } from "../common/outcome.ts";
 import { quote } from "../common/quote.ts";
 import { bindFunction, type BindMethods } from "../scopes/bind.ts";
-import { abortSignals } from "../scopes/cancel_scope.ts";
 import {
   currentContext,
   type EndStream,
@@ -14,7 +13,7 @@ import {
 import type { ScopeOptions } from "../scopes/options.ts";
 import { createScopeFunction, type ScopeWrapper } from "../scopes/overloads.ts";
 import { runScope } from "../scopes/run.ts";
-import { type Instance, Scope } from "../scopes/scope.ts";
+import { abortSignals, type Instance, Scope } from "../scopes/scope.ts";
 import { subtree } from "../scopes/scope_tree.ts";
 import {
   getOrCreatePipelineSeries,

@@ -1,96 +1,84 @@
 import { isObject } from "../common/is_object.ts";
 import type { OutcomeLabel } from "../common/outcome.ts";
-import {
-  type AbortObserver,
-  observeAbort,
-  readReason,
-  unobserveAbort,
-} from "./signals.ts";
+import { type AbortObserver, observeAbort, unobserveAbort } from "./signals.ts";
 
 /** Why a scope ended before its callback did. */
 export interface Cancellation {
   /** The error for the caller. */
   readonly error: unknown;
   readonly outcome: OutcomeLabel;
-  /** Whether the caller gave up, rather than a deadline passed. */
+  /** Whether the caller cancelled it, rather than a timeout. */
   readonly byCaller: boolean;
 }
 
 /**
- * Gives the caller the error of a cancellation.
+ * Passes the error of a cancellation to the caller.
  *
- * @param isAborted Whether the error follows from an abort of this library's.
+ * @param isAborted Whether the error follows from an abort by this library.
  */
 export type CancelListener = (error: unknown, isAborted: boolean) => void;
 
-/** The part of a scope that its {@linkcode CancelScope} uses. */
-export interface CancellableScope {
-  /** Whether it was recorded. */
-  readonly isSettled: boolean;
-  /** The pipeline around it, while it is open. */
-  readonly parent: CancellableScope | undefined;
-  /** What can cancel it, once it is needed. */
-  readonly cancelScope: CancelScope | undefined;
-  /** Names it in the message of an error. */
-  describe(): string;
-  /** Reads the reason of an aborted signal as a cancellation. */
-  cancellationFrom(reason: unknown): Cancellation;
-  /** Records it and all open below it, marks and returns all of them. */
-  cancelTree(cancellation: Cancellation): readonly CancellableScope[];
-  /** Is called when all of the tree is recorded. */
-  afterCancel(cancellation: Cancellation): void;
+/** The owner of a {@linkcode CancelScope}, called when that cancels. */
+export interface Cancellable extends AbortObserver {
+  /**
+   * Is called when the timeout has passed.
+   *
+   * @param timeout The timeout, in milliseconds.
+   */
+  onTimeout(timeout: number): void;
 }
 
-/** The longest delay of a platform's timer: a longer one would wrap around to 1 ms. */
+/** The longest delay of a platform's timer. A longer delay would overflow to 1 ms. */
 const MAX_DELAY_MS = 2 ** 31 - 1;
 
 /**
- * The deadline and the caller's signal that can cancel a scope, and the signal that is
- * aborted then.
+ * The timeout and the caller's signal that can cancel a scope, and the signal that a
+ * cancellation aborts.
  *
- * It is created when it is first needed. An async context may keep it alive for good,
- * so it holds the reason of an abort, which may refer to anything, only weakly.
+ * It is created on first use. An async context may keep it alive for good, so it holds
+ * the reason of an abort only weakly.
  */
-export class CancelScope implements AbortObserver {
-  /** Whether its scope has a deadline or a caller's signal of its own. */
+export class CancelScope {
+  /** Whether the scope has a timeout or a caller's signal of its own. */
   readonly isEnforced: boolean;
-  /** Whether the signal is aborted, or would be if it had been asked for. */
+  /** Whether the signal is aborted, or will be as soon as it is first read. */
   isAborted = false;
-  /** Whether a signal that was asked for is aborted. */
+  /** Whether a signal that was read is aborted. */
   hasAbortedSignal = false;
-  /** The cancellation of a scope whose code was on the stack. */
+  /** The cancellation of a scope whose code is still on the stack. */
   cancelledBy: Cancellation | undefined;
-  /** The pipeline that counts the scope as abandoned while its code goes on. */
+  /** The pipeline that counts the scope as abandoned while its code is running. */
   abandonedIn: { abandonedBelow: number } | undefined;
-  readonly #scope: CancellableScope;
+  /** Receives the error of a cancellation, once the scope's code has left the stack. */
+  #onCancel: CancelListener | undefined;
+  /** The arguments for a listener that is added after the cancellation. */
+  #missed: Parameters<CancelListener> | undefined;
+  readonly #owner: Cancellable;
   readonly #timeout: number | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #callerSignal: AbortSignal | undefined;
   #controller: AbortController | undefined;
   #heldSignal: WeakRef<AbortSignal> | undefined;
   #reason: unknown;
-  #onCancel: CancelListener | undefined;
-  /** Those of pipelines that have handed the scope over, whose signals it may use. */
+  /** The cancel scopes of settled pipelines around it, whose signals it may use. */
   #linked: CancelScope[] | undefined;
-  /** Calls the listener that is set once the scope's code has left the stack. */
-  #missedCancel: ((listener: CancelListener) => void) | undefined;
 
   constructor(
-    scope: CancellableScope,
+    owner: Cancellable,
     timeout?: number | undefined,
     signal?: AbortSignal | undefined,
   ) {
-    this.#scope = scope;
+    this.#owner = owner;
     this.#timeout = timeout;
     this.#callerSignal = signal;
     this.isEnforced = timeout !== undefined || signal !== undefined;
   }
 
   /**
-   * Starts the deadline, and follows the caller's signal unless that is aborted.
+   * Starts the timeout, and observes the caller's signal unless it is aborted.
    *
-   * @returns The signal if it is aborted.
-   * @throws The error of a signal or a timer that is not the platform's.
+   * @returns The caller's signal if it is aborted.
+   * @throws The error of a signal or a timer that a user has replaced.
    */
   start(): AbortSignal | undefined {
     const timeout = this.#timeout;
@@ -100,44 +88,68 @@ export class CancelScope implements AbortObserver {
     const signal = this.#callerSignal;
     if (signal === undefined) return undefined;
     if (signal.aborted) return signal;
-    observeAbort(signal, this);
+    observeAbort(signal, this.#owner);
     return undefined;
   }
 
-  /** Aborts when the scope is cancelled, or when a pipeline around it throws. */
-  get signal(): AbortSignal {
-    if (this.#controller !== undefined) return this.#controller.signal;
-    const known = this.#heldSignal?.deref();
-    if (known !== undefined) return known;
+  /**
+   * Sets the listener, and calls it if the cancellation has already happened.
+   *
+   * Until then the scope's code is on the stack.
+   */
+  onCancel(listener: CancelListener): void {
+    this.#onCancel = listener;
+    if (this.#missed !== undefined) this.notify(...this.#missed);
+  }
+
+  /** Calls the listener, now or when it is set. */
+  notify(error: unknown, isAborted: boolean): void {
+    if (this.#onCancel === undefined) this.#missed ??= [error, isAborted];
+    else this.#onCancel(error, isAborted);
+  }
+
+  /**
+   * Stops the timer, and removes the observer and the listener.
+   *
+   * @throws The error of a signal or a timer that a user has replaced.
+   */
+  stop(): void {
+    const timer = this.#timer;
+    const callerSignal = this.#callerSignal;
+    this.#timer = this.#callerSignal = this.#onCancel = undefined;
+    this.cancelledBy = this.#missed = undefined;
+    if (timer !== undefined) clearTimeout(timer);
+    if (callerSignal !== undefined) unobserveAbort(callerSignal, this.#owner);
+  }
+
+  /** The signal, if it was created and is not yet garbage-collected. */
+  get signal(): AbortSignal | undefined {
+    return this.#controller?.signal ?? this.#heldSignal?.deref();
+  }
+
+  /**
+   * Creates the signal.
+   *
+   * @param ancestor The innermost aborted cancel scope around this one, if any.
+   */
+  createSignal(ancestor: CancelScope | undefined): AbortSignal {
     this.#controller = new AbortController();
     const { signal } = this.#controller;
-    const around = abortedAround(this.#scope);
-    if (around !== undefined) this.markAborted(around.reason);
+    if (ancestor !== undefined) this.markAborted(ancestor.reason);
     this.abortSignal();
     return signal;
   }
 
-  /** Why the signal is aborted, if that is known still. */
+  /** Whether the signal was created, and can still abort. */
+  get hasLiveSignal(): boolean {
+    return this.#controller !== undefined;
+  }
+
+  /** The reason of the abort, unless it is garbage-collected. */
   get reason(): unknown {
     return this.#reason instanceof WeakRef
       ? this.#reason.deref()
       : this.#reason;
-  }
-
-  /**
-   * Sets the listener that passes the error of a cancellation to the caller. Until then
-   * the scope's code is on the stack, and the caller gets its return value or error.
-   */
-  onCancel(listener: CancelListener): void {
-    const missedCancel = this.#missedCancel;
-    this.#missedCancel = undefined;
-    if (missedCancel !== undefined) missedCancel(listener);
-    else if (!this.#scope.isSettled) this.#onCancel = listener;
-  }
-
-  /** Whether the signal was asked for, and can still abort. */
-  get hasSignal(): boolean {
-    return this.#controller !== undefined;
   }
 
   /** Marks the signal as aborted; {@linkcode abortSignal} aborts it. */
@@ -148,72 +160,35 @@ export class CancelScope implements AbortObserver {
     this.#reason = isObject(reason) ? new WeakRef(reason) : reason;
   }
 
-  /** Aborts the signal, if it is marked so and was asked for. */
+  /** Aborts the signal if it was created and is marked as aborted. */
   abortSignal(): void {
-    if (this.isAborted) this.#abortLinked();
+    if (!this.isAborted) return;
+    for (const each of this.#linked ?? []) each.abortSignal();
+    this.#linked = undefined;
     const controller = this.#controller;
-    if (!this.isAborted || controller === undefined) return;
+    if (controller === undefined) return;
     const { reason } = this;
     this.hasAbortedSignal = true;
     if (isObject(reason)) abortReasons.add(reason);
-    this.#holdWeakly();
+    this.#holdSignalWeakly();
     controller.abort(reason);
   }
 
-  /**
-   * Clears its timer and its listeners.
-   *
-   * @throws The error of a signal or a timer that is not the platform's.
-   */
-  stop(): void {
-    const timer = this.#timer;
-    const callerSignal = this.#callerSignal;
-    this.#timer = this.#callerSignal = this.#onCancel = undefined;
-    this.cancelledBy = undefined;
-    if (timer !== undefined) clearTimeout(timer);
-    if (callerSignal !== undefined) unobserveAbort(callerSignal, this);
-  }
-
-  /** Holds the signal weakly from now on, as it will never be aborted. */
-  release(): void {
-    this.#missedCancel = this.#linked = undefined;
-    if (!this.isAborted) this.#holdWeakly();
-  }
-
-  /** Has a signal of a pipeline that has ended abort with this one. */
+  /** Aborts the signal of a settled pipeline together with this one. */
   link(cancelScope: CancelScope): void {
-    (this.#linked ??= []).push(cancelScope);
+    if (!this.isAborted) (this.#linked ??= []).push(cancelScope);
   }
 
-  #abortLinked(): void {
-    for (const each of this.#linked ?? []) each.abortSignal();
+  /** Releases the signal, which can no longer abort, to the garbage collector. */
+  release(): void {
     this.#linked = undefined;
+    if (!this.isAborted) this.#holdSignalWeakly();
   }
 
-  #holdWeakly(): void {
+  #holdSignalWeakly(): void {
     if (this.#controller === undefined) return;
     this.#heldSignal = new WeakRef(this.#controller.signal);
     this.#controller = undefined;
-  }
-
-  onAbort(signal: AbortSignal): void {
-    this.#cancel(this.#scope.cancellationFrom(readReason(signal)));
-  }
-
-  #cancel(cancellation: Cancellation): void {
-    if (this.#scope.isSettled) return;
-    const { error } = cancellation;
-    const onCancel = this.#onCancel;
-    // Read before the scope leaves the tree.
-    const isAborted = this.isAborted || isAbortReason(error) ||
-      abortedAround(this.#scope) !== undefined;
-    const scopes = this.#scope.cancelTree(cancellation);
-    if (onCancel !== undefined) onCancel(error, isAborted);
-    else if (!this.#scope.isSettled) {
-      this.#missedCancel ??= (listener) => listener(error, isAborted);
-    }
-    for (const each of scopes) each.afterCancel(cancellation);
-    abortSignals(scopes);
   }
 
   #startTimer(ms: number): void {
@@ -222,31 +197,16 @@ export class CancelScope implements AbortObserver {
     this.#timer = setTimeout(CancelScope.#onTimer, delay, this, ms - delay);
   }
 
-  static #onTimer(scope: CancelScope, remaining: number): void {
-    if (remaining > 0) scope.#startTimer(remaining);
-    else scope.#onTimeout();
-  }
-
-  #onTimeout(): void {
-    const message =
-      `${this.#scope.describe()} timed out after ${this.#timeout} ms`;
-    const error = new DOMException(message, "TimeoutError");
-    this.#cancel({ error, outcome: "timeout", byCaller: false });
+  static #onTimer(cancelScope: CancelScope, remaining: number): void {
+    if (remaining > 0) cancelScope.#startTimer(remaining);
+    else cancelScope.#owner.onTimeout(cancelScope.#timeout!);
   }
 }
 
-/**
- * Aborts the signals of scopes that are marked as aborted. All of them are marked
- * before: a listener may start another scope, which must find those around it aborted.
- */
-export function abortSignals(scopes: readonly CancellableScope[]): void {
-  for (const each of scopes) each.cancelScope?.abortSignal();
-}
-
-/** The reasons by which the library has aborted signals. */
+/** The reasons of all aborts by this library. */
 const abortReasons = new WeakSet<object>();
 
-/** Whether an error is the reason of an abort of this library's, or has it as a cause. */
+/** Whether an error is the reason of an abort by this library, or is caused by one. */
 export function isAbortReason(error: unknown): boolean {
   if (!isObject(error)) return false;
   if (abortReasons.has(error)) return true;
@@ -254,14 +214,7 @@ export function isAbortReason(error: unknown): boolean {
     const { cause } = error as { readonly cause?: unknown };
     return isObject(cause) && abortReasons.has(cause);
   } catch {
-    // The library's own reasons can be read.
+    // A getter threw. The library's own reasons have none.
     return false;
-  }
-}
-
-/** Returns the `CancelScope` of the innermost aborted pipeline around a scope. */
-function abortedAround({ parent }: CancellableScope): CancelScope | undefined {
-  for (; parent !== undefined; parent = parent.parent) {
-    if (parent.cancelScope?.isAborted) return parent.cancelScope;
   }
 }

@@ -1,11 +1,10 @@
 import type { IssueReporter } from "../common/issues.ts";
 import { normalizeDuration, normalizeOutcome } from "../common/labels.ts";
-import {
-  classifyError,
-  type ErrorClassifier,
-  type Outcome,
-  type OutcomeLabel,
-  type ResultClassifier,
+import type {
+  ErrorClassifier,
+  Outcome,
+  OutcomeLabel,
+  ResultClassifier,
 } from "../common/outcome.ts";
 import type { Registration } from "../registry/registration.ts";
 import type { Series } from "../series/series.ts";
@@ -17,11 +16,13 @@ import type {
   SpanParents,
 } from "../tracing/tracer.ts";
 import {
+  type Cancellable,
   type Cancellation,
   type CancelListener,
   CancelScope,
   isAbortReason,
 } from "./cancel_scope.ts";
+import { outcomeOfError, outcomeOfResult } from "./classification.ts";
 import type { ScopeOptions } from "./options.ts";
 import {
   link,
@@ -33,14 +34,14 @@ import {
 } from "./scope_tree.ts";
 import { readReason } from "./signals.ts";
 
-/** What scopes and recorders need of the instance that they record to. */
+/** The part of an instance that scopes and recorders use. */
 export interface Instance {
   readonly registration: Registration;
   readonly tree: SeriesTree;
   readonly issues: IssueReporter;
-  /** The lane where nothing else says one. */
+  /** The default lane. */
   readonly lane: string;
-  /** Seconds; monotonic; never throws. */
+  /** Returns the monotonic time, in seconds. Never throws. */
   readonly now: () => number;
   readonly classifyError: ErrorClassifier | undefined;
   readonly classifyResult: ResultClassifier | undefined;
@@ -48,27 +49,28 @@ export interface Instance {
 }
 
 /**
- * Where the code of a scope is: on the stack, waited for, or at its end.
+ * The state of a scope's code: on the stack, pending like a promise, or ended.
  *
- * A stream and a handle are waited for until they end or are closed.
+ * The code of a stream or a handle is pending until the stream ends or the handle is
+ * closed.
  */
 type CodeState = "on stack" | "pending" | "ended";
 
-/** A scope that others start inside. */
+/** A scope that has other scopes below it. */
 export interface ParentScope extends Scope, ParentNode<Scope> {
   lastChild: Scope | undefined;
-  /** How many scopes below it were cancelled while their code goes on. */
+  /** The number of scopes below it that are settled while their code is running. */
   abandonedBelow: number;
 }
 
 /**
  * One run of a pipeline or a stage: timed, and recorded once, when it settles.
  *
- * Async contexts can keep it alive for good, as those of pools, sockets and timers do:
- * once it has settled, it holds nothing of its caller's. It leaves the tree then, and
- * hands its open children over to its parent.
+ * An async context of a pool, a socket or a timer can keep a scope alive for good, so a
+ * settled scope holds nothing of its caller. It leaves the tree, and its open children
+ * move to its parent.
  */
-export abstract class Scope implements TreeNode<Scope> {
+export abstract class Scope implements TreeNode<Scope>, Cancellable {
   readonly instance: Instance;
   readonly series: Series;
   /** The open pipeline around it, until it settles. */
@@ -76,13 +78,13 @@ export abstract class Scope implements TreeNode<Scope> {
   previous: Scope | undefined;
   next: Scope | undefined = undefined;
   abstract readonly lastChild: Scope | undefined;
-  /** How it was recorded, once it has settled. */
+  /** The outcome that was recorded, once it is settled. */
   outcome: OutcomeLabel | undefined = undefined;
-  /** What can cancel it, once it is needed. */
+  /** Its cancellation state, created on first use. */
   cancelScope: CancelScope | undefined = undefined;
   /** Its span, if it is traced. */
   span: ScopeSpan | undefined = undefined;
-  /** The outcome that was set, if any. */
+  /** The outcome set by `setOutcome()`. */
   protected outcomeOverride: OutcomeLabel | undefined = undefined;
   #code: CodeState = "on stack";
   #options: ScopeOptions | undefined;
@@ -94,7 +96,7 @@ export abstract class Scope implements TreeNode<Scope> {
     options: ScopeOptions | undefined,
     parent: ParentScope | undefined,
   ) {
-    // First: it does not begin where a getter of the options throws.
+    // First: a getter of the options may throw, and then nothing must have started.
     if (options !== undefined) {
       this.cancelScope = createCancelScope(this, options);
     }
@@ -109,39 +111,40 @@ export abstract class Scope implements TreeNode<Scope> {
     series.start(now);
   }
 
-  /** Whether it was recorded. */
+  /** Whether it is recorded. */
   get isSettled(): boolean {
     return this.outcome !== undefined;
   }
 
-  /** Whether it was recorded, and its code has ended, too. */
+  /** Whether it is recorded and its code has ended. */
   get isDone(): boolean {
     return this.outcome !== undefined && this.#code === "ended";
   }
 
-  /** Whether it was cancelled, and its code goes on. */
+  /** Whether it is recorded while its code is running. */
   get isAbandoned(): boolean {
     return this.outcome !== undefined && this.#code !== "ended";
   }
 
-  /** Its name, if it is still running and its pipeline's code should await it. */
+  /** Its name, if it is running and the code of its pipeline should await it. */
   get unawaitedName(): string | undefined {
     return undefined;
   }
 
-  /** Whether it has a deadline or a caller's signal of its own. */
+  /** Whether it has a timeout or a caller's signal of its own. */
   get isEnforced(): boolean {
     return this.cancelScope !== undefined && this.cancelScope.isEnforced;
   }
 
-  /** The pipeline that counts it as abandoned if its code outlasts it. */
+  /** The pipeline that its code belongs to, and that counts it if it is abandoned. */
   protected get codePipeline(): ParentScope | undefined {
     return this.parent?.isSettled ? undefined : this.parent;
   }
 
   /**
-   * Whether an error may come from an abort by this library: of the scope's own signal,
-   * of the signal of a pipeline around it, or of another one that its code uses.
+   * Whether an error may result from an abort by this library: of the scope's own
+   * signal, of the signal of a pipeline around it, or of another signal that its code
+   * uses.
    */
   mayBeFromAbort(error: unknown): boolean {
     if (this.isAbandoned || isAbortReason(error)) return true;
@@ -154,10 +157,12 @@ export abstract class Scope implements TreeNode<Scope> {
   }
 
   get signal(): AbortSignal {
-    return this.#ensureCancelScope().signal;
+    const cancelScope = this.#ensureCancelScope();
+    return cancelScope.signal ??
+      cancelScope.createSignal(abortedAncestor(this));
   }
 
-  /** A getter, so that it works destructured and costs nothing unless used. */
+  /** A getter: the function works destructured, and costs nothing unless used. */
   get setOutcome(): (outcome: Outcome) => void {
     return (outcome) => {
       if (this.isSettled) return;
@@ -165,14 +170,15 @@ export abstract class Scope implements TreeNode<Scope> {
     };
   }
 
+  /** Returns its kind and name, for a message. */
   abstract describe(): string;
 
-  /** Returns its labels, as a log of scopes is written by `JSON.stringify()`. */
+  /** Returns its labels, so that `JSON.stringify()` of a scope is short. */
   toJSON(): Readonly<Record<string, string>> {
     return this.series.labels.values;
   }
 
-  /** Describes it for its span. */
+  /** Returns the name and the attributes of its span. */
   protected abstract describeSpan(): SpanDescription;
 
   /** Starts its span. */
@@ -188,9 +194,9 @@ export abstract class Scope implements TreeNode<Scope> {
   }
 
   /**
-   * Starts its deadline, and follows its caller's signal.
+   * Starts its timeout, and observes its caller's signal.
    *
-   * @returns The cancellation, if that signal was aborted beforehand.
+   * @returns The cancellation, if that signal is already aborted.
    */
   start(): Cancellation | undefined {
     const { cancelScope } = this;
@@ -202,37 +208,40 @@ export abstract class Scope implements TreeNode<Scope> {
       this.instance.issues.reportThrown("timeout or signal", error);
     }
     if (aborted === undefined) return undefined;
-    const cancellation = this.cancellationFrom(readReason(aborted));
+    const cancellation = this.#cancellationBy(aborted);
     this.#settleCancelled(cancellation);
     this.markAborted(cancellation.error);
     return cancellation;
   }
 
   /**
-   * Lets it be cancelled from now on, as its code has left the stack.
+   * Marks its code as pending: from now on, a cancellation settles the scope.
    *
-   * @param onCancel Passes the error to the caller when the scope's own deadline passes
+   * @param onCancel Passes the error to the caller when the scope's own timeout passes
    * or its caller's signal aborts.
    */
   markPending(onCancel?: CancelListener): void {
     this.#code = "pending";
-    if (this.cancelScope === undefined) return;
-    const { cancelledBy } = this.cancelScope;
+    const { cancelScope } = this;
+    if (cancelScope === undefined) return;
+    if (onCancel !== undefined) cancelScope.onCancel(onCancel);
+    const { cancelledBy } = cancelScope;
     if (cancelledBy !== undefined) this.#settleCancelled(cancelledBy);
-    if (onCancel !== undefined) this.cancelScope.onCancel(onCancel);
   }
 
-  /** Ends it, as its code returned. */
+  /** Settles it when its code returns a value. */
   succeed(value: unknown): void {
     if (this.outcome === undefined) {
       this.#code = "ended";
-      this.end(this.outcomeOverride ?? this.#readResult(value) ?? "success");
+      const outcome = this.outcomeOverride ??
+        outcomeOfResult(value, this.#options, this.instance);
+      this.end(outcome ?? "success");
     } else {
       this.markCodeEnded();
     }
   }
 
-  /** Ends it, as its code ended well, with no value to be read. */
+  /** Settles it when its code ends without an error or a value to classify. */
   complete(): void {
     if (this.outcome === undefined) {
       this.#code = "ended";
@@ -242,26 +251,26 @@ export abstract class Scope implements TreeNode<Scope> {
     }
   }
 
-  /** Ends it, as its code threw. */
+  /** Settles it when its code throws. */
   fail(error: unknown): void {
     if (this.outcome === undefined) {
       this.#code = "ended";
       this.span?.recordError(error);
-      this.settle(this.#readError(error));
+      this.settle(outcomeOfError(error, this.#options, this.instance));
     } else {
       this.markCodeEnded();
     }
   }
 
-  /** Ends it, as its consumer stopped early. */
+  /** Settles it when its consumer stops early. */
   cancelByConsumer(): void {
     if (this.outcome !== undefined) return;
     const outcome = this.outcomeOverride ?? "success";
-    // A failure that was set must not be hidden by being subtracted.
+    // A failure that was set must not be subtracted as cancelled.
     this.settle(outcome, outcome === "success");
   }
 
-  /** Notes that the code of a scope that was settled before has ended, too. */
+  /** Marks the code of a settled scope as ended. */
   markCodeEnded(): void {
     this.#code = "ended";
     const { cancelScope } = this;
@@ -270,7 +279,17 @@ export abstract class Scope implements TreeNode<Scope> {
     cancelScope.abandonedIn = undefined;
   }
 
-  /** Cancels it while its code goes on. */
+  onTimeout(timeout: number): void {
+    const message = `${this.describe()} timed out after ${timeout} ms`;
+    const error = new DOMException(message, "TimeoutError");
+    this.#cancelTree({ error, outcome: "timeout", byCaller: false });
+  }
+
+  onAbort(signal: AbortSignal): void {
+    this.#cancelTree(this.#cancellationBy(signal));
+  }
+
+  /** Cancels this scope alone. If its code is on the stack, the return value counts. */
   cancel(cancellation: Cancellation): void {
     if (this.outcome !== undefined) return;
     if (this.#code === "on stack") {
@@ -280,25 +299,12 @@ export abstract class Scope implements TreeNode<Scope> {
     }
   }
 
-  cancelTree(cancellation: Cancellation): Scope[] {
-    const scopes = subtree<Scope>(this);
-    // First, as a scope releases its signal when it is recorded, unless it is marked.
-    for (const each of scopes) each.markAborted(cancellation.error);
-    for (const each of scopes) each.cancel(cancellation);
-    return scopes;
-  }
-
-  /** Is called after a cancellation, once all of its tree is recorded. */
+  /** Is called after a cancellation, once the whole tree is recorded. */
   afterCancel(_cancellation: Cancellation): void {}
 
-  /** Marks it and its signal as aborted. */
+  /** Marks its signal as aborted. */
   markAborted(reason: unknown): void {
     this.#ensureCancelScope().markAborted(reason);
-  }
-
-  cancellationFrom(reason: unknown): Cancellation {
-    const outcome = this.#readError(reason);
-    return { error: reason, outcome, byCaller: outcome !== "timeout" };
   }
 
   /** Records an end that its code chose. */
@@ -307,20 +313,20 @@ export abstract class Scope implements TreeNode<Scope> {
   }
 
   protected settle(outcome: OutcomeLabel, isCancelled = false): void {
-    // A hook that was called to find the outcome may have cancelled it.
+    // A classifier that was called to find the outcome may have cancelled the scope.
     if (this.outcome !== undefined) return;
     this.outcome = outcome;
     const { instance, series, span } = this;
     const now = instance.now();
     const seconds = now - this.#start;
     series.stop(this.#start);
-    const ending = series.record(
+    const stats = series.record(
       outcome,
       seconds >= 0 ? seconds : normalizeDuration(seconds, instance.issues),
       now,
       span?.labels,
     );
-    if (isCancelled) ending.cancelled++;
+    if (isCancelled) stats.cancelled++;
     this.#options = undefined;
     if (this.cancelScope !== undefined) this.#stop(this.cancelScope);
     span?.end(outcome);
@@ -342,17 +348,39 @@ export abstract class Scope implements TreeNode<Scope> {
     }
   }
 
-  #settleCancelled(cancellation: Cancellation): void {
-    const { error, outcome, byCaller } = cancellation;
+  /** Settles this scope and all open scopes below it, then aborts their signals. */
+  #cancelTree(cancellation: Cancellation): void {
+    if (this.outcome !== undefined) return;
+    const { error } = cancellation;
+    const cancelScope = this.#ensureCancelScope();
+    // Before this scope is marked, and leaves the tree.
+    const isAborted = cancelScope.isAborted || isAbortReason(error) ||
+      abortedAncestor(this) !== undefined;
+    cancelScope.notify(error, isAborted);
+    const scopes = subtree<Scope>(this);
+    // First: a scope that settles releases its signal, unless it is marked.
+    for (const each of scopes) each.markAborted(error);
+    for (const each of scopes) each.cancel(cancellation);
+    for (const each of scopes) each.afterCancel(cancellation);
+    abortSignals(scopes);
+  }
+
+  #settleCancelled({ error, outcome, byCaller }: Cancellation): void {
     if (outcome !== "success") this.span?.recordError(error);
     this.settle(outcome, byCaller);
+  }
+
+  #cancellationBy(signal: AbortSignal): Cancellation {
+    const error = readReason(signal);
+    const outcome = outcomeOfError(error, this.#options, this.instance);
+    return { error, outcome, byCaller: outcome !== "timeout" };
   }
 
   #ensureCancelScope(): CancelScope {
     return this.cancelScope ??= new CancelScope(this);
   }
 
-  /** Counts it in the pipeline that its code belongs to, as that code goes on. */
+  /** Counts it in the pipeline of its code, until that code ends. */
   #countAbandoned(): void {
     const { codePipeline } = this;
     if (codePipeline === undefined) return;
@@ -364,52 +392,28 @@ export abstract class Scope implements TreeNode<Scope> {
     const node = this as unknown as ParentScope;
     reparentChildren<Scope>(node, parent, (child) => {
       child.parent = parent;
-      if (parent === undefined || !this.cancelScope?.hasSignal) return;
-      // The child may use this signal, so that this one aborts with its own.
-      const cancelScope = child.#ensureCancelScope();
-      if (!cancelScope.isAborted) cancelScope.link(this.cancelScope);
+      if (parent === undefined || !this.cancelScope?.hasLiveSignal) return;
+      // The child's code may use this signal, so it aborts with the child's.
+      child.#ensureCancelScope().link(this.cancelScope);
     });
-  }
-
-  #readResult(value: unknown): OutcomeLabel | undefined {
-    if (
-      this.#options === undefined && this.instance.classifyResult === undefined
-    ) return undefined;
-    return this.#read(this.#options, "classifyResult", value) ??
-      this.#read(this.instance, "classifyResult", value);
-  }
-
-  #readError(error: unknown): OutcomeLabel {
-    return this.#read(this.#options, "classifyError", error) ??
-      this.#read(this.instance, "classifyError", error) ??
-      classifyError(error);
-  }
-
-  #read(
-    owner: Classifiers | undefined,
-    name: keyof Classifiers,
-    value: unknown,
-  ): OutcomeLabel | undefined {
-    const { issues } = this.instance;
-    let classify: Classifiers[typeof name];
-    try {
-      classify = owner?.[name];
-    } catch (error) {
-      // A getter of the options threw.
-      issues.reportThrown(name, error);
-    }
-    if (classify === undefined) return undefined;
-    const outcome = issues.guard(name, () => classify(value));
-    return outcome === undefined
-      ? undefined
-      : normalizeOutcome(outcome, issues);
   }
 }
 
-/** The functions that read how a scope ended. */
-type Classifiers = Pick<ScopeOptions, "classifyError" | "classifyResult">;
+/**
+ * Aborts the signals of scopes that are marked as aborted. All of them are marked
+ * before: an abort listener may start a scope, which must find its ancestors aborted.
+ */
+export function abortSignals(scopes: readonly Scope[]): void {
+  for (const each of scopes) each.cancelScope?.abortSignal();
+}
 
-/** Creates what can cancel a scope by its options, if they have a limit. */
+/** Returns the cancel scope of the innermost aborted pipeline around a scope. */
+function abortedAncestor({ parent }: Scope): CancelScope | undefined {
+  for (; parent !== undefined; parent = parent.parent) {
+    if (parent.cancelScope?.isAborted) return parent.cancelScope;
+  }
+}
+
 function createCancelScope(
   scope: Scope,
   { timeout, signal }: ScopeOptions,
