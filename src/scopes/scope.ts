@@ -307,6 +307,15 @@ export abstract class Scope implements TreeNode<Scope>, Cancellable {
     this.#ensureCancelScope().markAborted(reason);
   }
 
+  /**
+   * Aborts the signal of a settled pipeline together with its own.
+   *
+   * Not private: the scope may be of another copy of this module.
+   */
+  linkSignal(cancelScope: CancelScope): void {
+    this.#ensureCancelScope().link(cancelScope);
+  }
+
   /** Records an end that its code chose. */
   protected end(outcome: OutcomeLabel): void {
     this.settle(outcome);
@@ -394,7 +403,7 @@ export abstract class Scope implements TreeNode<Scope>, Cancellable {
       child.parent = parent;
       if (parent === undefined || !this.cancelScope?.hasLiveSignal) return;
       // The child's code may use this signal, so it aborts with the child's.
-      child.#ensureCancelScope().link(this.cancelScope);
+      child.linkSignal(this.cancelScope);
     });
   }
 }

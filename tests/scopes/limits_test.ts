@@ -15,6 +15,7 @@ import {
   type StageScope,
 } from "../../mod.ts";
 import { captureMetrics } from "../../src/testing.ts";
+import { loadCopy } from "../support/copies.ts";
 import {
   cancelledTotal,
   issuesTotal,
@@ -983,6 +984,29 @@ Deno.test("scope.signal of a pipeline that has ended aborts with the outer pipel
           });
         });
       });
+      await Promise.resolve();
+      throw error;
+    });
+    await assertRejects(() => outer, Error, "No");
+    assertEquals(signals.map(({ reason }) => reason), [error, error]);
+  });
+});
+
+Deno.test("pipeline() returns while a stage of another copy is still running", async () => {
+  const copy = await loadCopy();
+  await captureMetrics(OPTIONS, async () => {
+    const signals: AbortSignal[] = [];
+    const error = new Error("No");
+    const outer = pipeline("outer", async () => {
+      const result = pipeline("middle", ({ signal }) => {
+        signals.push(signal);
+        copy.stage("left", ({ signal }) => {
+          signals.push(signal);
+          return never();
+        });
+        return "value";
+      });
+      assertEquals(result, "value");
       await Promise.resolve();
       throw error;
     });
