@@ -1,16 +1,17 @@
 import { clearTimeout, setTimeout } from "node:timers";
 
-/** So much at once is counted, in milliseconds, however long it took. */
+/** The longest step of a loop timeout, in milliseconds. */
 const STEP_MS = 50;
 
 /**
- * Calls back when so many milliseconds have passed in which the event loop ran.
+ * Calls a function after a delay during which the event loop was running.
  *
- * While it stands still, nothing is heard, and what was said meanwhile waits behind the
- * timers: whoever then gave up would call others silent whom it did not listen to.
+ * A plain timer also counts the time during which the event loop is blocked, and fires
+ * before the messages that arrived meanwhile are received. This counts at most one step
+ * of a blocked period.
  *
- * @param isRef Whether the process lives on for it.
- * @returns What stops it.
+ * @param isRef Whether the timer keeps the process running.
+ * @returns A function that clears the timer.
  */
 export function setLoopTimeout(
   callback: () => void,
@@ -19,7 +20,7 @@ export function setLoopTimeout(
 ): () => void {
   let timer: ReturnType<typeof setTimeout>;
   const step = (left: number) => {
-    // One more turn, to hear what came during the last step.
+    // One more turn, to receive the messages that arrived during the last step.
     const next = left > 0 ? () => step(left - STEP_MS) : callback;
     timer = setTimeout(next, Math.max(0, Math.min(left, STEP_MS)));
     if (!isRef) timer.unref();
@@ -28,7 +29,7 @@ export function setLoopTimeout(
   return () => clearTimeout(timer);
 }
 
-/** What a promise gives within so many milliseconds, else `undefined`. */
+/** Returns the value of a promise, or `undefined` if a loop timeout comes first. */
 export async function withTimeout<T>(
   promise: Promise<T>,
   milliseconds: number,
@@ -42,12 +43,12 @@ export async function withTimeout<T>(
 }
 
 /**
- * Lets calls that come together share one run.
+ * Returns a function whose concurrent calls share one run.
  *
- * Callers never join a run that has started, so results are never older than the
- * call. Of each key, one run is under way at the most, and one waits.
+ * Callers never join a run already started, so results are never older than the call.
+ * For each key, at most one run is in progress and one is waiting.
  *
- * @param run Only calls with the same key share a run.
+ * @param run The function to run. Only calls with the same key share a run.
  */
 export function coalesce<K, T>(
   run: (key: K) => Promise<T>,

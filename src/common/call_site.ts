@@ -1,23 +1,23 @@
 import { perProcess } from "./per_process.ts";
 
-/** Modules that are part of a runtime. */
+/** Matches the modules of a runtime. */
 const RUNTIME = /^(?:native$|(?:node|ext|internal|bun|deno):)/;
 
-/** Packages that this one calls, and that call it back. */
+/** Matches the packages that this one calls, and that call it back. */
 const DEPENDENCY =
   /[\\/](?:node_modules|npm)[\\/](?:.*[\\/])?(?:prom-client|@prometheus-io[\\/]client|@opentelemetry[\\/][^\\/]+)[\\/]/;
 
-/** A frame of a stack. */
+/** One frame of a stack. */
 interface Frame {
   readonly file: string;
-  /** File, line and template. */
+  /** The file, line and column. */
   readonly place: string;
 }
 
 /**
- * The path prefixes of all copies of this module. They are read from a stack: bundlers
- * to CommonJS warn of `import.meta`, and under a source map it is the path of the bundle
- * rather than of the source.
+ * The path prefixes of all copies of this module. They come from a stack, because
+ * bundlers to CommonJS warn about `import.meta`, and with a source map it would be the
+ * path of the bundle instead of the source.
  */
 const ownPrefixes = perProcess("own-prefixes", () => new Set<string>());
 for (const prefix of findPrefixes()) ownPrefixes.add(prefix);
@@ -30,20 +30,20 @@ function findPrefixes(): string[] {
       /^(.*[\\/])(src[\\/])common[\\/]call_site[.][jt]s(?:[?#].*)?$/.exec(
         file,
       ) ?? [];
-    // Else it is bundled, and the files next to it are not this library's.
+    // In a bundle, the neighbouring files do not belong to this library.
     return root === undefined ? [] : [`${root}${folder}`, `${root}mod.`];
   } catch {
-    // `Error.prepareStackTrace` is the user's.
+    // The user's `Error.prepareStackTrace` threw.
     return [];
   }
 }
 
-/** How many frames of this library and of its dependencies may be above the user's. */
+/** The limit for stacks: frames of this library and its dependencies come first. */
 const STACK_DEPTH = 50;
 
 /**
- * Captures the stack of an error, deeper than V8's ten frames, which tracing alone may
- * fill. A limit of 0 stays.
+ * Captures the stack of an error, deeper than V8's ten frames, because the frames of
+ * tracing may fill those. A limit of 0 is respected.
  */
 export function captureStack(message: string): string {
   const { stackTraceLimit } = Error;
@@ -57,13 +57,13 @@ export function captureStack(message: string): string {
 }
 
 /**
- * Finds the place in the user's code in a stack that began in this library.
+ * Finds the topmost frame of the user's code in a stack that was captured here.
  *
- * In a bundle of a single file nothing tells this library from the user's code.
+ * In a bundle of a single file, this library and the user's code look the same.
  *
  * @param stack The stack of an error that this library created.
  * @param message The message of that error.
- * @returns The file, line and template, or `undefined` if no frame is the user's.
+ * @returns The file, line and column, or `undefined` if no frame is the user's.
  */
 export function findCallSite(
   stack: unknown,
@@ -78,11 +78,11 @@ export function findCallSite(
     ?.place;
 }
 
-/** Returns the frames that have a place outside of the runtime. */
+/** Returns the frames outside the runtime. */
 function parseStack(stack: unknown, message = ""): Frame[] {
   // `Error.prepareStackTrace` may return anything.
   if (typeof stack !== "string") return [];
-  // A message may have lines that look like frames.
+  // The message may contain lines that look like frames.
   const at = stack.indexOf(message);
   const start = at === -1 ? 0 : at + message.length;
   return stack.slice(start).split("\n").map(parseFrame)
@@ -90,8 +90,8 @@ function parseStack(stack: unknown, message = ""): Frame[] {
 }
 
 /**
- * Reads a line of a stack: `at fn (file:1:2)` or `at async file:1:2` as V8 and Bun write
- * it, or `fn@file:1:2` as JavaScriptCore does.
+ * Parses a line of a stack: `at fn (file:1:2)` or `at async file:1:2` in V8 and Bun,
+ * `fn@file:1:2` in JavaScriptCore.
  */
 function parseFrame(line: string): Frame | undefined {
   const call = /^\s*at (?:async )?(.*)$/.exec(line)?.[1];
@@ -102,7 +102,7 @@ function parseFrame(line: string): Frame | undefined {
     : call;
   const file = /^(.+):\d+:\d+$/.exec(place)?.[1];
   if (file === undefined || RUNTIME.test(file)) return undefined;
-  // Code of `eval()` and `new Function()`: its caller has a place.
+  // Code of `eval()` and `new Function()`: the frame of its caller has a file.
   if (file.startsWith("eval at ") || file.startsWith("<")) return undefined;
   return { file, place };
 }

@@ -1,81 +1,81 @@
 import { describeError } from "./describe_error.ts";
 
-/** A clock of the platform, or a fake one: `performance` or `Date`. */
+/** A clock of the platform or of fake timers: `performance` or `Date`. */
 interface MillisecondClock {
-  /** Milliseconds. */
+  /** Returns the time, in milliseconds. */
   now(): number;
 }
 
 /**
- * The global `setTimeout`, as fake timers leave it. Those of Sinon, which Jest and
- * Vitest use as well, put the clock that fires them into `clock`. Bun's replace no
- * function at all, and set `clock` to `true`.
+ * The global `setTimeout`, with the traces of fake timers. Sinon, which Jest and Vitest
+ * use as well, sets `clock` to the clock that fires the timers. Bun replaces no function,
+ * and sets `clock` to `true`.
  */
 interface Timers {
   (...args: never[]): unknown;
   readonly clock?: { readonly performance?: MillisecondClock } | true;
 }
 
-/** Node looks the global up by a getter, each time: that is a tenth of a scope. */
+/** A constant, because Node reads the global by a getter: a tenth of a scope. */
 const { performance } = globalThis;
 
-/** Kept, as some fake timers replace the method of this very object. */
+/** The real method, because some fake timers replace it on this object. */
 const performanceNow = performance.now;
 
-/** The platform's `Date`, even if this module is loaded while timers are fake. */
+/** The real `Date`, even if this module is loaded while timers are fake. */
 const NativeDate = Date.prototype.constructor;
 
-/** Returns whether timers may not be as real as when they were last examined. */
+/** Returns whether timers may be fake, or have changed since they were last checked. */
 const mayBeFake = createFakeCheck();
 
-// The globals as they were when timers were last found not to be fake.
+// The globals when timers were last real.
 let realTimers: Timers | undefined;
 let realDate: DateConstructor | undefined;
 let realPerformance: Performance | undefined;
 
-/** An offset to the real time, in seconds, after fake timers were removed. */
+/** The offset added to the real time after fake timers were removed, in seconds. */
 let realOffset = 0;
 
-/** Follows the fake timers, while there are any. */
+/** The clock of the fake timers, if timers are fake. */
 let fakeClock: FakeClock | undefined;
 
-/** How often the clock changed from real to fake time, or back. */
+/** The number of changes between real and fake time. */
 let changes = 0;
 
-/** The latest reading, in seconds: in an array, where a number is not allocated. */
+/** The latest reading, in seconds. In an array, numbers are not allocated. */
 const latest = new Float64Array(1);
 
 /**
- * Returns the time of the default clock: seconds, monotonic.
+ * Returns the monotonic time of the default clock, in seconds.
  *
- * It follows the fake timers of test frameworks, as deadlines do. It never runs
- * backwards, and goes on from its latest reading when fake timers are installed or
- * removed, so that a scope that is open meanwhile has a plausible duration.
+ * It follows the fake timers of test frameworks, as timeouts do. It continues from the
+ * latest reading when fake timers are installed or removed, so the duration of a scope
+ * that is open then is plausible.
  */
 export function monotonicSeconds(): number {
   return latest[0] =
     mayBeFake() || realOffset !== 0 || performance.now !== performanceNow
-      // The plus tells V8 that this is a number: each reading would be allocated else.
+      // The plus shows V8 a number. Without it, each reading would be allocated.
       ? +fakeOrOffsetSeconds()
-      // As a method, as V8 does not inline what `call()` calls.
+      // A method call, because V8 does not inline `call()`.
       : performance.now() / 1000;
 }
 
-/** Returns the time while something is fake, or after it was. */
+/** Returns the time while timers are fake, and after they were. */
 function fakeOrOffsetSeconds(): number {
   return mayBeFake() ? fakeOrRealSeconds() : realSeconds();
 }
 
 /**
- * Chooses how to notice fake timers. A scope reads the clock twice, so that each look
- * at a global that is saved can be measured.
+ * Creates the check for fake timers that reads the fewest globals. A scope reads the
+ * clock twice, so the cost of each read is measurable.
  */
 function createFakeCheck(): () => boolean {
   const { get } = Object.getOwnPropertyDescriptor(globalThis, "setTimeout") ??
     {};
   if (get !== undefined) {
-    // In Deno, the getter alone would be a tenth of a pipeline. All but unusual fake
-    // timers replace one of these as well.
+    // In Deno, calling this getter would be a tenth of a pipeline. Nearly all fake timers
+    // replace one of these as well.
     return () =>
       fakeClock !== undefined || Date !== realDate ||
       globalThis.performance !== realPerformance;
@@ -94,7 +94,7 @@ function realSeconds(): number {
   return performanceNow.call(performance) / 1000 + realOffset;
 }
 
-/** Examines the timers, and reads the clock that goes with them. */
+/** Checks the timers, and reads their clock. */
 function fakeOrRealSeconds(): number {
   const timers: Timers | undefined = globalThis.setTimeout;
   if (!fakeClock?.follows(timers)) changeClock(timers);
@@ -105,7 +105,7 @@ function fakeOrRealSeconds(): number {
 function changeClock(timers: Timers | undefined): void {
   const source = findFakeSource(timers);
   if (source !== undefined) {
-    // Bun's fake timers change the real clock, too.
+    // Bun's fake timers also change the real clock.
     if (fakeClock === undefined) {
       latest[0] = Math.max(latest[0]!, realSeconds());
     }
@@ -123,20 +123,20 @@ function changeClock(timers: Timers | undefined): void {
   realPerformance = globalThis.performance;
 }
 
-/** Returns the clock that goes with fake timers, or `undefined` if none are fake. */
+/** Returns the clock of fake timers, or `undefined` if timers are real. */
 function findFakeSource(
   timers: Timers | undefined,
 ): MillisecondClock | undefined {
   const clock = timers?.clock;
-  // `Date` alone is replaced by others, too.
+  // A replaced `Date` does not mean fake timers.
   if (clock === undefined && timers === realTimers) return undefined;
-  // The clock that fires the timers. `setSystemTime()` sets `Date`, but not this.
+  // The clock that fires the timers. `setSystemTime()` only changes `Date`.
   const own = Object(clock).performance as MillisecondClock | undefined;
   if (own !== undefined && isReadable(own)) return own;
   const { performance: ambient } = globalThis;
   if (ambient?.now !== performanceNow && isReadable(ambient)) return ambient;
   if (Date !== NativeDate && isReadable(Date)) return Date;
-  // Bun's own fake timers work inside `performance.now`.
+  // Bun's fake timers work inside `performance.now`.
   return clock === undefined ? undefined : performance;
 }
 
@@ -144,7 +144,7 @@ function isReadable(clock: MillisecondClock): boolean {
   return Number.isFinite(readMilliseconds(clock));
 }
 
-/** Reads a clock that may be anybody's; `NaN` is for one that fails. */
+/** Returns the time of a clock that may be foreign, or `NaN` if it throws. */
 function readMilliseconds(clock: MillisecondClock): number {
   try {
     return Number(clock.now());
@@ -153,7 +153,7 @@ function readMilliseconds(clock: MillisecondClock): number {
   }
 }
 
-/** Turns the time of fake timers into one that goes on from another clock's. */
+/** The clock of fake timers, continued from the latest reading. */
 class FakeClock {
   readonly #timers: Timers | undefined;
   readonly #mark: Timers["clock"];
@@ -171,7 +171,7 @@ class FakeClock {
     this.#base = roundUp(latest[0]!);
   }
 
-  /** Whether the timers are still the ones that it follows. */
+  /** Returns whether this clock belongs to the timers. */
   follows(timers: Timers | undefined): boolean {
     return timers === this.#timers && timers?.clock === this.#mark;
   }
@@ -180,7 +180,7 @@ class FakeClock {
     const now = readMilliseconds(this.#source);
     const seconds = (now - this.#origin) / 1000 + this.#base;
     if (seconds >= latest[0]!) return seconds;
-    // Fake timers can be reset, or be installed anew by the same function.
+    // Fake timers can be reset or reinstalled with the same function.
     if (Number.isFinite(now)) {
       this.#origin = now;
       this.#base = roundUp(latest[0]!);
@@ -190,23 +190,23 @@ class FakeClock {
 }
 
 /**
- * Rounds up to a multiple of 1/1024 second. A sum of it and whole seconds is exact,
- * and so are the durations that are whole seconds of fake time.
+ * Rounds up to a multiple of 1/1024 second, so that adding whole seconds of fake time
+ * is exact.
  */
 function roundUp(seconds: number): number {
   return Math.ceil(seconds * 1024) / 1024;
 }
 
-// Timers may be fake already, as by the setup file of a test framework.
+// The setup file of a test framework may have installed fake timers already.
 changeClock(globalThis.setTimeout);
 
 /** How long a cached system time stays valid, in seconds. */
 const REFRESH_SECONDS = 1;
 
 /**
- * Converts readings of another clock to Unix time.
+ * Converts the times of a monotonic clock to Unix time.
  *
- * Reading the system time costs as much as recording a scope: it is done once a
+ * Reading the system time costs as much as recording a scope, so this reads it once per
  * second, and when fake timers are installed or removed.
  */
 export class UnixTime {
@@ -214,7 +214,7 @@ export class UnixTime {
   #refreshedAt = NaN;
   #changes = changes;
 
-  /** Returns the Unix time, in seconds, of a reading that was made just now. */
+  /** Returns the Unix time of the current monotonic time, in seconds. */
   of(now: number): number {
     if (
       !(Math.abs(now - this.#refreshedAt) < REFRESH_SECONDS) ||
@@ -229,9 +229,10 @@ export class UnixTime {
 }
 
 /**
- * Makes a user's clock safe to read while a scope runs.
+ * Wraps a user's clock so that it never throws.
  *
- * @returns A clock that returns the last valid reading where the user's fails.
+ * @param onError Receives a message for each invalid reading.
+ * @returns A clock that returns the last valid reading when the user's clock fails.
  */
 export function guardClock(
   clock: () => number,
@@ -242,7 +243,7 @@ export function guardClock(
     try {
       const seconds = clock();
       if (Number.isFinite(seconds)) return last = seconds;
-      onError("clock gave no finite number");
+      onError("clock did not return a finite number");
     } catch (error) {
       onError(`clock threw ${describeError(error)}`);
     }

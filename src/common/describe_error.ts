@@ -1,6 +1,6 @@
 import { excerpt } from "./quote.ts";
 
-/** Describes what was thrown, whatever it was, for a message. */
+/** Returns a text for a thrown value of any type, for a message. Never throws. */
 export function describeError(error: unknown): string {
   try {
     return excerpt(String(error));

@@ -1,32 +1,33 @@
 import { captureStack, findCallSite } from "./call_site.ts";
 import { monotonicSeconds } from "./clock.ts";
 import { describeError } from "./describe_error.ts";
-// Unlike `instanceof`, it knows the promises of other realms.
+// Unlike `instanceof`, this recognizes the promises of other realms.
 import { isPromise } from "node:util/types";
 
-/** How often an instance's `onIssue` is called, for each kind of issue. */
+/** The number of calls of an instance's `onIssue` per second and kind of issue. */
 const REPORTS_PER_SECOND = 10;
 
 /**
- * A kind of issue that the library found or had, the value of the label `issue` of
+ * A kind of instrumentation issue, the value of the label `issue` of
  * `lukhas_orchestration_instrumentation_issues_total`:
  *
- * - `orphan_stage`: a stage ran with no pipeline around it;
+ * - `orphan_stage`: a stage ran outside a pipeline;
  * - `late_stage`: a stage started after its pipeline had ended;
  * - `late_pipeline`: a pipeline started in the context of one that had ended;
- * - `unawaited_stage`: a pipeline returned while a stage of it was still running;
- * - `undeclared_stage`: a declared pipeline ran a stage that it does not declare;
+ * - `unawaited_stage`: a pipeline returned while one of its stages was still running;
+ * - `undeclared_stage`: a declared pipeline ran an undeclared stage;
  * - `invalid_name`: the name of a pipeline, stage or lane was invalid;
  * - `invalid_value`: a duration or an outcome was invalid;
- * - `label_overflow`: a run was recorded under the `overflow` label set;
- * - `registry_conflict`: the registry has other metrics of the same names, or the same
+ * - `label_overflow`: a run was recorded under the `overflow` label set, because of the
+ *   `cardinalityLimit`;
+ * - `registry_conflict`: the registry has other metrics with the same names, or the same
  *   metrics with other options;
  * - `collector_error`: a metric of the registry could not be collected;
  * - `hook_error`: `classifyError`, `classifyResult`, `onIssue`, `clock`, `tracing`, a
- *   `signal`, or a stream that was stopped threw;
- * - `already_closed`: an open pipeline was closed twice;
+ *   `signal`, or a stopped stream threw;
+ * - `already_closed`: a pipeline handle was closed twice;
  * - `worker_unresponsive`: a worker did not answer a scrape in time;
- * - `invalid_message`: a message on the channel of the workers was refused.
+ * - `invalid_message`: an invalid message on the channel of the workers was ignored.
  */
 export type Issue =
   | "orphan_stage"
@@ -48,22 +49,22 @@ export type Issue =
 export interface IssueReport {
   /** The kind of issue. */
   readonly issue: Issue;
-  /** Says the cause, and the remedy. */
+  /** The cause and the remedy. */
   readonly message: string;
-  /** The stack of an error that was created where the issue was found. */
+  /** The stack of the place where the issue was found. */
   readonly stack: string;
 }
 
-/** How an instance reports issues. */
+/** The options of an {@linkcode IssueReporter}. */
 export interface IssueReporterOptions {
   readonly onIssue?: ((report: IssueReport) => unknown) | undefined;
   readonly strict?: boolean | undefined;
 }
 
-/** How often each kind occurred. */
+/** The number of issues of each kind. */
 export type IssueCounts = Record<Issue, number>;
 
-/** Returns the counts of all kinds, each of them 0. */
+/** Returns a count of 0 for each kind. */
 export function zeroIssueCounts(): IssueCounts {
   return {
     orphan_stage: 0,
@@ -83,13 +84,13 @@ export function zeroIssueCounts(): IssueCounts {
   };
 }
 
-/** Counts the issues of an instance, and reports them to its owner. */
+/** Counts the issues of an instance, and reports them to the user. */
 export class IssueReporter {
   readonly #counts: IssueCounts;
   readonly #onIssue: ((report: IssueReport) => unknown) | undefined;
   readonly #strict: boolean;
   readonly #rateLimits = new Map<Issue, RateLimit>();
-  /** The kinds that the default hook has warned of. */
+  /** The kinds that the default hook has reported. */
   readonly #warned = new Set<Issue>();
   #isReporting = false;
 
@@ -102,10 +103,10 @@ export class IssueReporter {
     this.#strict = strict;
   }
 
-  /** Counts an issue, and reports it unless there are too many of its kind. */
+  /** Counts an issue, and reports it unless its kind exceeds the rate limit. */
   report(issue: Issue, message: string): void {
     this.#counts[issue]++;
-    // An `onIssue` that causes issues itself must not recurse.
+    // No recursion if `onIssue` causes an issue itself.
     if (this.#isReporting || !this.#mayReport(issue)) return;
     this.#isReporting = true;
     try {
@@ -114,7 +115,7 @@ export class IssueReporter {
       const result = this.#onIssue === undefined
         ? warn(report)
         : this.#onIssue(report);
-      // The rejection of an async hook must not become an unhandled one.
+      // The rejection of an async hook must not be unhandled.
       if (isPromise(result)) {
         result.catch(() => this.#counts.hook_error++);
       }
@@ -126,7 +127,7 @@ export class IssueReporter {
   }
 
   /**
-   * Reports a mistake in the user's code.
+   * Reports a mistake in the user's code, and throws if the reporter is strict.
    *
    * @throws {Error} If the reporter is strict.
    */
@@ -136,14 +137,14 @@ export class IssueReporter {
   }
 
   /**
-   * Calls a function of the user's, whose errors must not break the measured code.
+   * Calls a user's function, and reports its error instead of throwing it.
    *
    * @returns Its result, or `undefined` if it threw.
    */
   guard<T>(name: string, hook: () => T): T | undefined {
     try {
       const result = hook();
-      // An async one returns too late to be of use. Its errors count, too.
+      // The result of an async function is too late, but its error is reported.
       if (isPromise(result)) {
         result.catch((error) => this.reportThrown(name, error));
       }
@@ -154,12 +155,12 @@ export class IssueReporter {
     }
   }
 
-  /** Reports the error of a function or an object of the user's. */
+  /** Reports an error thrown by a user's function or object. */
   reportThrown(name: string, error: unknown): void {
     this.report("hook_error", `${name} threw ${describeError(error)}`);
   }
 
-  /** Limits the stacks that are taken, as those cost time. */
+  /** Limits the number of reports, because capturing a stack is slow. */
   #mayReport(issue: Issue): boolean {
     if (this.#onIssue === undefined) {
       const isFirst = !this.#warned.has(issue);
@@ -175,7 +176,7 @@ export class IssueReporter {
   }
 }
 
-/** The default hook: warns once for each kind. */
+/** Logs an issue. The default hook, called once per kind. */
 function warn({ issue, message, stack }: IssueReport): void {
   const site = findCallSite(stack, message);
   const place = site === undefined ? "" : `, at ${site}`;
@@ -184,7 +185,7 @@ function warn({ issue, message, stack }: IssueReport): void {
   );
 }
 
-/** Lets something happen so often a second, and no oftener. */
+/** A limit of events per second. */
 class RateLimit {
   readonly #perSecond: number;
   #second = -Infinity;
@@ -194,7 +195,7 @@ class RateLimit {
     this.#perSecond = perSecond;
   }
 
-  /** Whether it may happen now. */
+  /** Counts an event, and returns whether it is within the limit. */
   tryTake(): boolean {
     const second = Math.floor(monotonicSeconds());
     if (second !== this.#second) {

@@ -1,26 +1,26 @@
 import type { IssueReporter } from "./issues.ts";
 import type { OutcomeLabel } from "./outcome.ts";
 
-/** The value of a label about which nothing usable is known. */
+/** The value of a label that is missing or invalid. */
 export const UNKNOWN = "unknown";
 
-/** The value of all labels of what exceeds the cardinality limit. */
+/** The value of all labels beyond the cardinality limit. */
 export const OVERFLOW = "overflow";
 
 const DEFAULT_LANE = "production";
 const LANE_VARIABLE = "LUKHAS_LANE";
 
-/** In UTF-16 code units; what is longer is cut. */
+/** The maximum length of a name, in UTF-16 code units. Longer names are cut. */
 const MAX_NAME_LENGTH = 128;
 
 const ENCODER = new TextEncoder();
-// Without this, it would leave out a U+FEFF at the beginning.
+// By default, it would remove a U+FEFF at the beginning.
 const DECODER = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** Whose name is being read, for the message of an issue. */
+/** The kind of a name, for the message of an issue. */
 export type NameKind = "pipeline" | "stage" | "lane";
 
-/** Makes the name of a pipeline or a stage safe to be a label's value. */
+/** Returns a valid label value for a name. Reports an issue if the name is invalid. */
 export function sanitizeName(
   value: unknown,
   kind: NameKind,
@@ -49,25 +49,25 @@ export function sanitizeName(
   return toLabelValue(value);
 }
 
-/** Makes text safe to be a label's value: what a name is recorded as. */
+/** Returns the label value of a valid name: cut, and well-formed Unicode. */
 export function toLabelValue(name: string): string {
-  // Two lone surrogates would both be encoded as U+FFFD: one series, not two.
+  // Different lone surrogates are all encoded as U+FFFD. They must be one series.
   return truncate(name).toWellFormed();
 }
 
-/** Copies text: what was cut out of a longer one may keep all of that in memory. */
+/** Copies a text. A substring may keep the whole text in memory. */
 export function copyText(text: string): string {
   return DECODER.decode(ENCODER.encode(text));
 }
 
-/** Makes a lane safe to be a label's value. */
+/** Returns the label value of a lane: trimmed and lower-cased. */
 export function normalizeLane(value: unknown, issues: IssueReporter): string {
   if (typeof value !== "string") return sanitizeName(value, "lane", issues);
   const lane = value.trim().toLowerCase();
   return lane === "" ? UNKNOWN : sanitizeName(lane, "lane", issues);
 }
 
-/** Makes a status or an outcome safe to be a label's value. */
+/** Returns the label value of a status or outcome. Reports an issue if it is invalid. */
 export function normalizeOutcome(
   value: unknown,
   issues: IssueReporter,
@@ -87,7 +87,7 @@ export function normalizeOutcome(
   return UNKNOWN;
 }
 
-/** Makes a duration in seconds safe to be observed. */
+/** Returns a duration, or 0 with an issue if it is invalid. */
 export function normalizeDuration(
   value: unknown,
   issues: IssueReporter,
@@ -95,18 +95,18 @@ export function normalizeDuration(
   if (typeof value === "number" && value >= 0) return value;
   issues.report(
     "invalid_value",
-    "A duration must be a number of seconds that is not negative: recorded as 0",
+    "A duration must be a non-negative number of seconds: recorded as 0",
   );
   return 0;
 }
 
-/** The lane of the environment, `production` where it names none. */
+/** Returns the lane of the environment, or `production` if it is not set. */
 export function laneFromEnv(issues: IssueReporter): string {
   const lane = readEnv(LANE_VARIABLE);
   return lane === undefined ? DEFAULT_LANE : normalizeLane(lane, issues);
 }
 
-/** Ends at a whole code point: half a surrogate pair is no text. */
+/** Cuts a name to the maximum length, but not inside a surrogate pair. */
 function truncate(name: string): string {
   if (name.length <= MAX_NAME_LENGTH) return name;
   const last = name.charCodeAt(MAX_NAME_LENGTH - 1);
@@ -124,13 +124,13 @@ function readEnv(variable: string): string | undefined {
     process?: { readonly env: Record<string, string | undefined> };
   };
   try {
-    // Reading without the permission would prompt for it.
+    // Reading the variable without the permission would prompt the user.
     const permission = Deno?.permissions.querySync({ name: "env", variable });
     const isGranted = permission === undefined ||
       permission.state === "granted";
     return isGranted ? process?.env[variable] : undefined;
   } catch {
-    // A runtime that only looks like Deno: no environment is no reason to fail.
+    // A runtime that only resembles Deno. The environment is optional.
     return undefined;
   }
 }

@@ -1,14 +1,13 @@
 /**
- * How a pipeline or a stage ended.
- *
- * It is the value of the label `status` of pipelines and `outcome` of stages.
+ * How a pipeline or a stage ended: the value of the label `status` of pipelines and
+ * `outcome` of stages.
  */
 export type Outcome = "success" | "failure" | "timeout";
 
-/** An outcome as a label value: any other value is recorded as `unknown`. */
+/** The value of an outcome label. Invalid outcomes are recorded as `unknown`. */
 export type OutcomeLabel = Outcome | "unknown";
 
-/** Every outcome that a label can hold. */
+/** All values of an outcome label. */
 export const OUTCOME_LABELS: readonly OutcomeLabel[] = [
   "success",
   "failure",
@@ -16,26 +15,26 @@ export const OUTCOME_LABELS: readonly OutcomeLabel[] = [
   "unknown",
 ];
 
-/** Reads an error as an outcome; `undefined` leaves it to the next in line. */
+/** Classifies an error. `undefined` leaves it to the next classifier. */
 export type ErrorClassifier = (error: unknown) => Outcome | undefined;
 
-/** Reads a value as an outcome; `undefined` means `success`. */
+/** Classifies a returned value. `undefined` leaves it to the next classifier. */
 export type ResultClassifier = {
-  // As a method, it also accepts functions whose parameter has a narrower type,
-  // such as the type of the value that a certain stage returns.
+  // The type of a method also accepts functions whose parameter has a narrower type,
+  // such as the return type of a certain stage.
   classify(value: unknown): Outcome | undefined;
 }["classify"];
 
-/** How many errors deep a chain of causes is followed. */
+/** The maximum depth of a chain of causes. */
 const MAX_DEPTH = 16;
 
-/** How many errors of a chain are read, and how many of an `AggregateError`. */
+/** The maximum number of errors read of a chain, and of an `AggregateError`. */
 const MAX_ERRORS = 1_000;
 
-/** How many classes up an error's inheritance is followed. */
+/** The maximum number of classes read of an error's prototype chain. */
 const MAX_CLASSES = 16;
 
-/** The properties by which an error refers to another that it wraps. */
+/** The properties that hold a wrapped error. */
 const LINKS = [
   "cause",
   // SuppressedError, and error events.
@@ -54,28 +53,28 @@ const LINKS = [
   "right",
 ] as const;
 
-/** An error as the rules see it. */
+/** The properties of an error that the rules read. */
 interface ErrorProperties {
-  /** Its `name` and `_tag`, and the names of its class and superclasses. */
+  /** The `name` and `_tag`, and the names of the class and its superclasses. */
   readonly names: readonly string[];
-  /** Its `code` and `errno`, where they are strings: Bun's SQLSTATE is `errno`. */
+  /** The `code` and `errno` that are strings. Bun sets `errno` to the SQLSTATE. */
   readonly codes: readonly string[];
   readonly message: string;
   readonly code: unknown;
-  /** Of a child process. */
+  /** Set for a child process. */
   readonly timedOut: unknown;
-  /** Of gRPC. */
+  /** Set by gRPC. */
   readonly metadata: unknown;
-  /** Of a request by axios. */
+  /** Set by axios. */
   readonly config: unknown;
-  /** Of a server's error: in MySQL, in SQL Server and in MongoDB. */
+  // Set for errors of MySQL, SQL Server and MongoDB.
   readonly errno: unknown;
   readonly sqlState: unknown;
   readonly number: unknown;
   readonly codeName: unknown;
 }
 
-/** Names of errors and of their classes. */
+/** Matches the names of timeouts and of their classes. */
 const TIMEOUT_NAME = anyOf(
   // The web platform and most libraries; Effect 3 and the AWS SDK end in Exception.
   // See https://webidl.spec.whatwg.org/#timeouterror
@@ -83,11 +82,11 @@ const TIMEOUT_NAME = anyOf(
   // Deno, and cassandra-driver.
   // See https://docs.deno.com/api/deno/~/Deno.errors.TimedOut
   /TimedOut(?:Error)?$/,
-  // The AWS SDK: a service's answer.
+  // The AWS SDK, for a service's response.
   /^RequestTimeout$/,
 );
 
-/** Codes that only timeouts have. */
+/** Matches the codes that only timeouts have. */
 const TIMEOUT_CODE = anyOf(
   // POSIX, in Node and many libraries; the package request.
   // See https://nodejs.org/api/errors.html#common-system-errors
@@ -117,15 +116,15 @@ const TIMEOUT_CODE = anyOf(
   /^(?:NJS-040|NJS-123|NJS-510|DPI-1067)$/,
 );
 
-/** The end of PostgreSQL's messages about timeouts, also after the words of an ORM. */
+/** Matches PostgreSQL's messages about timeouts, also with the prefix of an ORM. */
 const SQL_TIMEOUT = /\bdue to (?:[a-z-]+ )?timeout$/;
 
-/** Codes that timeouts share with other errors, by the message of a timeout. */
+/** Codes that timeouts share with other errors, and the messages of the timeouts. */
 const CODES_WITH_MESSAGES: ReadonlyMap<string, RegExp> = new Map([
-  // axios and superagent. Node has this code for connections that were aborted.
+  // axios and superagent. Node uses this code for aborted connections.
   // See https://axios-http.com/docs/handling_errors
   ["ECONNABORTED", /time(?:d )?out/i],
-  // PostgreSQL: a user's cancel and NOWAIT have these codes, too.
+  // PostgreSQL. Cancellation by a user and NOWAIT have these codes, too.
   // See https://www.postgresql.org/docs/current/errcodes-appendix.html
   ["57014", SQL_TIMEOUT],
   ["55P03", SQL_TIMEOUT],
@@ -135,8 +134,8 @@ const CODES_WITH_MESSAGES: ReadonlyMap<string, RegExp> = new Map([
 ]);
 
 /**
- * Messages of errors that nothing else tells from others. ORMs put a statement or a
- * class before a driver's message, so the end must match.
+ * Matches the messages of timeouts that have no other distinctive property. ORMs put a
+ * statement or a class before a driver's message, so only the end must match.
  */
 const TIMEOUT_MESSAGE = new RegExp(
   `(?:^|: | - )(?:${
@@ -157,72 +156,72 @@ const TIMEOUT_MESSAGE = new RegExp(
 );
 
 /**
- * Names of errors of the MongoDB server.
+ * Matches the names of timeouts of the MongoDB server.
  *
  * @see https://www.mongodb.com/docs/manual/reference/error-codes/
  */
 const MONGODB_TIMEOUT =
   /^(?:MaxTimeMSExpired|(?:NetworkInterface)?ExceededTimeLimit|NetworkTimeout|LockTimeout)$/;
 
-/** Error numbers: MySQL's of a lock and of a statement, MariaDB's of a statement. */
+/** Error numbers: MySQL's for a lock and a statement, MariaDB's for a statement. */
 const MYSQL_TIMEOUTS: readonly unknown[] = [1205, 3024, 1969];
 
-/** SQL Server's error number. */
+/** SQL Server's error number for a lock. */
 const SQL_SERVER_LOCK_TIMEOUT = 1222;
 
 /** The status code of gRPC and Connect. */
 const DEADLINE_EXCEEDED = 4;
 
-/** The rules by any of which an error is a timeout, whatever it wraps. */
+/** The rules for timeouts. An error that matches one of them is a timeout. */
 const RULES: readonly ((properties: ErrorProperties) => boolean)[] = [
   ({ names }) => names.some((name) => TIMEOUT_NAME.test(name)),
   ({ codes }) => codes.some((code) => TIMEOUT_CODE.test(code)),
   ({ codes, message }) =>
     codes.some((code) => CODES_WITH_MESSAGES.get(code)?.test(message) ?? false),
   ({ message }) => TIMEOUT_MESSAGE.test(message),
-  // execa. Node's execFile() leaves the same error after a timeout and a kill().
+  // execa. Node's execFile() has the same error for a timeout and a kill().
   // See https://github.com/sindresorhus/execa/blob/main/docs/api.md#errortimedout
   ({ timedOut }) => timedOut === true,
-  // axios, with a message that its user has set.
+  // axios, with a message set by its user.
   ({ code, message, config }) =>
     code === "ECONNABORTED" && message === get(config, "timeoutErrorMessage"),
-  // grpc-js, grpc-web, nice-grpc and Connect. Other libraries use a code 4, too.
+  // grpc-js, grpc-web, nice-grpc and Connect. Other libraries also use a code 4.
   // See https://grpc.io/docs/guides/status-codes/
   ({ code, metadata, message }) =>
     code === DEADLINE_EXCEEDED &&
     (isObject(metadata) || /deadline[ _]exceeded/i.test(message)),
-  // MongoDB: the server's error, and the driver's when it finds no server in time.
+  // MongoDB: an error of the server, or of a driver that found no server in time.
   ({ codeName, names, message }) =>
     isString(codeName) && MONGODB_TIMEOUT.test(codeName) ||
     names.includes("MongoServerSelectionError") &&
       /\btimed out after\b/.test(message),
-  // MySQL and MariaDB, in drivers that do not know the name of the number.
+  // MySQL and MariaDB, for drivers that have no name for the number.
   // See https://mariadb.com/kb/en/mariadb-error-code-reference/
   ({ sqlState, errno }) => isString(sqlState) && MYSQL_TIMEOUTS.includes(errno),
-  // tedious and mssql: the timeout of a lock.
+  // tedious and mssql, for a lock.
   // See https://learn.microsoft.com/sql/relational-databases/errors-events/mssqlserver-1222-database-engine-error
   ({ code, number }) =>
     code === "EREQUEST" && number === SQL_SERVER_LOCK_TIMEOUT,
 ];
 
-/** Whether an error is a timeout by itself, and the errors that it wraps. */
+/** Whether an error is itself a timeout, and the errors that it wraps. */
 interface ErrorReading {
   readonly isTimeout: boolean;
   /** The error is a timeout if one of these is. */
   readonly any: readonly object[];
-  /** The error is a timeout if there are some and all of them are. */
+  /** The error is a timeout if all of these are, and there is at least one. */
   readonly all: readonly object[];
 }
 
 const AGGREGATE = "AggregateError";
 
-/** Errors of cancelled work, which may have a reason. The second is of axios. */
+/** The names of errors of cancelled work, which may have a reason. */
 const ABORT_NAMES: readonly string[] = ["AbortError", "CanceledError"];
 
 const UNREADABLE: ErrorReading = { isTimeout: false, any: [], all: [] };
 
 /**
- * Reads an error as an outcome: `timeout` if it is one, otherwise `failure`.
+ * Classifies an error as `timeout` or `failure`.
  *
  * An error is a timeout if any of these holds:
  *
@@ -242,9 +241,9 @@ const UNREADABLE: ErrorReading = { isTimeout: false, any: [], all: [] };
  * - It is an `AggregateError` and all of its `errors` are timeouts.
  *
  * Wrapped errors are followed 16 deep, and at most 1,000 are read. A cancellation
- * without a timeout is a failure, and so is an error whose properties throw.
+ * without a timeout is a failure, and so is an error whose getters throw.
  *
- * @param error The value that was thrown, or that a promise rejected with.
+ * @param error The thrown value, or the reason of a rejected promise.
  * @returns `"timeout"` or `"failure"`.
  *
  * @example
@@ -282,13 +281,13 @@ function isTimeout(error: object): boolean {
   return findTimeouts(readings).has(error);
 }
 
-/** Returns the errors that are timeouts themselves or by an error they wrap. */
+/** Returns the errors that are timeouts, or wrap one. */
 function findTimeouts(
   readings: ReadonlyMap<object, ErrorReading>,
 ): Set<object> {
   const timeouts = new Set<object>();
   const isKnown = (error: object) => timeouts.has(error);
-  // Deepest first, so that a tree takes one round. Cycles may take more.
+  // Deepest first: a tree takes one round. Cycles may take more.
   const deepestFirst = [...readings].reverse();
   for (let round = 0; round < MAX_DEPTH; round++) {
     const before = timeouts.size;
@@ -302,7 +301,7 @@ function findTimeouts(
   return timeouts;
 }
 
-/** Reads an error. Each property is read once, as it may be a getter with effects. */
+/** Reads an error. Reads each property once, because getters may have side effects. */
 function read(error: object): ErrorReading {
   try {
     const properties = readProperties(error);
@@ -335,7 +334,7 @@ function readProperties(error: object): ErrorProperties {
   const names = [name, _tag, ...classNames(error)].filter(isString);
   return {
     names,
-    // Node gives an AggregateError the code of the first of its errors.
+    // Node sets the code of an AggregateError to that of its first error.
     codes: names.includes(AGGREGATE) ? [] : [code, errno].filter(isString),
     message: isString(message) ? message : "",
     code,
@@ -349,7 +348,7 @@ function readProperties(error: object): ErrorProperties {
   };
 }
 
-/** Returns the names of an error's class and of the classes that it extends. */
+/** Returns the names of an error's class and its superclasses. */
 function classNames(error: object): unknown[] {
   const names: unknown[] = [];
   let prototype: object | null = Object.getPrototypeOf(error);
@@ -361,10 +360,10 @@ function classNames(error: object): unknown[] {
   return names;
 }
 
-/** Returns the errors of an `AggregateError`, or none if some cannot be timeouts. */
+/** Returns the errors of an `AggregateError`, or none if one cannot be a timeout. */
 function errorsOf(errors: unknown): object[] {
   if (!Array.isArray(errors) || errors.length > MAX_ERRORS) return [];
-  // Holes are read too, and no iterator of the array's own.
+  // By index, to read holes, and not by an overridden iterator.
   const all = Array.from(
     { length: errors.length },
     (_, i): unknown => errors[i],
@@ -376,7 +375,7 @@ function get(from: unknown, key: PropertyKey): unknown {
   return isObject(from) ? Reflect.get(from, key) : undefined;
 }
 
-/** Returns a pattern that matches where one of some patterns does. */
+/** Returns a pattern that matches if one of the patterns matches. */
 function anyOf(...patterns: readonly RegExp[]): RegExp {
   return new RegExp(patterns.map(({ source }) => source).join("|"));
 }

@@ -1,7 +1,7 @@
-/** Changes with the shape of the shared state, which only equal shapes share. */
+/** The version of the shape of the shared state. Only equal versions share it. */
 const SHAPE = 2;
 
-/** In a realm that is frozen, each copy of this module has a state of its own. */
+/** The holder of the shared state. If globals are frozen, each copy has its own. */
 const realm: { [key: symbol]: unknown } = Object.isExtensible(globalThis)
   ? globalThis
   : Object.create(globalThis);
@@ -13,13 +13,12 @@ const shapes =
 shapes.add(SHAPE);
 
 /**
- * Returns state that all copies of this module in a thread share, and creates it for
- * the first of them.
+ * Returns state that all copies of this module in a thread share. The first copy
+ * creates it.
  *
- * There are several copies where one comes from JSR and another from npm, where bundles
- * inline it, or where a hot reload evaluates the module again. They rely on the shape of
- * the state alone: neither `instanceof` nor the private members of another object work
- * across copies.
+ * Several copies exist if one comes from JSR and another from npm, if bundles inline the
+ * module, or if a hot reload evaluates it again. Neither `instanceof` nor private members
+ * work across copies.
  *
  * @param name The name of the state.
  */
@@ -28,7 +27,7 @@ export function perProcess<T>(name: string, create: () => T): T {
   return (realm[key] ??= create()) as T;
 }
 
-/** Returns whether copies are loaded that share nothing with this one. */
+/** Returns whether copies are loaded that do not share their state with this copy. */
 export function hasIncompatibleCopies(): boolean {
   return shapes.size > 1;
 }

@@ -1,20 +1,20 @@
-/** How much of a text from outside a message shows, in UTF-16 code units. */
+/** The maximum length of a foreign text in a message, in UTF-16 code units. */
 const MAX_LENGTH = 200;
 
 /**
- * Characters that would end a line of a log, move the cursor of a terminal or reorder
- * what it shows: controls, line and paragraph separators, marks and overrides of the
- * writing direction, the byte order mark, and lone surrogates.
+ * Matches the characters that could end a line of a log, move the cursor of a terminal
+ * or reorder its text: controls, line and paragraph separators, marks and overrides of
+ * the writing direction, the byte order mark, and lone surrogates.
  */
 const UNPRINTABLE =
   /[\p{Cc}\p{Cs}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/gu;
 
 /**
- * Quotes a text from outside for a message, such as a name.
+ * Quotes a foreign text, such as a name, for a message.
  *
- * @param value The text; of an object or a function only the type is shown.
- * @returns At most 200 characters of the text between double quotes, with the escapes
- * of JSON.
+ * @param value The text, or another value. For an object or a function, this returns
+ * only the type.
+ * @returns At most 200 characters of the text in double quotes, with JSON escapes.
  */
 export function quote(value: unknown): string {
   if (Object(value) === value) return typeof value;
@@ -23,7 +23,7 @@ export function quote(value: unknown): string {
   return `"${escapeUnprintable(shown)}${text.length > MAX_LENGTH ? "…" : ""}"`;
 }
 
-/** Returns at most 200 characters of a text from outside for a message, unquoted. */
+/** Returns at most 200 characters of a foreign text for a message, unquoted. */
 export function excerpt(text: string): string {
   const shown = escapeUnprintable(text.slice(0, MAX_LENGTH));
   return text.length > MAX_LENGTH ? `${shown}…` : shown;

@@ -1,18 +1,19 @@
 import { setImmediate } from "node:timers";
 
-/** How many items are handled in one turn of the event loop: a few milliseconds. */
+/** The number of items per turn of the event loop, which take a few milliseconds. */
 const SLICE_SIZE = 500;
 
-/** How many items may still be handled in this turn, by all callers together. */
+/** The number of items left in this turn, for all callers together. */
 let remaining = SLICE_SIZE;
 
-/** The next turn, if a caller waits for it. */
+/** The next turn, if a caller is waiting for it. */
 let nextTurn: Promise<void> | undefined;
 
 /**
- * Counts items that were handled.
+ * Counts handled items.
  *
- * @returns A promise to await before the next items, if this turn has had enough.
+ * @returns A promise to await before the next items, if the limit of this turn is used
+ * up.
  */
 export function countItems(items: number): Promise<void> | undefined {
   remaining -= items;
@@ -26,7 +27,7 @@ export function countItems(items: number): Promise<void> | undefined {
   );
 }
 
-/** Calls a function with each item, and lets the event loop run in between. */
+/** Calls a function with each item, and lets other work run in between. */
 export async function forEachInSlices<T>(
   items: Iterable<T>,
   visit: (item: T) => void,

@@ -13,8 +13,8 @@ export type OptionCheck = (
 ) => void;
 
 /**
- * The options of something, each with the check of its value. The compiler asks for
- * an entry for each option.
+ * The checks of an options object, by option name. The compiler requires an entry for
+ * each option.
  *
  * @typeParam O The type of the options.
  */
@@ -28,7 +28,7 @@ export type OptionChecks<O> = {
  * @param action The action that fails otherwise, for the message.
  * @param checks The check of each known option.
  * @param parent The name of the option that holds these options, for the message.
- * @throws {TypeError} If it is not an object, or if an option is unknown.
+ * @throws {TypeError} If `options` is not an object, or if an option is unknown.
  * @throws The error of the first check that fails.
  */
 export function checkOptions<O extends object>(
@@ -46,7 +46,7 @@ export function checkOptions<O extends object>(
 }
 
 /**
- * Checks that every option has a known name, also where its value is `undefined`.
+ * Checks that every option has a known name, even if its value is `undefined`.
  *
  * @param action The action that fails otherwise, for the message.
  * @param known An object whose keys are the known names.
@@ -59,7 +59,7 @@ export function checkOptionNames(
   known: object,
   parent?: string,
 ): void {
-  // Own keys only: instances of classes may have methods and getters.
+  // Own keys only: an instance of a class may also have methods.
   for (const name of Object.keys(options)) {
     if (Object.hasOwn(known, name)) continue;
     const similar = findSimilar(name, Object.keys(known));
@@ -75,8 +75,8 @@ export function checkOptionNames(
 }
 
 /**
- * Copies options into a plain object, getters of classes included, which the spread
- * syntax would lose.
+ * Copies options into a plain object. Unlike the spread syntax, this includes the
+ * getters of classes.
  *
  * @param known An object whose keys are the names of the options to copy.
  */
@@ -96,7 +96,7 @@ export function copyOptions<O extends object>(
  *
  * @param action The action that fails otherwise, for the message.
  * @param name The name of the value, for the message.
- * @throws {TypeError} If it is not an object.
+ * @throws {TypeError} If the value is not an object.
  */
 export function checkObject(
   action: string,
@@ -110,10 +110,10 @@ export function checkObject(
 }
 
 /**
- * Checks that an option is a function, if it is given.
+ * Checks that an option is a function or `undefined`.
  *
  * @param action The action that fails otherwise, for the message.
- * @throws {TypeError} If it is not a function.
+ * @throws {TypeError} If the value is neither.
  */
 export function checkOptionalFunction(
   action: string,
@@ -127,10 +127,10 @@ export function checkOptionalFunction(
 }
 
 /**
- * Checks that an option is a string, if it is given.
+ * Checks that an option is a string or `undefined`.
  *
  * @param action The action that fails otherwise, for the message.
- * @throws {TypeError} If it is not a string.
+ * @throws {TypeError} If the value is neither.
  */
 export function checkString(
   action: string,
@@ -144,10 +144,10 @@ export function checkString(
 }
 
 /**
- * Checks that an option is a boolean, if it is given.
+ * Checks that an option is a boolean or `undefined`.
  *
  * @param action The action that fails otherwise, for the message.
- * @throws {TypeError} If it is not a boolean.
+ * @throws {TypeError} If the value is neither.
  */
 export function checkBoolean(
   action: string,
@@ -161,11 +161,11 @@ export function checkBoolean(
 }
 
 /**
- * Checks a required name.
+ * Checks that a required name is a string, and not empty.
  *
  * @param action The action that fails otherwise, for the message.
- * @throws {TypeError} If it is not a string.
- * @throws {RangeError} If it is empty.
+ * @throws {TypeError} If the value is not a string.
+ * @throws {RangeError} If the value is empty.
  */
 export function checkName(action: string, name: string, value: unknown): void {
   if (typeof value !== "string") {
@@ -179,11 +179,11 @@ export function checkName(action: string, name: string, value: unknown): void {
 }
 
 /**
- * Checks that a required function is one.
+ * Checks that a required argument is a function.
  *
  * @param action The action that fails otherwise, for the message.
- * @param place Where the function belongs, for the message.
- * @throws {TypeError} If it is not a function.
+ * @param place The position of the argument, for the message.
+ * @throws {TypeError} If the value is not a function.
  */
 export function checkFunction(action: string, fn: unknown, place = ""): void {
   if (typeof fn === "function") return;
@@ -192,7 +192,7 @@ export function checkFunction(action: string, fn: unknown, place = ""): void {
   );
 }
 
-/** Returns the type of a value, for a message. */
+/** Returns the name of a value's type, for a message. */
 export function typeName(value: unknown): string {
   return value === null ? "null" : typeof value;
 }
@@ -201,25 +201,25 @@ function optionPath(name: string, parent: string | undefined): string {
   return parent === undefined ? name : `${parent}.${name}`;
 }
 
-/** Returns the name most similar to a misspelt one, if any is similar enough. */
+/** Returns the candidate most similar to a misspelt name, if one is similar enough. */
 function findSimilar(
   name: string,
   candidates: readonly string[],
 ): string | undefined {
   const [best] = candidates
-    // Each character more is an edit, and very long names would take very long.
+    // Each extra character is an edit. Very long names would take too long.
     .filter(({ length }) => name.length <= 2 * length)
     .map((candidate) => ({
       candidate,
       distance: editDistance(name.toLowerCase(), candidate.toLowerCase()),
     }))
-    // One edit for each three letters: what differs more is another word.
+    // At most one edit per three letters: with more, it is another word.
     .filter(({ candidate, distance }) => distance <= candidate.length / 3)
     .sort((a, b) => a.distance - b.distance);
   return best?.candidate;
 }
 
-/** Counts the letters to insert, delete, replace or swap between two words. */
+/** Returns the number of letters to insert, delete, replace or swap in two words. */
 function editDistance(a: string, b: string): number {
   const rows = [
     Array.from({ length: b.length + 1 }, (_, column) => column),

@@ -18,7 +18,11 @@ export interface BindMethods {
   bind<F extends (...args: never[]) => unknown>(fn: F): F;
 }
 
-/** Returns a function that calls `fn` in the context and the span of a scope. */
+/**
+ * Returns a function that calls `fn` in the context and the span of a scope.
+ *
+ * @throws {TypeError} If `fn` is not a function.
+ */
 export function bindFunction<F extends (...args: never[]) => unknown>(
   fn: F,
   context: CurrentContext | undefined,

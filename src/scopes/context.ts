@@ -6,35 +6,35 @@ import type { PipelineNode } from "../series/series_tree.ts";
 import type { ScopeOptions } from "./options.ts";
 import type { Instance, ParentScope } from "./scope.ts";
 
-/** Ends a stream that was begun inside a pipeline, with its outcome and its error. */
+/** Reports the end of a stream that began inside a pipeline. */
 export type EndStream = (
   outcome: OutcomeLabel,
   isCancelled: boolean,
   error: unknown,
 ) => void;
 
-/** A pipeline, as the scopes inside it see it. */
+/** A pipeline, as used by the scopes inside it. */
 export interface PipelineContext extends ParentScope, CurrentContext {
   readonly node: PipelineNode;
   readonly pipeline: PipelineContext;
-  /** The options of its stages, by name, where it declares them. */
+  /** The options of its declared stages by name, if it is a declared pipeline. */
   readonly declaredStages: ReadonlyMap<string, ScopeOptions> | undefined;
-  /** Keeps it open until a stream that begins inside it has ended. */
+  /** Keeps it open until the returned function is called. */
   beginStream(): EndStream;
 }
 
 /** The instance and the pipeline that running code belongs to. */
 export interface CurrentContext {
   readonly instance: Instance;
-  /** The innermost pipeline, if there is one; it may have ended. */
+  /** The innermost pipeline, if any. It may have ended. */
   readonly pipeline: PipelineContext | undefined;
-  /** Inside `captureMetrics`, the instance that it records to. */
+  /** The instance of the enclosing `captureMetrics`, if any. */
   readonly captured: Instance | undefined;
-  /** Whether the scope that the code belongs to has ended. */
+  /** Whether the scope of the running code has ended. */
   readonly isDone: boolean;
 }
 
-/** The context of the code of a stage with no pipeline around it. */
+/** The context of the code of a stage outside a pipeline. */
 export class OrphanContext implements CurrentContext {
   readonly instance: Instance;
   readonly pipeline = undefined;
@@ -55,23 +55,23 @@ export class OrphanContext implements CurrentContext {
   }
 }
 
-/** Chooses the instance and the context for calls of the public functions. */
+/** The source of instance and context for the public functions. */
 export interface InstanceSource {
-  /** Returns the context of a stage that starts now. */
+  /** Returns the context for a stage that starts now. */
   context(): CurrentContext;
-  /** Returns the instance of the enclosing scope while it is open, else the root's. */
+  /** Returns the instance of the enclosing scope if it is open, else `rootInstance()`. */
   instance(): Instance;
-  /** Returns the instance of a scope that starts with no pipeline around it. */
+  /** Returns the instance for a scope that starts outside a pipeline. */
   rootInstance(): Instance;
-  /** Returns the registries that a handler shows unless others are chosen. */
+  /** Returns the default registries of a handler. */
   registries(): MetricsRegistry[];
-  /** Calls a function with the instance, once it is in use. */
+  /** Calls a function with the instance when it is first used. */
   onInstance(fn: (instance: Instance) => void): void;
-  /** Applies a declaration to the instance now, and again if it is configured anew. */
+  /** Applies a declaration to the instance, now and after each reconfiguration. */
   declare(fn: (instance: Instance) => void): void;
 }
 
-/** The part of `AsyncLocalStorage` that is used here. */
+/** The used part of `AsyncLocalStorage`. */
 interface ContextStorage<T> {
   getStore(): T | undefined;
   run<A extends unknown[], R>(
@@ -82,24 +82,24 @@ interface ContextStorage<T> {
 }
 
 /**
- * The one storage of the library: each further one costs every `await`. The stages of
- * one copy of it find the pipelines of another.
+ * The only storage of the library, because each storage slows down every `await`. It is
+ * shared: stages of one copy of the library find the pipelines of another.
  */
 const storage: ContextStorage<CurrentContext> = perProcess(
   "context",
   () => new AsyncLocalStorage<CurrentContext>(),
 );
 
-/** What the code that calls this belongs to, if to anything. */
+/** Returns the context of the calling code, if any. */
 export function currentContext(): CurrentContext | undefined {
   return storage.getStore();
 }
 
-/** Calls a function whose code, and all that it starts, belongs to `ambient`. */
+/** Calls a function in a context, which all async code started there inherits. */
 export function runInContext<A extends unknown[], R>(
-  ambient: CurrentContext | undefined,
+  context: CurrentContext | undefined,
   fn: (...args: A) => R,
   ...args: A
 ): R {
-  return storage.run(ambient, fn, ...args);
+  return storage.run(context, fn, ...args);
 }

@@ -8,14 +8,14 @@ import {
 } from "./options.ts";
 
 /**
- * The type of a function's value after wrapping: a native promise for a thenable.
+ * The return type after wrapping: a native promise for a thenable.
  *
  * @internal
  */
 type Settled<R> = R extends PromiseLike<infer T> ? Promise<T> : R;
 
 /**
- * Whether wrapping changes the type of a function's value.
+ * Whether wrapping changes a return type.
  *
  * @internal
  */
@@ -24,7 +24,7 @@ type IsReplaced<R> = [R] extends [Settled<R>]
   : true;
 
 /**
- * One overload of a wrapped function, or `unknown` where none was inferred.
+ * One overload of a wrapped function, or `unknown` if none was inferred.
  *
  * @internal
  */
@@ -34,9 +34,9 @@ type WrappedOverload<This, A extends unknown[], R> =
     : (this: This, ...args: A) => Settled<R>;
 
 /**
- * The type of a wrapped function that returned a thenable other than a `Promise`, such
- * as a query builder, and returns a `Promise` now. Keeps its properties and the last
- * four of its overloads, all that the compiler can infer.
+ * The type of a wrapped function whose original returns a thenable other than a
+ * `Promise`, such as a query builder. It returns a `Promise`. It keeps the properties and
+ * the last four overloads of the original: the compiler cannot infer more.
  *
  * @typeParam F The type of the function.
  */
@@ -55,7 +55,7 @@ export type WrappedFunction<F> =
   & Pick<F, keyof F>;
 
 /**
- * Whether wrapping changes the type of a function's value, for any overload.
+ * Whether wrapping changes the return type of any overload of a function.
  *
  * @internal
  */
@@ -79,7 +79,7 @@ type ReturnsReplaced<F> = F extends {
  */
 type IsSimple<F> = [keyof F] extends [never]
   ? F extends { (...args: infer A1): infer R1; (...args: infer A2): infer R2 }
-    // For a single overload, the first is inferred like the second, or as unknown.
+    // For a single overload, the first is inferred as the second, or as unknown.
     ? unknown extends R1 ? true : IsSame<[A1, R1], [A2, R2]>
   : true
   : false;
@@ -93,14 +93,14 @@ type IsSame<A, B> = (<T>() => T extends A ? 1 : 2) extends
   (<T>() => T extends B ? 1 : 2) ? true : false;
 
 /**
- * Rules an overload out, by `never`, unless the condition is true.
+ * `unknown` if the condition is true, else `never`, which rules an overload out.
  *
  * @internal
  */
 type If<C extends boolean> = C extends true ? unknown : never;
 
 /**
- * The parameters after a function; rules an overload out like {@linkcode If}.
+ * The parameters after a function, or `never` to rule an overload out.
  *
  * @internal
  */
@@ -116,14 +116,13 @@ export interface MethodContext {
 /**
  * Wraps functions so that each call is a scope, and decorates methods.
  *
- * A wrapped function calls the original with the same `this` and arguments, and is
- * constructable if that is. It has the original's name, length, `prototype`, source
- * text and own properties, and the original as its prototype, so that metadata defined
- * by `Reflect.defineMetadata` is found. Assigning to one of the properties assigns to
- * the original's.
+ * A wrapped function calls the original with the same `this` and arguments, and is a
+ * constructor if the original is. It has the original's name, length, `prototype`,
+ * source text and own properties. The original is its prototype, so metadata defined
+ * with `Reflect.defineMetadata` is found. Assigning to a property assigns to the
+ * original's property.
  *
- * As a decorator it takes both forms, the standard one and that of
- * `experimentalDecorators`.
+ * As a decorator it supports the standard and `experimentalDecorators`.
  *
  * @example
  * ```ts
@@ -199,7 +198,7 @@ export interface ScopeWrapper {
   ): TypedPropertyDescriptor<F>;
 }
 
-/** Runs `fn` in a new scope of that name. */
+/** Runs `fn` in a new scope. */
 export type RunInScope<S, O> = <T>(
   name: string,
   options: O | undefined,
@@ -238,7 +237,7 @@ export function createScopeFunction<S, O extends ScopeOptions>(
   };
 }
 
-/** Runs the function that it is given in a scope or context, and returns its value. */
+/** Calls a function in a scope or context, and returns its value. */
 type RunCall = (fn: () => unknown) => unknown;
 
 function createWrapper(kind: string, run: RunCall): ScopeWrapper {
@@ -270,7 +269,7 @@ function createWrapper(kind: string, run: RunCall): ScopeWrapper {
   return wrapper as ScopeWrapper;
 }
 
-/** Decorates under `experimentalDecorators`, where fields have no descriptor. */
+/** Decorates a member under `experimentalDecorators`. Fields have no descriptor. */
 function decorateProperty(
   kind: string,
   key: string | symbol,
@@ -285,7 +284,7 @@ function decorateProperty(
     const isAccessor = property.get !== undefined || property.set !== undefined;
     throw methodOnlyError(kind, isAccessor ? "accessor" : "field", key);
   }
-  // In place, as NestJS's applyDecorators() ignores the values of decorators.
+  // In place, because NestJS's applyDecorators() ignores the return values.
   property.value = wrap(property.value);
   return property;
 }
@@ -302,7 +301,7 @@ function methodOnlyError(
 
 type Wrappable = (this: unknown, ...args: never[]) => unknown;
 
-/** Own properties of functions that a wrapped function has otherwise. */
+/** Properties of functions that are not forwarded to the original. */
 const OWN_PROPERTIES: ReadonlySet<PropertyKey> = new Set([
   "name",
   "length",
@@ -313,12 +312,12 @@ const OWN_PROPERTIES: ReadonlySet<PropertyKey> = new Set([
 ]);
 
 /**
- * Wraps a function in one that passes each call, and each construction, to `run`, and
- * resembles the original otherwise: see {@linkcode ScopeWrapper}.
+ * Returns a function that passes each call and construction to `run`, and otherwise
+ * resembles the original: see {@linkcode ScopeWrapper}.
  *
  * @param fn The function.
- * @param run Gets a function that calls `fn` with the `this` and the arguments of the
- * call, and returns the value for the caller.
+ * @param run Receives a function that calls `fn` with the `this` and the arguments of
+ * the call. Returns the value for the caller.
  */
 export function wrapFunction<F extends (...args: never[]) => unknown>(
   fn: F,
@@ -337,13 +336,13 @@ export function wrapFunction<F extends (...args: never[]) => unknown>(
 
   const original = fn as unknown as Record<PropertyKey, unknown>;
   wrapped.prototype = original.prototype;
-  // Finds metadata, and properties that are defined later.
+  // Makes metadata, and properties that are defined later, visible.
   Object.setPrototypeOf(wrapped, fn);
   for (const key of Reflect.ownKeys(fn)) {
     if (OWN_PROPERTIES.has(key)) continue;
     const own = Reflect.getOwnPropertyDescriptor(fn, key)!;
     const isReadOnly = own.writable !== true && own.set === undefined;
-    // Not a copy: the original's code reads and writes its own property.
+    // Not a copy: the original's code reads and writes its own properties.
     Object.defineProperty(wrapped, key, {
       get: () => original[key],
       ...(isReadOnly ? {} : { set: (value) => original[key] = value }),
@@ -352,10 +351,10 @@ export function wrapFunction<F extends (...args: never[]) => unknown>(
     });
   }
   return Object.defineProperties(wrapped as unknown as F, {
-    // Frameworks read these: Express takes four parameters for an error handler.
+    // Frameworks read these: Express recognizes error handlers by four parameters.
     name: { value: fn.name, configurable: true },
     length: { value: fn.length, configurable: true },
-    // Some find the names of parameters in it.
+    // Some frameworks read the names of parameters.
     toString: {
       value: () => fn.toString(),
       configurable: true,
@@ -369,7 +368,7 @@ function isClass(fn: unknown): boolean {
     fn as CallableFunction,
     "prototype",
   );
-  // That of a class is read-only; so is that of a few built-in functions.
+  // Read-only for classes, and for a few built-in functions.
   return prototype?.writable === false &&
     /^class\b/.test(Function.prototype.toString.call(fn));
 }

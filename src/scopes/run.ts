@@ -2,17 +2,16 @@ import { isAbortReason } from "./cancel_scope.ts";
 import type { Scope } from "./scope.ts";
 
 /**
- * Calls `fn` in a scope, and settles the scope by how that ends.
+ * Calls `fn` in a scope, and settles the scope when `fn` ends.
  *
- * @returns What `fn` returns. For everything that has a `then`, this is a native
- * promise for its value, and the `then` is called once: a lazy query would run twice
- * otherwise.
+ * @returns The value of `fn`. For a thenable, this is a native promise for its value,
+ * and its `then` is called only once: a lazy query would run once per call.
  */
 export function runScope<S extends Scope, T>(
   scope: S,
   fn: (scope: S) => T,
 ): T {
-  // Not by `runInSpan`, whose arguments would be allocated.
+  // Not `scope.runInSpan()`, whose rest arguments would be allocated.
   return scope.span === undefined
     ? runCode(scope, fn)
     : scope.span.runInSpan(runCode<S, T>, scope, fn);
@@ -42,7 +41,7 @@ function runCode<S extends Scope, T>(scope: S, fn: (scope: S) => T): T {
   try {
     return subscribe(scope, promise) as T;
   } catch (error) {
-    // A proxy of a promise has its `then`, and throws as soon as that is called.
+    // A proxy of a promise has a `then` that throws when it is called.
     return subscribe(scope, Promise.reject(error)) as T;
   }
 }
@@ -53,12 +52,12 @@ function subscribe(scope: Scope, promise: Promise<unknown>): Promise<unknown> {
     : settleWith(scope, promise);
 }
 
-// In functions of their own, as a closure's variables are allocated on entry, even
-// where no closure is made.
+// Separate functions: the variables of closures are allocated when a function is
+// entered, even if no closure is created.
 
-/** Returns a promise that settles with the code, and settles the scope first. */
+/** Returns a promise that settles like the code, after settling the scope. */
 function settleWith<T>(scope: Scope, promise: Promise<T>): Promise<T> {
-  // Two callbacks cost half of an async function.
+  // Two callbacks cost half as much as an async function.
   const result = promise.then((value) => {
     scope.succeed(value);
     return value;
@@ -72,7 +71,7 @@ function settleWith<T>(scope: Scope, promise: Promise<T>): Promise<T> {
   return result;
 }
 
-/** Returns a promise that settles with the code, or before it by a cancellation. */
+/** Returns a promise that settles like the code, or rejects on a cancellation. */
 function raceCancellation<T>(scope: Scope, promise: Promise<T>): Promise<T> {
   const settled = promise.then((value) => {
     scope.succeed(value);
@@ -86,8 +85,8 @@ function raceCancellation<T>(scope: Scope, promise: Promise<T>): Promise<T> {
   let cancel: (error: unknown) => void;
   const result = new Promise<T>((resolve, reject) => {
     cancel = reject;
-    // By a second `then`, so that an error's stack leads to the caller: V8 follows the
-    // resolving functions of a promise, but no closure.
+    // A second `then` keeps the caller in an error's stack: V8 follows the resolving
+    // functions of a promise, but not closures.
     settled.then(resolve, reject);
   });
   scope.markPending((error, isAborted) => {
@@ -98,17 +97,17 @@ function raceCancellation<T>(scope: Scope, promise: Promise<T>): Promise<T> {
 }
 
 /**
- * Marks a rejection as handled. It follows from an abort by this library, and the code
- * that would have awaited it may have failed before.
+ * Marks the rejection of a promise as handled. After an abort by this library, the code
+ * that would have awaited the promise may have failed already.
  */
 export function ignoreRejection(promise: Promise<unknown>): void {
   promise.catch(() => {});
 }
 
 /**
- * Subscribes to a thenable at once, so that the work it starts has this context.
+ * Subscribes to a thenable immediately, so that the work it starts has this context.
  *
- * @returns A native promise whose `then` does not throw.
+ * @returns A native promise, or `undefined` if the value is not a thenable.
  */
 function toPromise(value: unknown): Promise<unknown> | undefined {
   if (typeof value !== "object" && typeof value !== "function") return;
@@ -117,18 +116,18 @@ function toPromise(value: unknown): Promise<unknown> | undefined {
   try {
     then = (value as { then?: unknown }).then;
   } catch {
-    // A property that cannot be read makes no promise: the caller gets the value.
+    // A value whose `then` cannot be read is not a thenable.
     return;
   }
   if (typeof then !== "function") return;
-  // Not `Object.getPrototypeOf`, which costs as much as all the rest of a scope.
+  // Not `Object.getPrototypeOf()`, which costs as much as the rest of a scope.
   if (then === Promise.prototype.then && isNativePromise(value)) {
     return value as Promise<unknown>;
   }
   return fromThenable(value, then);
 }
 
-/** Whether a promise is of no subclass. */
+/** Returns whether a promise is not of a subclass. */
 function isNativePromise(promise: object): boolean {
   try {
     return promise.constructor === Promise;

@@ -1,9 +1,9 @@
 /**
- * A node of a tree whose nodes come and go.
+ * A node of a mutable tree.
  *
- * The children of one parent are a linked list, as a set would cost as much as all the
- * rest of a scope. Its fields are public, as the nodes may be of different copies of
- * this module.
+ * The children of a parent form a linked list, because a `Set` would cost as much as the
+ * rest of a scope. The fields are public, because nodes may belong to different copies
+ * of this module.
  */
 export interface TreeNode<T extends TreeNode<T>> {
   readonly parent: (T & ParentNode<T>) | undefined;
@@ -11,7 +11,7 @@ export interface TreeNode<T extends TreeNode<T>> {
   previous: T | undefined;
   /** The sibling that started after it. */
   next: T | undefined;
-  /** The latest of its children. */
+  /** The child that started last. */
   readonly lastChild: T | undefined;
 }
 
@@ -20,7 +20,7 @@ export interface ParentNode<T> {
   lastChild: T | undefined;
 }
 
-/** Adds a node to its parent, whose latest child until now is its `previous`. */
+/** Adds a node to its parent. Its `previous` must be the parent's last child. */
 export function link<T extends TreeNode<T>>(
   node: T,
   parent: ParentNode<T>,
@@ -29,13 +29,13 @@ export function link<T extends TreeNode<T>>(
   parent.lastChild = node;
 }
 
-/** Removes a node from its parent, and keeps no reference to any other node. */
+/** Removes a node from its parent and its siblings. */
 export function unlink<T extends TreeNode<T>>(
   node: T,
   parent: ParentNode<T>,
 ): void {
   const { previous, next } = node;
-  // Most nodes have no siblings, and each write that is saved can be measured.
+  // Most nodes have no siblings, and the cost of each write is measurable.
   if (next === undefined) {
     parent.lastChild = previous;
   } else {
@@ -47,7 +47,11 @@ export function unlink<T extends TreeNode<T>>(
   node.previous = undefined;
 }
 
-/** Hands the children of a node that leaves the tree over to its parent, if any. */
+/**
+ * Moves the children of a removed node to its parent, if any.
+ *
+ * @param adopt Sets the parent of a child.
+ */
 export function reparentChildren<T extends TreeNode<T>>(
   node: ParentNode<T>,
   parent: (T & ParentNode<T>) | undefined,
@@ -66,10 +70,9 @@ export function reparentChildren<T extends TreeNode<T>>(
 }
 
 /**
- * Returns a node and all nodes below it, the innermost first, and of siblings the
- * latest first.
+ * Returns a node and all nodes below it: innermost first, and the latest sibling first.
  *
- * It is a loop, as agents can nest deeper than the stack could follow.
+ * A loop, because agents can nest more scopes than the stack has room for.
  */
 export function subtree<T extends TreeNode<T>>(root: T): T[] {
   const nodes: T[] = [];

@@ -15,31 +15,31 @@ import { isObject } from "../common/is_object.ts";
 import type { IssueReporter } from "../common/issues.ts";
 import type { OutcomeLabel } from "../common/outcome.ts";
 
-/** By what a span is found: the labels of an exemplar. */
+/** The exemplar labels that identify a span. */
 export type TraceLabels = Readonly<Record<"trace_id" | "span_id", string>>;
 
 /** The span of one scope. */
 export interface ScopeSpan {
   readonly traceId: string;
-  /** By what it is found, if its trace is sampled. */
+  /** Its exemplar labels, if its trace is sampled. */
   readonly labels: TraceLabels | undefined;
-  /** The context of what starts now inside of it, if it is a pipeline's. */
+  /** Returns the parent context for scopes inside it, if it is a pipeline's span. */
   childContext(): Context;
-  /** Calls a function inside of it: the spans that this starts hang below. */
+  /** Calls a function with this span active, as the parent of new spans. */
   runInSpan<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R;
-  /** An error left the scope. */
+  /** Records an error that left the scope. */
   recordError(error: unknown): void;
-  /** The scope has ended. */
+  /** Ends the span, with the status of an outcome. */
   end(outcome: OutcomeLabel): void;
 }
 
-/** By this key, a context has the span of the innermost pipeline. */
+/** The context key of the span of the innermost pipeline. */
 const PIPELINE = createContextKey("@lukhas/stage-metrics pipeline");
 
-/** By this key, a context has the errors that its trace has shown. */
+/** The context key of the errors that the trace has recorded. */
 const RECORDED = createContextKey("@lukhas/stage-metrics recorded errors");
 
-/** A span that was started. */
+/** A started span. */
 export class RunningSpan implements ScopeSpan {
   readonly traceId: string;
   readonly labels: TraceLabels | undefined;
@@ -47,10 +47,10 @@ export class RunningSpan implements ScopeSpan {
   readonly #context: Context;
   readonly #recorded: RecordedErrors;
   readonly #issues: IssueReporter;
-  /** What the last error that left the scope says. */
+  /** The message of the last recorded error. */
   #message = "";
 
-  /** @param parentContext The context that it was started in. */
+  /** @param parentContext The context in which the span was started. */
   constructor(
     span: Span,
     parentContext: Context,
@@ -70,18 +70,18 @@ export class RunningSpan implements ScopeSpan {
 
   childContext(): Context {
     const active = context.active();
-    // Where the context was lost, or is another's, the active span is not below.
+    // If the context was lost or is foreign, the active span is not inside this one.
     return active.getValue(PIPELINE) === this ? active : this.#context;
   }
 
   runInSpan<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R {
     let end: (() => R) | undefined;
     const call = () => {
-      // Once, also where the context manager calls twice.
+      // Once, even if the context manager calls twice.
       end ??= capture(fn, args);
     };
     this.#guard(() => context.with(this.#context, call));
-    // Where there is no entering, it is called all the same.
+    // The context manager threw, or did not call the function.
     if (end === undefined) call();
     return end!();
   }
@@ -95,7 +95,7 @@ export class RunningSpan implements ScopeSpan {
 
   end(outcome: OutcomeLabel): void {
     this.#guard(() => this.#span.setAttribute("lukhas.outcome", outcome));
-    // What went well is left unset: whether it is OK is for the application to say.
+    // Otherwise unset: only the application may set the status OK.
     if (outcome === "failure" || outcome === "timeout") {
       const status = { code: SpanStatusCode.ERROR, message: this.#message };
       this.#guard(() => this.#span.setStatus(status));
@@ -108,14 +108,14 @@ export class RunningSpan implements ScopeSpan {
   }
 }
 
-/** Returns the active context for the root of a trace: without spans and their errors. */
+/** Returns the active context without spans and their errors, for a new trace. */
 export function rootContext(): Context {
   return trace.deleteSpan(context.active())
     .deleteValue(PIPELINE)
     .deleteValue(RECORDED);
 }
 
-/** By what a span is found, if its trace is valid and sampled. */
+/** Returns the exemplar labels of a span, if its trace is valid and sampled. */
 export function labelsOf(
   spanContext: SpanContext,
 ): TraceLabels | undefined {
@@ -130,7 +130,7 @@ function recordedIn(context: Context): RecordedErrors | undefined {
   return context.getValue(RECORDED) as RecordedErrors | undefined;
 }
 
-/** Calls a function, and gives what ends as it did. */
+/** Calls a function, and returns a function that returns or throws the same. */
 function capture<A extends unknown[], R>(
   fn: (...args: A) => R,
   args: A,
@@ -145,7 +145,7 @@ function capture<A extends unknown[], R>(
   }
 }
 
-/** What a span shows of an error, so that nothing of the error's own is called later. */
+/** Copies an error for a span, so that none of the error's code is called later. */
 function toException(error: unknown): Exclude<Exception, string> & {
   readonly message: string;
 } {
@@ -159,21 +159,21 @@ function toException(error: unknown): Exclude<Exception, string> & {
       };
     }
   } catch {
-    // It is nothing that has properties, or has some that throw.
+    // Not an object, or a getter threw.
   }
   return { message: describeError(error) };
 }
 
 /**
- * The errors that a trace has shown: each is shown by the innermost scope that it left,
- * and by none that it leaves later.
+ * The errors that a trace has recorded. Each is recorded on the innermost scope that it
+ * left, and not on the scopes around that.
  */
 class RecordedErrors {
   readonly #objects = new WeakSet<object>();
-  /** Of what is no object the last one: to keep them all would take memory for good. */
+  /** The last recorded value that is not an object. A set of all of them would leak. */
   #value: { readonly last: unknown } | undefined;
 
-  /** Adds an error, and says whether it is new. */
+  /** Adds an error, and returns whether it is new. */
   add(error: unknown): boolean {
     if (isObject(error)) {
       if (this.#objects.has(error)) return false;

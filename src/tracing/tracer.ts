@@ -15,54 +15,54 @@ import {
 } from "./span.ts";
 
 /**
- * What makes tracers, as every SDK of OpenTelemetry has it.
+ * The tracer provider of an OpenTelemetry SDK.
  *
  * @see {@link https://opentelemetry.io/docs/specs/otel/trace/api/#tracerprovider | OpenTelemetry, TracerProvider}
  */
 export interface TracerProvider {
-  /** Gives the tracer of the library of that name. */
+  /** Returns the tracer for an instrumentation library. */
   getTracer(name: string): object;
 }
 
 export type { ScopeSpan };
 
-/** A provider, `"auto"` for the one that is registered, or `false` for none. */
+/** A provider, `"auto"` for the registered provider, or `false` for no tracing. */
 export type TracingOption = "auto" | false | TracerProvider;
 
-/** What a span tells of its scope from the start. */
+/** The name and the attributes of a scope's span. */
 export interface SpanDescription {
   readonly name: string;
   readonly attributes: Readonly<Record<string, string>>;
   readonly isPipeline: boolean;
 }
 
-/** Where the span of a scope belongs. */
+/** The spans around a scope when it starts. */
 export interface SpanParents {
-  /** The span of the pipeline around it, if there is one. */
+  /** The span of the open pipeline around it, if any. */
   readonly parent: ScopeSpan | undefined;
-  /** Whether it is the root of a trace by its caller's wish. */
+  /** Whether the user asked for a trace of its own. */
   readonly isDetached?: boolean;
-  /** The span of the pipeline in whose context it starts, if that has ended. */
+  /** The span of the ended pipeline in whose context it starts, if any. */
   readonly endedParent?: ScopeSpan | undefined;
 }
 
-/** The context that a span starts in, and the spans that it links to. */
+/** The arguments for starting a span. */
 interface StartContext {
   readonly parentContext: Context;
   readonly links?: Link[];
 }
 
-/** Whose spans these are, for those who read traces. */
+/** The name of this instrumentation library in traces. */
 const TRACER_NAME = "@lukhas/stage-metrics";
 
-/** Where every copy of the API keeps what is registered with it, and Deno its own. */
+/** The global that holds the provider registered with any copy of the API. */
 const API_GLOBAL = Symbol.for("opentelemetry.js.api.1");
 
-/** Makes the spans of an instance's scopes, where there is a provider. */
+/** Starts the spans of an instance's scopes, if there is a provider. */
 export class ScopeTracer {
   readonly #option: TracingOption;
   readonly #issues: IssueReporter;
-  /** The provider that there was when last looked at, and its tracer. */
+  /** The provider at the last check, and its tracer. */
   #provider: TracerProvider | undefined;
   #tracer: Tracer | undefined;
 
@@ -72,8 +72,8 @@ export class ScopeTracer {
   }
 
   /**
-   * Whether there is a provider by now. This is a look at a global: with a call of the
-   * API, those who trace nothing would pay for it in every pipeline.
+   * Returns whether there is a provider now. This reads a global, because a call of the
+   * API would slow down every pipeline that is not traced.
    */
   isEnabled(): boolean {
     const provider = this.#option === "auto"
@@ -99,7 +99,7 @@ export class ScopeTracer {
     });
   }
 
-  /** By what an observation that is made now is found, if its trace is sampled. */
+  /** Returns the exemplar labels of the active span, if its trace is sampled. */
   activeLabels(): TraceLabels | undefined {
     if (!this.isEnabled()) return undefined;
     return this.#issues.guard("tracing", () => {
@@ -122,8 +122,8 @@ function startContext(
   isPipeline: boolean,
 ): StartContext {
   const active = trace.getActiveSpan();
-  // A request that is served inside a pipeline has a span of its own. The pipelines that
-  // it runs belong to that span, unless it is of the same trace.
+  // A request that is served in the context of an ended pipeline has a span of its own.
+  // Its pipelines belong to that span, unless it is in the trace of the ended pipeline.
   const isRoot = isDetached ||
     endedParent !== undefined &&
       active?.spanContext().traceId === endedParent.traceId;
@@ -146,7 +146,7 @@ function registeredProvider(): TracerProvider | undefined {
   try {
     return realm[API_GLOBAL]?.trace;
   } catch {
-    // A getter of somebody's is no provider.
+    // A foreign getter threw.
     return undefined;
   }
 }
