@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { coalesce } from "../../src/common/async.ts";
 
-Deno.test("coalesce() gives calls that come together one run, and none a run that began before", async () => {
+Deno.test("coalesce() shares a run between concurrent calls, but not one already started", async () => {
   const ends: (() => void)[] = [];
   let runs = 0;
   const run = coalesce((_key: string) => {
@@ -21,7 +21,7 @@ Deno.test("coalesce() gives calls that come together one run, and none a run tha
   assertEquals(await Promise.all(second), [2, 2]);
 });
 
-Deno.test("coalesce() goes on after a run that failed", async () => {
+Deno.test("coalesce() starts a new run after a run failed", async () => {
   let runs = 0;
   const run = coalesce(async (_key: string) => {
     if (++runs === 1) throw new Error("No");
@@ -32,7 +32,7 @@ Deno.test("coalesce() goes on after a run that failed", async () => {
   assertEquals(await run("a"), 2);
 });
 
-/** Creates a function whose runs the test ends, by number. */
+/** Creates a coalesced function whose runs are resolved by the test, by number. */
 function manualRuns() {
   const started: string[] = [];
   const ends: (() => void)[] = [];
@@ -43,7 +43,7 @@ function manualRuns() {
   return { started, ends, run };
 }
 
-Deno.test("coalesce() has calls of another key wait for no run", async () => {
+Deno.test("coalesce() runs calls of different keys independently", async () => {
   const { started, ends, run } = manualRuns();
   const coalesced = coalesce(run);
   const first = coalesced("a");

@@ -3,7 +3,7 @@ import { captureStack, findCallSite } from "../../src/common/call_site.ts";
 
 const SRC = new URL("../../src/", import.meta.url).href;
 
-/** Finds the place in a stack whose first frames are this library's. */
+/** Finds the call site in a stack that starts with frames of this library. */
 function find(...frames: readonly string[]): string | undefined {
   const stack = [
     "Error: Message",
@@ -14,7 +14,7 @@ function find(...frames: readonly string[]): string | undefined {
   return findCallSite(stack, "Message");
 }
 
-Deno.test("findCallSite() reads each form of a frame", () => {
+Deno.test("findCallSite() parses every format of a frame", () => {
   const frames: Record<string, string> = {
     "    at work (file:///app/main.ts:12:5)": "file:///app/main.ts:12:5",
     "    at file:///app/main.ts:12:5": "file:///app/main.ts:12:5",
@@ -73,7 +73,7 @@ Deno.test("findCallSite() skips frames that are not the user's", () => {
   }
 });
 
-Deno.test("findCallSite() names files whose names are like this library's", () => {
+Deno.test("findCallSite() returns user files that are named like this library's", () => {
   for (
     const file of [
       SRC.replace(/\/$/, "-user/stage.ts"),
@@ -85,7 +85,7 @@ Deno.test("findCallSite() names files whose names are like this library's", () =
   }
 });
 
-Deno.test("findCallSite() leaves out the file that it is bundled into", () => {
+Deno.test("findCallSite() skips the bundle that contains this library", () => {
   const own = "    at captureStack (file:///app/vendor.js:1:2)";
   assertEquals(findCallSite(`Error\n${own}\n${own}`, "Message"), undefined);
   const user = "    at work (file:///app/main.js:3:4)";
@@ -95,13 +95,13 @@ Deno.test("findCallSite() leaves out the file that it is bundled into", () => {
   );
 });
 
-Deno.test("findCallSite() finds nothing where there is no stack", () => {
+Deno.test("findCallSite() returns undefined without a stack", () => {
   for (const stack of ["", "Error: Message", undefined, null, [], 1, {}]) {
     assertEquals(findCallSite(stack, "Message"), undefined);
   }
 });
 
-Deno.test("captureStack() reaches deeper than the limit, and leaves that as it was", () => {
+Deno.test("captureStack() exceeds the stack trace limit, and restores it", () => {
   const { stackTraceLimit } = Error;
   const nest = (depth: number): string =>
     depth === 0 ? captureStack("Message") : nest(depth - 1);

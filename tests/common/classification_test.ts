@@ -1,4 +1,4 @@
-/** Holds `classifyError` against the errors that platforms really throw. */
+/** Tests `classifyError` with the errors that platforms really throw. */
 import { assertEquals, assertIsError } from "@std/assert";
 import { execFile, execFileSync } from "node:child_process";
 import { createServer, get, type Server } from "node:http";
@@ -8,7 +8,7 @@ import { classifyError, pipeline, stage } from "../../mod.ts";
 import { captureMetrics } from "../../src/testing.ts";
 import { samplesOf, stageTotal } from "../support/samples.ts";
 
-/** A server that takes requests and never answers, or never to the end. */
+/** Starts a server that never responds, or never ends its response. */
 async function serveSilence(answer: "nothing" | "half") {
   const server: Server = createServer((_request, response) => {
     if (answer === "half") response.write("half of it");
@@ -24,21 +24,21 @@ async function serveSilence(answer: "nothing" | "half") {
   };
 }
 
-/** The error that something fails with. */
+/** Returns the error of a failing function. */
 async function errorOf(fn: () => Promise<unknown>): Promise<Error> {
   const error = await fn().then(() => undefined, (error) => error);
   assertIsError(error);
   return error;
 }
 
-Deno.test("classifyError() reads a fetch to a server that never answers as a timeout", async () => {
+Deno.test("classifyError() returns timeout for a fetch without a response", async () => {
   await using server = await serveSilence("nothing");
   const signal = AbortSignal.timeout(20);
   const error = await errorOf(() => fetch(server.url, { signal }));
   assertEquals([error.name, classifyError(error)], ["TimeoutError", "timeout"]);
 });
 
-Deno.test("classifyError() reads a fetch whose body never ends as a timeout", async () => {
+Deno.test("classifyError() returns timeout for a fetch whose body never ends", async () => {
   await using server = await serveSilence("half");
   const signal = AbortSignal.timeout(50);
   const response = await fetch(server.url, { signal });
@@ -46,7 +46,7 @@ Deno.test("classifyError() reads a fetch whose body never ends as a timeout", as
   assertEquals([error.name, classifyError(error)], ["TimeoutError", "timeout"]);
 });
 
-Deno.test("classifyError() reads a fetch that its user aborts as a failure", async () => {
+Deno.test("classifyError() returns failure for a fetch aborted by its user", async () => {
   await using server = await serveSilence("nothing");
   const controller = new AbortController();
   const error = await errorOf(() => {
@@ -57,7 +57,7 @@ Deno.test("classifyError() reads a fetch that its user aborts as a failure", asy
   assertEquals([error.name, classifyError(error)], ["AbortError", "failure"]);
 });
 
-Deno.test("classifyError() reads a refused connection as a failure", async () => {
+Deno.test("classifyError() returns failure for a refused connection", async () => {
   let closed: string;
   {
     await using server = await serveSilence("nothing");
@@ -66,7 +66,7 @@ Deno.test("classifyError() reads a refused connection as a failure", async () =>
   assertEquals(classifyError(await errorOf(() => fetch(closed))), "failure");
 });
 
-Deno.test("classifyError() reads undici's own timeouts as timeouts", async () => {
+Deno.test("classifyError() returns timeout for undici's own timeouts", async () => {
   for (
     const [answer, options, code] of [
       ["nothing", { headersTimeout: 20 }, "UND_ERR_HEADERS_TIMEOUT"],
@@ -90,7 +90,7 @@ Deno.test("classifyError() reads undici's own timeouts as timeouts", async () =>
   }
 });
 
-Deno.test("classifyError() reads node:http's timeout, and not a user's abort, as a timeout", async () => {
+Deno.test("classifyError() returns timeout for node:http's timeout, not for an abort", async () => {
   await using server = await serveSilence("nothing");
   const failWith = (signal: AbortSignal) =>
     errorOf(() =>
@@ -99,7 +99,7 @@ Deno.test("classifyError() reads node:http's timeout, and not a user's abort, as
       })
     );
   const late = await failWith(AbortSignal.timeout(20));
-  // The deadline is the cause of the abort.
+  // The timeout is the cause of the abort.
   assertEquals([late.name, classifyError(late)], ["AbortError", "timeout"]);
   const controller = new AbortController();
   setTimeout(() => controller.abort());
@@ -110,7 +110,7 @@ Deno.test("classifyError() reads node:http's timeout, and not a user's abort, as
   ]);
 });
 
-Deno.test("classifyError() reads what Promise.any() rejects with by all of its errors", async () => {
+Deno.test("classifyError() reads all errors of a rejected Promise.any()", async () => {
   await using server = await serveSilence("nothing");
   const late = () => fetch(server.url, { signal: AbortSignal.timeout(20) });
   const all = await errorOf(() => Promise.any([late(), late()]));
@@ -144,7 +144,7 @@ Deno.test("classifyError() reads both errors of a SuppressedError", async () => 
   assertEquals(classifyError(await errorOfUsing(other, other)), "failure");
 });
 
-Deno.test("classifyError() reads a child process's timeout as far as Node tells", async () => {
+Deno.test("classifyError() reads the timeout of a child process if Node reports it", async () => {
   const late = await errorOf(() =>
     Promise.resolve().then(() => execFileSync("sleep", ["60"], { timeout: 20 }))
   );
@@ -162,12 +162,12 @@ Deno.test("classifyError() reads a child process's timeout as far as Node tells"
     );
   const aborted = await run({ signal: AbortSignal.timeout(20) });
   assertEquals(classifyError(aborted), "timeout");
-  // Nothing in this error tells it from one after `kill()`.
+  // This error is the same as after `kill()`.
   const killed = await run({ timeout: 20 });
   assertEquals(classifyError(killed), "failure");
 });
 
-Deno.test("stage() stops a fetch from a server that never answers by its timeout", async () => {
+Deno.test("stage() aborts a fetch without a response after its timeout", async () => {
   await using server = await serveSilence("nothing");
   await captureMetrics({ lane: "test" }, async (metrics) => {
     let fetched: Promise<unknown> | undefined;
@@ -177,7 +177,7 @@ Deno.test("stage() stops a fetch from a server that never answers by its timeout
           return fetched = fetch(server.url, { signal });
         })
       );
-      // The very error that the caller got has stopped the request.
+      // The request was aborted with the error that the caller received.
       assertEquals(await errorOf(() => fetched!), error);
     });
     const samples = await samplesOf(metrics);

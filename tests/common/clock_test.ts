@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { UnixTime } from "../../src/common/clock.ts";
 
-Deno.test("UnixTime looks at the system's time once a second", () => {
+Deno.test("UnixTime reads the system time once per second", () => {
   const { now } = Date;
   try {
     const time = new UnixTime();

@@ -1,4 +1,4 @@
-/** Durations where timers are fake. */
+/** Tests durations under fake timers. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { StageMetrics } from "../../mod.ts";
 import { pipeline, stage } from "../../mod.ts";
@@ -13,13 +13,13 @@ import { samplesOf } from "../support/samples.ts";
 
 const OPTIONS = { lane: "test", onIssue() {} };
 
-/** More than a test takes, and less than fake time moves, in seconds. */
+/** Longer than a test runs, and shorter than the fake time, in seconds. */
 const MOMENT = 0.5;
 
 const sleep = (milliseconds: number) =>
   new Promise<void>((resolve) => setTimeout(resolve, milliseconds));
 
-/** Returns the summed durations of the stage "s" with an outcome. */
+/** Returns the total duration of the stage "s" with an outcome. */
 async function stageSeconds(
   { registry }: StageMetrics,
   outcome = "success",
@@ -33,7 +33,7 @@ async function stageSeconds(
   return seconds;
 }
 
-/** Returns when the pipeline "p" last ended in success, as Unix time. */
+/** Returns the Unix time of the last success of the pipeline "p". */
 async function lastEnd({ registry }: StageMetrics): Promise<number> {
   const seconds = await sampleValue(
     registry,
@@ -65,7 +65,7 @@ async function withFakeTimers(
 }
 
 for (const name of Object.keys(SHAPES)) {
-  Deno.test(`stage() times out by fake timers like those of ${name}`, async () => {
+  Deno.test(`stage() times out with fake timers like those of ${name}`, async () => {
     await captureMetrics(OPTIONS, async (metrics) => {
       await withFakeTimers(name, async (timers) => {
         const running = pipeline(
@@ -91,7 +91,7 @@ for (const name of Object.keys(SHAPES)) {
     });
   });
 
-  Deno.test(`stage() lasts as long as in fake timers like those of ${name}`, async () => {
+  Deno.test(`stage() is timed by fake timers like those of ${name}`, async () => {
     await captureMetrics(OPTIONS, async (metrics) => {
       await withFakeTimers(name, async (timers) => {
         for (const milliseconds of [3000, 1500]) {
@@ -108,8 +108,8 @@ for (const name of Object.keys(SHAPES)) {
     });
   });
 
-  Deno.test(`stage() stays exact when fake timers come and go: ${name}`, async () => {
-    // They come while it runs.
+  Deno.test(`stage() is timed exactly when fake timers change: ${name}`, async () => {
+    // Installed while the stage is running.
     await captureMetrics(OPTIONS, async (metrics) => {
       const { promise, resolve } = Promise.withResolvers<void>();
       const running = pipeline("p", () => stage("s", () => promise));
@@ -123,7 +123,7 @@ for (const name of Object.keys(SHAPES)) {
       assertBetween(await stageSeconds(metrics), 2, 2 + MOMENT);
       await assertNoIssues(metrics);
     });
-    // They go while it runs.
+    // Removed while the stage is running.
     await captureMetrics(OPTIONS, async (metrics) => {
       const { promise, resolve } = Promise.withResolvers<void>();
       let running: Promise<void>;
@@ -137,7 +137,7 @@ for (const name of Object.keys(SHAPES)) {
       assertBetween(await stageSeconds(metrics), 2, 2 + MOMENT);
       await assertNoIssues(metrics);
     });
-    // They come and go while it runs, unseen the first time.
+    // Installed and removed while the stage is running, first without a reading.
     await captureMetrics(OPTIONS, async (metrics) => {
       const { promise, resolve } = Promise.withResolvers<void>();
       const running = pipeline("p", () => stage("s", () => promise));
@@ -157,14 +157,14 @@ for (const name of Object.keys(SHAPES)) {
     });
   });
 
-  Deno.test(`stage() ignores that a fake Date is set: ${name}`, async () => {
+  Deno.test(`stage() ignores a changed fake Date: ${name}`, async () => {
     const { hasClock, performance } = SHAPES[name]!;
     await captureMetrics(OPTIONS, async (metrics) => {
       await withFakeTimers(name, async (timers) => {
         for (const year of ["2001", "2101"]) {
           const { promise, resolve } = Promise.withResolvers<void>();
           const running = pipeline("p", () => stage("s", () => promise));
-          // Without another clock, a leap forwards is one that was asked for.
+          // Without another clock, a jump forward counts as elapsed time.
           if (hasClock || performance || year < "2020") {
             timers.setSystemTime(Date.parse(year));
           }
@@ -178,7 +178,7 @@ for (const name of Object.keys(SHAPES)) {
   });
 }
 
-Deno.test("stage() takes real time when only the timers are fake", async () => {
+Deno.test("stage() uses real time when only the timers are fake", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const timers = installFakeTimers({});
     const running = pipeline(
@@ -196,8 +196,8 @@ Deno.test("stage() takes real time when only the timers are fake", async () => {
 });
 
 Deno.test({
-  name: "stage() times out by fake timers of setTimeout() alone, with a clock",
-  // It reads `setTimeout` by a getter, which is too slow for each scope.
+  name: "stage() times out with a fake setTimeout() that has a clock",
+  // Here `setTimeout` is a getter, which is too slow to read for each scope.
   ignore: "Deno" in globalThis,
   async fn() {
     await captureMetrics(OPTIONS, async (metrics) => {
@@ -214,7 +214,7 @@ Deno.test({
   },
 });
 
-Deno.test("stage() takes real time when performance.now() alone is a mock", async () => {
+Deno.test("stage() uses real time when only performance.now() is mocked", async () => {
   const descriptor = Object.getOwnPropertyDescriptor(performance, "now");
   await captureMetrics(OPTIONS, async (metrics) => {
     for (const now of [() => 0, () => NaN, () => 1e12]) {
@@ -240,7 +240,7 @@ Deno.test("stage() returns its value when fake clocks fail", async () => {
     "that return nothing": () => undefined,
   };
   for (const now of Object.values(clocks)) {
-    // One that never worked, and one that fails later.
+    // A clock that never works, and a clock that fails later.
     for (const readings of [[], [0, 0]]) {
       await captureMetrics(OPTIONS, async (metrics) => {
         const timers = installFakeTimers({});
@@ -262,7 +262,7 @@ Deno.test("stage() returns its value when fake clocks fail", async () => {
   }
 });
 
-Deno.test("stage() takes real time when setTimeout() is wrapped for good", async () => {
+Deno.test("stage() uses real time when setTimeout() is wrapped permanently", async () => {
   const { setTimeout } = globalThis;
   try {
     await captureMetrics(OPTIONS, async (metrics) => {
@@ -283,7 +283,7 @@ Deno.test("stage() takes real time when setTimeout() is wrapped for good", async
   }
 });
 
-Deno.test("pipeline() ends at the fake time, and at the real one after fake timers", async () => {
+Deno.test("pipeline() ends at the fake time, then at the real time again", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     pipeline("p", () => {});
     const start = Date.now() / 1000;
@@ -304,11 +304,11 @@ Deno.test("pipeline() ends at the fake time, and at the real one after fake time
 });
 
 for (const name of Object.keys(SHAPES)) {
-  Deno.test(`stage() follows timers that were fake before loading: ${name}`, async () => {
+  Deno.test(`stage() follows timers faked before the module loads: ${name}`, async () => {
     const printed = await runFixture("loaded_late", ["--allow-env"], {
       SHAPE: name,
     });
-    // Fake, then real again, then fake anew.
+    // Fake, real, and fake again.
     assertEquals(printed, "3\nreal\n3\n");
   });
 }

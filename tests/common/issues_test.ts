@@ -35,7 +35,7 @@ function create(onIssue?: (report: IssueReport) => void) {
   });
 }
 
-Deno.test("onIssue() is told of each issue: its kind, what happened and what to do", () => {
+Deno.test("onIssue() receives the kind, the cause and the remedy of an issue", () => {
   const reports: Omit<IssueReport, "stack">[] = [];
   const { stage } = create(({ issue, message }) =>
     reports.push({ issue, message })
@@ -52,7 +52,7 @@ Deno.test("onIssue() is told of each issue: its kind, what happened and what to 
   );
 });
 
-/** Runs code, and returns its warnings, with the name of this file in place of its URL. */
+/** Runs code, and returns its warnings, with the URL of this file replaced by its name. */
 async function warningsOf(fn: () => unknown): Promise<string[]> {
   const warnings: string[] = [];
   const { warn } = console;
@@ -76,19 +76,19 @@ function lineOfCaller(): number {
   return Number(/:(\d+):\d+[)]?$/.exec(lines[1]!)![1]);
 }
 
-/** Asserts that there is one warning, of a line of this file. */
+/** Asserts that there is one warning, with a line of this file. */
 function assertPlace(warnings: readonly string[], line: number): void {
   assertEquals(warnings.length, 1, warnings.join("\n"));
   assertMatch(warnings[0]!, new RegExp(`, at HERE:${line}:\\d+; further ones`));
 }
 
-/** Asserts that there is one warning, of no place. */
+/** Asserts that there is one warning, without a place. */
 function assertNoPlace(warnings: readonly string[]): void {
   assertEquals(warnings.length, 1, warnings.join("\n"));
   assertMatch(warnings[0]!, /[(]\w+; further ones are only counted[)]$/);
 }
 
-Deno.test("onIssue() defaults to one warning for each kind", async () => {
+Deno.test("onIssue() defaults to one warning per kind", async () => {
   const metrics = create();
   const warnings = await warningsOf(() => {
     for (const name of ["one", "two", ""]) metrics.stage(name, () => {});
@@ -107,7 +107,7 @@ Deno.test("onIssue() defaults to one warning for each kind", async () => {
   });
 });
 
-Deno.test("onIssue() defaults to a warning that names the user's line", async () => {
+Deno.test("onIssue() defaults to a warning with the user's line", async () => {
   const place = create();
   let line = 0;
   const warnings = await warningsOf(() => {
@@ -115,7 +115,7 @@ Deno.test("onIssue() defaults to a warning that names the user's line", async ()
     place.stage("s", () => {});
   });
   assertPlace(warnings, line + 1);
-  // Inside of a pipeline, whose frames are on the stack as well.
+  // Inside a pipeline, whose frames are on the stack as well.
   const inner = create();
   const innerWarnings = await warningsOf(() => {
     inner.pipeline("p", () => {
@@ -124,7 +124,7 @@ Deno.test("onIssue() defaults to a warning that names the user's line", async ()
     });
   });
   assertPlace(innerWarnings, line + 1);
-  // In a wrapper of an instance, that is called elsewhere.
+  // In a wrapper of an instance, called elsewhere.
   const wrapping = create();
   const wrapped = wrapping.stage("s")(() => {});
   const wrappedWarnings = await warningsOf(() => {
@@ -134,7 +134,7 @@ Deno.test("onIssue() defaults to a warning that names the user's line", async ()
   assertPlace(wrappedWarnings, line + 1);
 });
 
-Deno.test("onIssue() defaults to a warning that names the line that awaits", async () => {
+Deno.test("onIssue() defaults to a warning with the awaiting line", async () => {
   const metrics = createStageMetrics({
     registry: new Registry(),
     lane: "test",
@@ -171,7 +171,7 @@ Deno.test("onIssue() defaults to a warning without a place if no frame has one",
   assertNoPlace(warnings);
 });
 
-Deno.test("onIssue() defaults to a warning of a place that no message forges", async () => {
+Deno.test("onIssue() defaults to a warning whose place no message can forge", async () => {
   const metrics = createStageMetrics({
     registry: new Registry(),
     lane: "test",
@@ -189,7 +189,7 @@ Deno.test("onIssue() defaults to a warning of a place that no message forges", a
   assertPlace(warnings, line + 1);
 });
 
-Deno.test("onIssue() defaults to a warning that names no frame of OpenTelemetry", async () => {
+Deno.test("onIssue() defaults to a warning without frames of OpenTelemetry", async () => {
   using _sdk = registerSdk();
   const metrics = createStageMetrics({
     registry: new Registry(),
@@ -206,7 +206,7 @@ Deno.test("onIssue() defaults to a warning that names no frame of OpenTelemetry"
   assertPlace(warnings, line + 1);
 });
 
-Deno.test("onIssue() defaults to a warning where stacks are the user's affair", async () => {
+Deno.test("onIssue() defaults to a warning with a custom prepareStackTrace", async () => {
   const { prepareStackTrace, stackTraceLimit } = Error;
   try {
     Error.prepareStackTrace = (_, sites) => sites;
@@ -221,7 +221,7 @@ Deno.test("onIssue() defaults to a warning where stacks are the user's affair", 
   }
 });
 
-Deno.test("onIssue() defaults to a warning of no frame of another copy", async () => {
+Deno.test("onIssue() defaults to a warning without frames of another copy", async () => {
   const copy = await loadCopy();
   let line = 0;
   const warnings = await warningsOf(() =>
@@ -233,7 +233,7 @@ Deno.test("onIssue() defaults to a warning of no frame of another copy", async (
   assertPlace(warnings, line + 1);
 });
 
-Deno.test("onIssue() that is missing costs no stack once it has warned", async () => {
+Deno.test("onIssue() captures one stack per kind by default", async () => {
   const metrics = create();
   await warningsOf(() => metrics.stage("s", () => {}));
   const { prepareStackTrace } = Error;
@@ -247,14 +247,14 @@ Deno.test("onIssue() that is missing costs no stack once it has warned", async (
   assertEquals(stacks, 0);
 });
 
-Deno.test("onIssue() that throws or rejects is counted, and costs the work nothing", async () => {
+Deno.test("onIssue() that throws or rejects is counted, and does not affect the work", async () => {
   for (
     const onIssue of [
       () => {
         throw new Error("Broken hook");
       },
       () => Promise.reject(new Error("Broken hook")),
-      // A promise of another realm, as each test file of Jest has one.
+      // A promise of another realm: in Jest, each test file has its own.
       runInNewContext("() => Promise.reject(new Error('Broken hook'))"),
     ]
   ) {
@@ -268,15 +268,15 @@ Deno.test("onIssue() that throws or rejects is counted, and costs the work nothi
   }
 });
 
-Deno.test("onIssue() that causes issues itself comes to an end", async () => {
-  const metrics = create(() => metrics.stage("told", () => {}));
+Deno.test("onIssue() does not recurse when it causes an issue", async () => {
+  const metrics = create(() => metrics.stage("reported", () => {}));
   metrics.stage("s", () => {});
   assertEquals(await samplesOf(metrics, /issues_total$/), {
     [issuesTotal("orphan_stage")]: 2,
   });
 });
 
-Deno.test("onIssue() is told where it was, by a stack", () => {
+Deno.test("onIssue() receives the stack of the issue", () => {
   const stacks: string[] = [];
   const metrics = create(({ stack }) => stacks.push(stack));
   function thePlace() {
@@ -287,9 +287,9 @@ Deno.test("onIssue() is told where it was, by a stack", () => {
   assertMatch(stacks[0]!, /thePlace/);
 });
 
-Deno.test("onIssue() is told ten times a second of each kind, and all are counted", async () => {
-  const told: string[] = [];
-  const metrics = create(({ issue }) => told.push(issue));
+Deno.test("onIssue() is called ten times per second and kind, and all are counted", async () => {
+  const reported: string[] = [];
+  const metrics = create(({ issue }) => reported.push(issue));
   const flood = () => {
     for (let i = 0; i < 100; i++) metrics.stage("s", () => {});
     metrics.pipeline("", () => {});
@@ -298,11 +298,20 @@ Deno.test("onIssue() is told ten times a second of each kind, and all are counte
   try {
     flood();
     flood();
-    assertEquals(told.filter((issue) => issue === "orphan_stage").length, 10);
-    assertEquals(told.filter((issue) => issue === "invalid_name").length, 2);
+    assertEquals(
+      reported.filter((issue) => issue === "orphan_stage").length,
+      10,
+    );
+    assertEquals(
+      reported.filter((issue) => issue === "invalid_name").length,
+      2,
+    );
     timers.advance(1000);
     flood();
-    assertEquals(told.filter((issue) => issue === "orphan_stage").length, 20);
+    assertEquals(
+      reported.filter((issue) => issue === "orphan_stage").length,
+      20,
+    );
   } finally {
     timers.uninstall();
   }
@@ -314,7 +323,7 @@ Deno.test("onIssue() is told ten times a second of each kind, and all are counte
 
 const STRICT = { lane: "test", strict: true, onIssue() {} };
 
-Deno.test("strict: a stage without a pipeline throws at the place, and does not run", async () => {
+Deno.test("strict: stage() outside a pipeline throws, and does not run", async () => {
   await captureMetrics(STRICT, async (metrics) => {
     const fail = () => {
       throw new Error("It ran");
@@ -341,7 +350,7 @@ Deno.test("strict: a stage without a pipeline throws at the place, and does not 
   });
 });
 
-Deno.test("strict: a stage that starts after its pipeline has ended throws, and names both", async () => {
+Deno.test("strict: stage() throws after its pipeline ended, and names both", async () => {
   await captureMetrics(STRICT, async (metrics) => {
     let late = () => {};
     pipeline("p", (scope) => {
@@ -359,7 +368,7 @@ Deno.test("strict: a stage that starts after its pipeline has ended throws, and 
   });
 });
 
-Deno.test("strict: a stage that is not declared throws, and so fails its pipeline", async () => {
+Deno.test("strict: stage() throws if undeclared, and its pipeline fails", async () => {
   await captureMetrics(STRICT, async (metrics) => {
     const declared = definePipeline("p", { stages: { s: {} } });
     assertThrows(
@@ -374,7 +383,7 @@ Deno.test("strict: a stage that is not declared throws, and so fails its pipelin
   });
 });
 
-Deno.test("strict: a stream that may not start is left as it was, and nothing stays open", async () => {
+Deno.test("strict: stageStream() leaves the stream unread if it throws, and nothing open", async () => {
   await captureMetrics(STRICT, async (metrics) => {
     const source = new ReadableStream();
     assertThrows(() => stageStream("orphan", source), Error, "no pipeline");
@@ -396,7 +405,7 @@ Deno.test("strict: a stream that may not start is left as it was, and nothing st
   });
 });
 
-Deno.test("strict: a stage that is still running when its pipeline returns is an issue that does not throw", async () => {
+Deno.test("strict: pipeline() does not throw if a stage is still running", async () => {
   const messages: string[] = [];
   const options = {
     ...STRICT,
@@ -404,7 +413,7 @@ Deno.test("strict: a stage that is still running when its pipeline returns is an
   };
   await captureMetrics(options, async (metrics) => {
     const { promise, resolve } = Promise.withResolvers<void>();
-    // A race may mean it.
+    // It may be intended, as in a race.
     const winner = await pipeline("p", () =>
       Promise.race([
         stage("fast", () => Promise.resolve("fast")),
@@ -425,7 +434,7 @@ Deno.test("strict: a stage that is still running when its pipeline returns is an
   });
 });
 
-Deno.test("createStageMetrics() throws for a `strict` that is none", () => {
+Deno.test("createStageMetrics() throws for an invalid strict", () => {
   const options = { strict: "yes" } as unknown as StageMetricsOptions;
   assertThrows(
     () => createStageMetrics(options),
@@ -434,11 +443,11 @@ Deno.test("createStageMetrics() throws for a `strict` that is none", () => {
   );
 });
 
-Deno.test("strict: correct code never throws, and counts no issue", async () => {
+Deno.test("strict: correct code does not throw, and causes no issue", async () => {
   const sleep = (ms: number) =>
     new Promise<string>((resolve) => setTimeout(resolve, ms, "slept"));
   await captureMetrics(STRICT, async (metrics) => {
-    // Those that are still open when the first has failed just end.
+    // Stages that are open when the first one fails just end.
     await pipeline("all", async () => {
       const [a, b] = await Promise.all([
         stage("a", () => sleep(1)),
@@ -452,7 +461,7 @@ Deno.test("strict: correct code never throws, and counts no issue", async () => 
         stage("slow", () => sleep(5)),
       ]));
     await assertRejects(() => failing, Error, "No");
-    // The one that was given up goes on, and cleans up, in a pipeline that is open.
+    // The abandoned stage cleans up in an open pipeline.
     await pipeline("fallback", async () => {
       const { promise: cleanedUp, resolve } = Promise.withResolvers<void>();
       const answer = await stage("primary", { timeout: 1 }, async () => {
@@ -462,7 +471,7 @@ Deno.test("strict: correct code never throws, and counts no issue", async () => 
       await cleanedUp;
       return answer;
     });
-    // The one whose pipeline was given up may clean up when that has ended.
+    // The stage of an abandoned pipeline may clean up after that has ended.
     const { promise: cleanedUp, resolve } = Promise.withResolvers<void>();
     const given = pipeline("deadline", { timeout: 1 }, async () => {
       await sleep(5);
@@ -470,7 +479,7 @@ Deno.test("strict: correct code never throws, and counts no issue", async () => 
     });
     await assertRejects(() => given, DOMException, "timed out after 1 ms");
     await cleanedUp;
-    // What is streamed after the return is in a pipeline that is open.
+    // The pipeline stays open for a stream that it returns.
     async function* chunks() {
       yield await stage("render", () => sleep(1));
       await sleep(1);

@@ -19,15 +19,15 @@ import {
 const OPTIONS = { lane: "test", onIssue() {} };
 const NEVER = 3_600_000;
 
-/** Of a pipeline and a stage: joined, the two would be one and the same. */
+/** Names of a pipeline and a stage that are equal when joined. */
 const TWINS = [["a,stage_name:b", "c"], ["a", "b,stage_name:c"]] as const;
 
-/** As it stands between quotes. */
+/** The escaped form, without quotes. */
 function escapeQuoted(name: string): string {
   return name.replace(/[\\"\n]/g, (c) => c === "\n" ? "\\n" : `\\${c}`);
 }
 
-Deno.test("The lane is the pipeline's option, the enclosing pipeline's, the instance's, in this order", async () => {
+Deno.test("lane is the pipeline's option, else the outer pipeline's, else the instance's", async () => {
   await captureMetrics({ lane: " Instance " }, (metrics) => {
     const lane = (options?: PipelineOptions) =>
       metrics.pipeline("p", options, ({ lane }) => lane);
@@ -42,7 +42,7 @@ Deno.test("The lane is the pipeline's option, the enclosing pipeline's, the inst
   });
 });
 
-Deno.test("The lane is LUKHAS_LANE where nothing else says one, and production where that does not", async () => {
+Deno.test("lane defaults to LUKHAS_LANE, else to production", async () => {
   const granted = ["--allow-env=LUKHAS_LANE"];
   const [named, empty, unset] = await Promise.all([
     runFixture("print_lane", granted, { LUKHAS_LANE: " Canary" }),
@@ -56,7 +56,7 @@ Deno.test("The lane is LUKHAS_LANE where nothing else says one, and production w
   ]);
 });
 
-Deno.test("An empty lane is unknown, and so is one that is no string, with an issue", async () => {
+Deno.test("lane is unknown if it is empty, or with an issue if it is not a string", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     for (const lane of ["", "  "]) metrics.pipeline("p", { lane }, () => {});
     const odd = { lane: 7 } as unknown as PipelineOptions;
@@ -68,7 +68,7 @@ Deno.test("An empty lane is unknown, and so is one that is no string, with an is
   });
 });
 
-Deno.test("A name is cut at 128 characters, between whole ones, with an issue", async () => {
+Deno.test("name is cut at 128 whole characters, with an issue", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const long = "x".repeat(127);
     for (const name of [`${long}y`, `${long}yz`, `${long}😀`]) {
@@ -82,7 +82,7 @@ Deno.test("A name is cut at 128 characters, between whole ones, with an issue", 
   });
 });
 
-Deno.test("Hostile names are series of their own, and read back as they are", async () => {
+Deno.test("name with special characters has its own series, and is unchanged", async () => {
   const metrics = createStageMetrics({ ...OPTIONS, registry: new Registry() });
   for (const name of HOSTILE) {
     metrics.pipeline(name, () => metrics.stage(name, () => {}));
@@ -111,7 +111,7 @@ Deno.test("Hostile names are series of their own, and read back as they are", as
   );
 });
 
-Deno.test("What is no name is recorded as what comes closest, or as unknown, with an issue", async () => {
+Deno.test("name of another type is recorded as unknown, with an issue", async () => {
   for (const [name, recorded] of CHANGED) {
     await captureMetrics(OPTIONS, async (metrics) => {
       metrics.pipeline(name as string, (scope) => {
@@ -142,7 +142,7 @@ Deno.test("What is no name is recorded as what comes closest, or as unknown, wit
   }
 });
 
-Deno.test("A declared name is cut, and made well-formed, as any other is", async () => {
+Deno.test("name in a declaration is cut and made well-formed like any other", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const long = "x".repeat(200);
     const declared = metrics.definePipeline(long, {
@@ -157,13 +157,13 @@ Deno.test("A declared name is cut, and made well-formed, as any other is", async
       [pipelineTotal(cut, "success")]: 1,
       [stageTotal(cut, cut, "success")]: 1,
       [stageTotal(cut, "s\ufffd", "success")]: 1,
-      // Twice when it was declared, and twice when it was run.
+      // Two for the declaration, and two for the run.
       [issuesTotal("invalid_name")]: 4,
     });
   });
 });
 
-Deno.test("A lane whose options change later stays what it was", async () => {
+Deno.test("lane does not change when the options change later", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const options = { lane: "early" };
     metrics.pipeline("p", options, () => {
@@ -177,7 +177,7 @@ Deno.test("A lane whose options change later stays what it was", async () => {
   });
 });
 
-Deno.test("Lone surrogates are one series, of U+FFFD", async () => {
+Deno.test("name with lone surrogates is recorded with U+FFFD", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     for (const name of ["a\ud800", "a\udbff", "a\ufffd"]) {
       metrics.pipeline(name, () => {});

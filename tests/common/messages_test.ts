@@ -1,4 +1,4 @@
-/** Text from outside in messages: logs and terminals show them. */
+/** Tests foreign text in messages, which logs and terminals display. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Gauge, Registry } from "prom-client";
 import {
@@ -12,14 +12,14 @@ import {
 } from "../../mod.ts";
 import { captureMetrics } from "../../src/testing.ts";
 
-/** Nothing that ends a line, moves a cursor or turns the direction of writing. */
+/** No character that ends a line, moves a cursor or changes the writing direction. */
 // deno-lint-ignore no-control-regex
 const PRINTABLE = /^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]*$/u;
 
-/** Clears a screen, forges a line, and turns what follows around. */
+/** Clears a screen, forges a line, and reverses the following text. */
 const HOSTILE = "\u001b[2J\u009b2J\r\nroot: all is well\u2028\u202e";
 
-/** What is done with a name that tries to write more into a log than itself. */
+/** Ways in which a malicious name gets into a message. */
 const MISUSES: Readonly<Record<string, (name: string) => unknown>> = {
   "an orphan stage": (name) => stage(name, () => {}),
   "a late stage": (name) =>
@@ -67,14 +67,14 @@ const MISUSES: Readonly<Record<string, (name: string) => unknown>> = {
     const named = { [name]: class {} };
     return pipeline("p")(named[name] as unknown as () => void);
   },
-  "no function": (name) =>
+  "a missing function": (name) =>
     pipeline(name, {}, undefined as unknown as () => void),
   "a lane of another type": (name) =>
     pipeline("p", { lane: [name] } as unknown as PipelineOptions, () => {}),
 };
 
 for (const [misuse, commit] of Object.entries(MISUSES)) {
-  Deno.test(`The message of ${misuse} is printable and short`, async () => {
+  Deno.test(`message of ${misuse} is printable and short`, async () => {
     for (const name of [HOSTILE, `${HOSTILE}${"z".repeat(5e6)}`]) {
       const messages: string[] = [];
       const options = {
@@ -99,7 +99,7 @@ for (const [misuse, commit] of Object.entries(MISUSES)) {
   });
 }
 
-Deno.test("The messages of collectors' errors are printable and short", async () => {
+Deno.test("message of a collector's error is printable and short", async () => {
   const registry = new Registry();
   const others = new Registry();
   const messages: string[] = [];
@@ -134,7 +134,7 @@ Deno.test("The messages of collectors' errors are printable and short", async ()
   }
 });
 
-Deno.test("pipeline() takes names of any type in the context of an ended one", async () => {
+Deno.test("pipeline() accepts names of any type in the context of an ended pipeline", async () => {
   await captureMetrics({ onIssue() {} }, () => {
     const unreadable = {
       toString() {

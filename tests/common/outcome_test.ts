@@ -3,17 +3,17 @@ import { classifyError } from "../../mod.ts";
 
 const timeout = new DOMException("Signal timed out", "TimeoutError");
 
-Deno.test("classifyError() reads the error of AbortSignal.timeout() as a timeout", async () => {
+Deno.test("classifyError() returns timeout for the error of AbortSignal.timeout()", async () => {
   const signal = AbortSignal.timeout(1);
   await new Promise((resolve) => signal.addEventListener("abort", resolve));
   assertEquals(classifyError(signal.reason), "timeout");
 });
 
-Deno.test("classifyError() reads a plain cancellation as a failure", () => {
+Deno.test("classifyError() returns failure for a plain cancellation", () => {
   assertEquals(classifyError(AbortSignal.abort().reason), "failure");
 });
 
-Deno.test("classifyError() reads an AbortError as a timeout if its reason or cause is", () => {
+Deno.test("classifyError() returns timeout for an AbortError caused by a timeout", () => {
   const abort = (more: object) =>
     Object.assign(new Error("Aborted"), { name: "AbortError" }, more);
   assertEquals(classifyError(abort({ reason: timeout })), "timeout");
@@ -26,7 +26,7 @@ Deno.test("classifyError() reads an AbortError as a timeout if its reason or cau
   );
 });
 
-Deno.test("classifyError() reads names that end in TimeoutError as timeouts", () => {
+Deno.test("classifyError() returns timeout for names that end in TimeoutError", () => {
   class QueryTimeoutError extends Error {
     override name = "QueryTimeoutError";
   }
@@ -35,7 +35,7 @@ Deno.test("classifyError() reads names that end in TimeoutError as timeouts", ()
   assertEquals(classifyError({ name: "TimeoutErrorHandler" }), "failure");
 });
 
-Deno.test("classifyError() reads the well-known codes as timeouts", () => {
+Deno.test("classifyError() returns timeout for the well-known codes", () => {
   for (
     const code of [
       "ETIMEDOUT",
@@ -60,7 +60,7 @@ Deno.test("classifyError() reads the well-known codes as timeouts", () => {
   }
 });
 
-Deno.test("classifyError() follows causes, bounded and safe from cycles", () => {
+Deno.test("classifyError() follows causes to a limit, and survives cycles", () => {
   const wrap = (error: unknown, times: number): unknown =>
     times === 0 ? error : new Error("Outer", { cause: wrap(error, times - 1) });
   assertEquals(classifyError(wrap(timeout, 15)), "timeout");
@@ -72,7 +72,7 @@ Deno.test("classifyError() follows causes, bounded and safe from cycles", () => 
   assertEquals(classifyError(a), "failure");
 });
 
-Deno.test("classifyError() reads each error once, however often it is found", () => {
+Deno.test("classifyError() reads each error once, even if it occurs several times", () => {
   let reads = 0;
   let error: unknown = new DOMException("Too late", "TimeoutError");
   for (let i = 0; i < 15; i++) {
@@ -89,7 +89,7 @@ Deno.test("classifyError() reads each error once, however often it is found", ()
   assertEquals(reads, 15);
 });
 
-Deno.test("classifyError() reads an AggregateError as a timeout if all its errors are", async () => {
+Deno.test("classifyError() returns timeout for an AggregateError of timeouts only", async () => {
   const all = await Promise.any([
     Promise.reject(timeout),
     Promise.reject(new Error("Outer", { cause: timeout })),
@@ -106,7 +106,7 @@ Deno.test("classifyError() reads an AggregateError as a timeout if all its error
   assertEquals(classifyError(cyclic), "failure");
 });
 
-Deno.test("classifyError() reads everything else as a failure", () => {
+Deno.test("classifyError() returns failure for everything else", () => {
   const hostile = new Proxy({}, {
     get() {
       throw new Error("Not to be touched");
@@ -120,7 +120,7 @@ Deno.test("classifyError() reads everything else as a failure", () => {
   assertEquals(classifyError(Object.freeze({ cause: timeout })), "timeout");
 });
 
-/** Returns an error that has some properties. */
+/** Returns an error with properties. */
 function errorWith(properties: object, message = "Oops"): Error {
   return Object.assign(new Error(message), properties);
 }
@@ -134,8 +134,8 @@ function assertOutcomes(
   }
 }
 
-Deno.test("classifyError() reads the name of an error's class, too", () => {
-  // As in openai, whose errors' `name` is "Error", and in node-redis.
+Deno.test("classifyError() also reads the name of an error's class", () => {
+  // As in openai, where `name` is "Error", and in node-redis.
   class APIConnectionTimeoutError extends Error {}
   class TimeoutError extends Error {}
   class SocketTimeoutDuringMaintenanceError extends TimeoutError {}
@@ -158,7 +158,7 @@ Deno.test("classifyError() reads the name of an error's class, too", () => {
   });
 });
 
-Deno.test("classifyError() reads TimeoutException and TimedOut as timeouts", () => {
+Deno.test("classifyError() returns timeout for TimeoutException and TimedOut", () => {
   assertOutcomes("timeout", {
     "Effect 3": { name: "TimeoutException" },
     "Effect 3, of runPromise()": { name: "(FiberFailure) TimeoutException" },
@@ -174,7 +174,7 @@ Deno.test("classifyError() reads TimeoutException and TimedOut as timeouts", () 
   });
 });
 
-Deno.test("classifyError() reads ECONNABORTED as a timeout if its text says so", () => {
+Deno.test("classifyError() reads ECONNABORTED together with its message", () => {
   const code = "ECONNABORTED";
   const config = { timeoutErrorMessage: "Too slow" };
   assertOutcomes("timeout", {
@@ -190,7 +190,7 @@ Deno.test("classifyError() reads ECONNABORTED as a timeout if its text says so",
   });
 });
 
-Deno.test("classifyError() reads an axios cancellation by its signal's reason", () => {
+Deno.test("classifyError() reads the signal's reason of an axios cancellation", () => {
   const canceled = (reason: unknown) =>
     errorWith({
       name: "CanceledError",
@@ -207,7 +207,7 @@ Deno.test("classifyError() reads an axios cancellation by its signal's reason", 
   );
 });
 
-Deno.test("classifyError() reads DEADLINE_EXCEEDED of gRPC and Connect as a timeout", () => {
+Deno.test("classifyError() returns timeout for DEADLINE_EXCEEDED of gRPC and Connect", () => {
   const metadata = { internalRepr: new Map() };
   assertOutcomes("timeout", {
     "grpc-js": errorWith(
@@ -247,7 +247,7 @@ Deno.test("classifyError() reads DEADLINE_EXCEEDED of gRPC and Connect as a time
   });
 });
 
-Deno.test("classifyError() reads PostgreSQL's timeouts, and not a user's cancel", () => {
+Deno.test("classifyError() returns timeout for PostgreSQL's timeouts, not for a cancel", () => {
   const statement = "canceling statement due to statement timeout";
   const lock = "canceling statement due to lock timeout";
   const cancel = "canceling statement due to user request";
@@ -311,14 +311,14 @@ Deno.test("classifyError() reads PostgreSQL's timeouts, and not a user's cancel"
   });
 });
 
-Deno.test("classifyError() reads the timeouts of other databases as timeouts", () => {
+Deno.test("classifyError() returns timeout for the timeouts of other databases", () => {
   assertOutcomes("timeout", {
     "MySQL, lock": errorWith({ code: "ER_LOCK_WAIT_TIMEOUT", errno: 1205 }),
     "MySQL, statement": errorWith({ code: "ER_QUERY_TIMEOUT", errno: 3024 }),
     "mysql2": errorWith({ code: "PROTOCOL_SEQUENCE_TIMEOUT" }),
     "MariaDB": errorWith({ code: "ER_STATEMENT_TIMEOUT", errno: 1969 }),
     "mariadb, its pool": errorWith({ code: "ER_GET_CONNECTION_TIMEOUT" }),
-    // It does not know MariaDB's own numbers.
+    // The driver has no names for MariaDB's own numbers.
     "MariaDB by mysql2": errorWith(
       { code: "UNKNOWN_CODE_PLEASE_REPORT", errno: 1969, sqlState: "70100" },
     ),
@@ -376,12 +376,12 @@ Deno.test("classifyError() reads the timeouts of other databases as timeouts", (
       { code: "P2028" },
       "Transaction API error: Transaction not found.",
     ),
-    // It may not have waited at all.
+    // Possibly without any wait.
     "SQLite": errorWith({ code: "SQLITE_BUSY" }, "database is locked"),
   });
 });
 
-Deno.test("classifyError() reads a child process's `timedOut` as a timeout", () => {
+Deno.test("classifyError() returns timeout for a child process that timed out", () => {
   const killed = { killed: true, signal: "SIGTERM", code: null };
   assertOutcomes("timeout", {
     execa: errorWith({ timedOut: true, signal: "SIGTERM" }),
@@ -390,12 +390,12 @@ Deno.test("classifyError() reads a child process's `timedOut` as a timeout", () 
   assertOutcomes("failure", {
     "execa, killed": errorWith({ timedOut: false, signal: "SIGTERM" }),
     "not a boolean": errorWith({ timedOut: "false" }),
-    // A timeout and `kill()` leave the same error.
+    // A timeout and `kill()` cause the same error.
     "execFile()": errorWith(killed, "Command failed: sleep 5"),
   });
 });
 
-Deno.test("classifyError() reads Node's, Bun's and RPC's codes of timeouts", () => {
+Deno.test("classifyError() returns timeout for the codes of Node, Bun and RPC", () => {
   const errorOf = (code: string) => ({ [code]: errorWith({ code }) });
   assertOutcomes("timeout", {
     ...errorOf("ERR_SOCKET_CONNECTION_TIMEOUT"),
@@ -413,7 +413,7 @@ Deno.test("classifyError() reads Node's, Bun's and RPC's codes of timeouts", () 
   });
 });
 
-Deno.test("classifyError() follows the links by which libraries wrap errors", () => {
+Deno.test("classifyError() follows the properties in which libraries wrap errors", () => {
   const fiberFailure = (cause: object) =>
     errorWith({
       name: "(FiberFailure) Error",
@@ -460,7 +460,7 @@ Deno.test("classifyError() follows the links by which libraries wrap errors", ()
   });
 });
 
-Deno.test("classifyError() reads a subclass of AggregateError by its errors", () => {
+Deno.test("classifyError() reads the errors of a subclass of AggregateError", () => {
   class BatchError extends AggregateError {
     override name = "BatchError";
   }
@@ -476,8 +476,8 @@ Deno.test("classifyError() reads a subclass of AggregateError by its errors", ()
   );
 });
 
-Deno.test("classifyError() does not read an AggregateError by its first error's code", () => {
-  // As Node's sockets reject after they tried all of a host's addresses.
+Deno.test("classifyError() ignores the code that an AggregateError has in Node", () => {
+  // The error of Node's sockets after trying all addresses of a host.
   const connect = (...codes: string[]) =>
     Object.assign(
       new AggregateError(codes.map((code) => errorWith({ code }))),
@@ -487,7 +487,7 @@ Deno.test("classifyError() does not read an AggregateError by its first error's 
   assertEquals(classifyError(connect("ETIMEDOUT", "ECONNREFUSED")), "failure");
 });
 
-Deno.test("classifyError() reads values in an AggregateError that are not errors", () => {
+Deno.test("classifyError() accepts values in an AggregateError that are not errors", () => {
   const withErrors = (errors: unknown) =>
     Object.assign(new AggregateError([]), { errors });
   assertOutcomes("failure", {
@@ -511,14 +511,14 @@ Deno.test("classifyError() reads values in an AggregateError that are not errors
   assertEquals(classifyError(withErrors(endless)), "timeout");
 });
 
-Deno.test("classifyError() finds a timeout whichever way leads to it first", () => {
-  // `b` is first met by `a`, of which it is the cause and which is its cause.
+Deno.test("classifyError() finds a timeout in any order of wrapped errors", () => {
+  // `a` and `b` are causes of each other.
   const a = errorWith({ name: "a" });
   const b = new Error("b", { cause: a });
   Object.assign(a, { cause: b, original: timeout });
   assertEquals(classifyError(new AggregateError([a, b])), "timeout");
 
-  // The long way to `shared` ends before its cause, the short one does not.
+  // The long path to `shared` ends before its cause, the short path does not.
   const shared = new Error("shared", { cause: timeout });
   let error = shared;
   for (let i = 0; i < 15; i++) error = new Error("Outer", { cause: error });
@@ -529,7 +529,7 @@ Deno.test("classifyError() finds a timeout whichever way leads to it first", () 
   );
 });
 
-Deno.test("classifyError() reads a bounded number of errors, each once", () => {
+Deno.test("classifyError() reads a limited number of errors, each once", () => {
   const reads = new Map<object, number>();
   const tree = (depth: number): object => {
     const error = {
@@ -551,7 +551,7 @@ Deno.test("classifyError() reads a bounded number of errors, each once", () => {
   assertEquals(new Set(reads.values()), new Set([1]));
 });
 
-Deno.test("classifyError() reads on past an error that cannot be read", () => {
+Deno.test("classifyError() skips an error that cannot be read", () => {
   const broken = {
     get code() {
       throw new Error("Not to be touched");
@@ -567,7 +567,7 @@ Deno.test("classifyError() reads on past an error that cannot be read", () => {
   );
 });
 
-Deno.test("classifyError() reads a bounded number of an error's classes", () => {
+Deno.test("classifyError() reads a limited number of an error's classes", () => {
   let reads = 0;
   const endless: object = new Proxy({}, {
     getPrototypeOf() {

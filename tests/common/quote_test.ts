@@ -1,8 +1,8 @@
-/** Text from outside as messages show it. */
+/** Tests foreign text in messages. */
 import { assertEquals } from "@std/assert";
 import { excerpt, quote } from "../../src/common/quote.ts";
 
-Deno.test("quote() escapes what is not printable, and quotes", () => {
+Deno.test("quote() escapes quotes and unprintable characters", () => {
   assertEquals(quote("plain name"), '"plain name"');
   assertEquals(quote('a "b" \\'), '"a \\"b\\" \\\\"');
   assertEquals(
@@ -15,7 +15,7 @@ Deno.test("quote() escapes what is not printable, and quotes", () => {
   assertEquals(quote("ü 👩‍🚀 é"), '"ü 👩‍🚀 é"');
 });
 
-Deno.test("quote() takes values of any type", () => {
+Deno.test("quote() accepts values of any type", () => {
   assertEquals(quote(undefined), '"undefined"');
   assertEquals(quote(5n), '"5"');
   assertEquals(quote(Symbol("\n")), '"Symbol(\\n)"');

@@ -1,4 +1,4 @@
-/** The names of options: unknown ones throw where something is made once. */
+/** Tests unknown options, which throw where something is created once. */
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Registry } from "prom-client";
 import {
@@ -15,7 +15,7 @@ import { pipelineTotal, samplesOf, stageTotal } from "../support/samples.ts";
 
 type Options = Readonly<Record<string, unknown>>;
 
-/** A function that takes options, and the start of its messages. */
+/** A function that accepts options, and the start of its messages. */
 interface Taker {
   readonly action: string;
   readonly name: string;
@@ -70,7 +70,7 @@ for (const { name, action, take } of TAKERS) {
         `Cannot ${action}: unknown option "unheardOf"`,
       );
     }
-    // A field of a class is an own property; methods and getters are not.
+    // A class field is an own property, but methods and getters are not.
     class Config {
       unheardOf = 1;
     }
@@ -82,7 +82,7 @@ for (const { name, action, take } of TAKERS) {
   });
 }
 
-Deno.test("metricsHandler() throws for unknown options of workers", () => {
+Deno.test("metricsHandler() throws for unknown workers options", () => {
   for (const create of [metricsHandler, nodeMetricsHandler]) {
     const take = create as (options: Options) => unknown;
     assertThrows(
@@ -98,7 +98,7 @@ Deno.test("metricsHandler() throws for unknown options of workers", () => {
   }
 });
 
-Deno.test("createStageMetrics() suggests a similar option, and only such", () => {
+Deno.test("createStageMetrics() suggests an option only if it is similar", () => {
   const suggested: Readonly<Record<string, string | undefined>> = {
     cardinalitylimit: "cardinalityLimit",
     cardinalityLimits: "cardinalityLimit",
@@ -125,7 +125,7 @@ Deno.test("createStageMetrics() suggests a similar option, and only such", () =>
   }
 });
 
-Deno.test("createStageMetrics() leaves the registry alone for unknown options", () => {
+Deno.test("createStageMetrics() does not touch the registry for unknown options", () => {
   const registry = new Registry();
   const take = createStageMetrics as (options: Options) => unknown;
   assertThrows(() => take({ registry, lanes: "batch" }), TypeError);

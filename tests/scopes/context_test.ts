@@ -5,7 +5,7 @@ import { pipeline, stage } from "../../mod.ts";
 import { captureMetrics } from "../../src/testing.ts";
 import { pipelineTotal, samplesOf, stageTotal } from "../support/samples.ts";
 
-/** Ways in which code goes on later, each of which must keep the context. */
+/** Ways of continuing code later, each of which must keep the context. */
 const WAITS: Record<string, () => PromiseLike<unknown>> = {
   await: async () => {
     await null;
@@ -51,14 +51,14 @@ const WAITS: Record<string, () => PromiseLike<unknown>> = {
   race: () => Promise.race([WAITS.timer!(), WAITS.microtask!()]),
 };
 
-Deno.test("10,000 interleaved pipelines count exactly, each stage under its own labels", async () => {
+Deno.test("pipeline() counts 10,000 interleaved runs exactly", async () => {
   const expected: Record<string, number> = {};
   const expect = (series: string) =>
     expected[series] = (expected[series] ?? 0) + 1;
   const ways = Object.entries(WAITS);
 
   await captureMetrics({ lane: "test", onIssue() {} }, async (metrics) => {
-    /** One of 50 names in one of 3 lanes, by one way of waiting after the other. */
+    /** Runs one of 50 names in one of 3 lanes, with each way of waiting in turn. */
     async function run(i: number): Promise<void> {
       const name = `p${i % 50}`;
       const lane = ["test", "canary", "batch"][i % 3]!;
@@ -91,7 +91,7 @@ Deno.test("10,000 interleaved pipelines count exactly, each stage under its own 
       expect(pipelineTotal(name, fails ? "failure" : "success", lane));
     }
     await Promise.all(Array.from({ length: 10_000 }, (_, i) => run(i)));
-    // No issue is among them: nothing was an orphan, and nothing was late.
+    // No issues: no stage was an orphan or late.
     assertEquals(await samplesOf(metrics, /_total$/), expected);
     assertEquals(await samplesOf(metrics, /_in_progress$/), {});
   });

@@ -1,6 +1,6 @@
 /**
- * Contexts that outlive their pipeline, contexts that are lost, and promises that
- * several pipelines share.
+ * Tests contexts that outlive their pipeline, lost contexts, and promises shared by
+ * several pipelines.
  */
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { AsyncResource } from "node:async_hooks";
@@ -48,9 +48,9 @@ function bindOf(scope: object) {
   return bind;
 }
 
-/** Something that calls a function later, in the context that it was made in. */
+/** Calls a function later, in the context in which it was created. */
 interface Caller {
-  /** Makes it call the function, if it does not do so by itself. */
+  /** Triggers the call, unless it happens automatically. */
   readonly fire?: () => unknown;
   readonly stop?: () => unknown;
 }
@@ -114,12 +114,12 @@ const CALLERS: Record<string, (fn: () => void) => Caller | Promise<Caller>> = {
   },
 };
 
-/** Whether a runtime keeps the context there is not the library's choice. */
+/** Callers for which the runtime decides whether the context is kept. */
 const MAY_LOSE_CONTEXT = ["a server"];
 
 for (const [caller, make] of Object.entries(CALLERS)) {
-  for (const end of ["returned", "thrown"] as const) {
-    Deno.test(`pipeline() is a root when called by ${caller} of one that has ${end}`, async () => {
+  for (const end of ["returned", "threw"] as const) {
+    Deno.test(`pipeline() is a root when called by ${caller} of a pipeline that ${end}`, async () => {
       const metrics = create();
       const { pipeline, stage } = metrics;
       const called = Promise.withResolvers<unknown>();
@@ -135,7 +135,7 @@ for (const [caller, make] of Object.entries(CALLERS)) {
       const made = Promise.withResolvers<Caller>();
       await pipeline("boot", { lane: "boot" }, async () => {
         made.resolve(await make(callback));
-        if (end === "thrown") throw new Error("Boot failed");
+        if (end === "threw") throw new Error("Boot failed");
       }).catch(() => {});
       const { fire, stop } = await made.promise;
       await fire?.();
@@ -155,7 +155,7 @@ for (const [caller, make] of Object.entries(CALLERS)) {
   }
 }
 
-Deno.test("pipeline() is a root in each turn of a poll loop after one that failed", async () => {
+Deno.test("pipeline() is a root in each turn of a poll loop after a failed turn", async () => {
   const metrics = create();
   const seen: unknown[] = [];
   const done = Promise.withResolvers<void>();
@@ -191,7 +191,7 @@ Deno.test("pipeline() is a root in each turn of a poll loop after one that faile
   });
 });
 
-Deno.test("pipeline() is a root when the ended one was nested in an open one", async () => {
+Deno.test("pipeline() is a root in an ended pipeline nested in an open one", async () => {
   const metrics = create();
   const { pipeline } = metrics;
   await pipeline("outer", { lane: "outer" }, async () => {
@@ -211,7 +211,7 @@ Deno.test("pipeline() is a root when the ended one was nested in an open one", a
   });
 });
 
-Deno.test("pipeline() is a root when a deadline ended the one around and its code", async () => {
+Deno.test("pipeline() is a root after the outer pipeline timed out and its code ended", async () => {
   const metrics = create();
   const { pipeline } = metrics;
   const seen: boolean[] = [];
@@ -220,7 +220,7 @@ Deno.test("pipeline() is a root when a deadline ended the one around and its cod
     () =>
       pipeline("slow", { timeout: 1 }, async () => {
         await delay(20);
-        // The abandoned code is a part of the pipeline, as long as it runs.
+        // The abandoned code belongs to the pipeline while it is running.
         pipeline("inside", ({ signal }) => seen.push(signal.aborted));
         setTimeout(() => {
           pipeline("late", ({ signal }) => seen.push(signal.aborted));
@@ -235,7 +235,7 @@ Deno.test("pipeline() is a root when a deadline ended the one around and its cod
   assertEquals(issues, 1);
 });
 
-Deno.test("Every way to start a pipeline makes a root when the one around has ended", async () => {
+Deno.test("pipeline() is a root in an ended pipeline, in whichever form it is called", async () => {
   const metrics = create();
   const declared = metrics.definePipeline("declared", { stages: { s: {} } });
   const lanes = await metrics.pipeline("boot", { lane: "boot" }, () => {
@@ -271,7 +271,7 @@ Deno.test("Every way to start a pipeline makes a root when the one around has en
   });
 });
 
-Deno.test("pipeline() starts a trace of its own when the one around has ended", async () => {
+Deno.test("pipeline() starts its own trace when the outer pipeline has ended", async () => {
   using sdk = registerSdk();
   const { pipeline, stage } = create();
   await pipeline("boot", () => {
@@ -290,7 +290,7 @@ pipeline late (late, test) success
   );
 });
 
-Deno.test("strict: pipeline() throws when the one around has ended, unless detached", async () => {
+Deno.test("strict: pipeline() throws in an ended pipeline, unless detached", async () => {
   const { pipeline } = create({ strict: true });
   await pipeline("boot", () => {
     const later = Promise.withResolvers<void>();
@@ -307,7 +307,7 @@ Deno.test("strict: pipeline() throws when the one around has ended, unless detac
   })();
 });
 
-Deno.test("pipeline() takes nothing from an open pipeline around it when detached", async () => {
+Deno.test("pipeline() inherits nothing from an open pipeline when detached", async () => {
   using sdk = registerSdk();
   const metrics = create();
   const { pipeline, stage } = metrics;
@@ -342,7 +342,7 @@ pipeline outer (outer, outer) failure ERROR "This operation was aborted" !AbortE
   });
 });
 
-Deno.test("pipeline() is no issue in an ended pipeline when detached", async () => {
+Deno.test("pipeline() causes no issue in an ended pipeline when detached", async () => {
   const metrics = create();
   const { pipeline, openPipeline } = metrics;
   await pipeline("boot", { lane: "boot" }, () => {
@@ -361,7 +361,7 @@ Deno.test("pipeline() is no issue in an ended pipeline when detached", async () 
   });
 });
 
-Deno.test("stage() of a scope carries its context when the ambient one is lost", async () => {
+Deno.test("stage() of a scope has the scope's context when the current one is lost", async () => {
   const metrics = create();
   const { pipeline, stage, openPipeline } = metrics;
   const emitter = new EventEmitter();
@@ -395,7 +395,7 @@ Deno.test("stage() of a scope carries its context when the ambient one is lost",
   });
 });
 
-Deno.test("stage() of a scope carries its context into another open pipeline", async () => {
+Deno.test("stage() of a scope has the scope's context inside another pipeline", async () => {
   const metrics = create();
   const { pipeline, stage } = metrics;
   await pipeline("a", (a) =>
@@ -406,7 +406,7 @@ Deno.test("stage() of a scope carries its context into another open pipeline", a
         stage("later", () => {});
       });
       a.stage("wrapped")(() => stage("called", () => {}))();
-      // The context of the caller is as it was.
+      // The caller's context is unchanged.
       stage("own", () => {});
     }));
   assertEquals(await samplesOf(metrics, /stage_total$|_issues_total$/), {
@@ -448,7 +448,7 @@ Deno.test("stageStream() of a scope calls its source in the scope's context", as
   });
 });
 
-Deno.test("bind() gives a function the context of its scope, wherever it is called", async () => {
+Deno.test("bind() calls a function in the context of its scope, wherever it is called", async () => {
   const metrics = create();
   const { pipeline, stage, openPipeline } = metrics;
   const record = (name: string) => stage(name, () => {});
@@ -518,7 +518,7 @@ Deno.test("bind() does not keep a pipeline open, and its later stages are late",
   });
 });
 
-Deno.test("stage() is not late when code abandoned by a stage's deadline starts it", async () => {
+Deno.test("stage() is not late in code abandoned by a stage's timeout", async () => {
   const metrics = create();
   const { pipeline, stage } = metrics;
   const done = Promise.withResolvers<void>();
@@ -528,7 +528,7 @@ Deno.test("stage() is not late when code abandoned by a stage's deadline starts 
         await delay(20);
         await stage("after", () => delay(1));
         stage("last", () => {});
-        // Timers of the abandoned code are not awaited by it.
+        // The abandoned code does not await its timers.
         setTimeout(() => {
           stage("late", () => {});
           done.resolve();
@@ -546,7 +546,7 @@ Deno.test("stage() is not late when code abandoned by a stage's deadline starts 
   });
 });
 
-/** Ways in which pipelines share the work of the one that came first. */
+/** Ways in which pipelines share the work of the first one. */
 const SHARERS: Record<string, <T>(load: () => Promise<T>) => () => Promise<T>> =
   {
     "memoized load"(load) {
@@ -580,15 +580,15 @@ const SHARERS: Record<string, <T>(load: () => Promise<T>) => () => Promise<T>> =
   };
 
 for (const [sharer, share] of Object.entries(SHARERS)) {
-  for (const end of ["deadline passes", "caller gives up"] as const) {
-    Deno.test(`A ${sharer} goes on for others when its first pipeline's ${end}`, async () => {
+  for (const end of ["timeout passes", "caller aborts"] as const) {
+    Deno.test(`pipeline() does not stop a shared ${sharer} when its ${end}`, async () => {
       const metrics = create();
       const { pipeline, stage } = metrics;
       const get = share(() =>
         stage("load", () => pipeline("db", () => delay(60, "value")))
       );
       const caller = new AbortController();
-      const limits = end === "deadline passes"
+      const limits = end === "timeout passes"
         ? { timeout: 20 }
         : { signal: caller.signal };
       const first = pipeline("a", limits, () => stage("get", get));
@@ -598,11 +598,11 @@ for (const [sharer, share] of Object.entries(SHARERS)) {
         first.catch((error: Error) => error.name),
         second,
       ]);
-      const [name, outcome] = end === "deadline passes"
+      const [name, outcome] = end === "timeout passes"
         ? ["TimeoutError", "timeout"]
         : ["AbortError", "failure"];
       assertEquals(outcomes, [name, "value"]);
-      // The load is the first one's, and is recorded as that ended.
+      // The load belongs to the first pipeline, and is recorded with its outcome.
       assertEquals(await samplesOf(metrics, /_total$/), {
         [pipelineTotal("a", outcome)]: 1,
         [stageTotal("a", "get", outcome)]: 1,
@@ -610,7 +610,7 @@ for (const [sharer, share] of Object.entries(SHARERS)) {
         [pipelineTotal("db", outcome)]: 1,
         [pipelineTotal("b", "success")]: 1,
         [stageTotal("b", "get", "success")]: 1,
-        ...(end === "caller gives up"
+        ...(end === "caller aborts"
           ? {
             [cancelledTotal(pipelineTotal("a", outcome))]: 1,
             [cancelledTotal(pipelineTotal("db", outcome))]: 1,
@@ -623,7 +623,7 @@ for (const [sharer, share] of Object.entries(SHARERS)) {
   }
 }
 
-Deno.test("A stage's promise settles as its code does after its pipeline's deadline", async () => {
+Deno.test("stage() settles as its code does after its pipeline timed out", async () => {
   const metrics = create();
   const { pipeline, stage } = metrics;
   const error = new Error("Later");
@@ -632,7 +632,7 @@ Deno.test("A stage's promise settles as its code does after its pipeline's deadl
     stages.push(
       stage("resolves", () => delay(30, "value")),
       stage("rejects", () => delay(30).then(() => Promise.reject(error))),
-      // Its own deadline is cleared with it.
+      // Its own timeout is cleared with it.
       stage("limited", { timeout: 20 }, () => delay(30, "value")),
     );
     return Promise.allSettled(stages);
@@ -652,7 +652,7 @@ Deno.test("A stage's promise settles as its code does after its pipeline's deadl
   assertEquals(limited, { status: "fulfilled", value: "value" });
 });
 
-Deno.test("An abort by the library is never the cause of an unhandled rejection", async () => {
+Deno.test("pipeline() never causes an unhandled rejection by an abort", async () => {
   const printed = await runFixture("aborted_siblings", []);
   assertEquals(JSON.parse(printed), {
     aborted: [
@@ -704,7 +704,7 @@ Deno.test("unawaited_stage counts a pipeline that returns before its stage ends"
   }
 });
 
-Deno.test("unawaited_stage does not count stages that are awaited or were given up", async () => {
+Deno.test("unawaited_stage does not count awaited or abandoned stages", async () => {
   const metrics = create();
   const { pipeline, stage, stageStream } = metrics;
   const fails = () => Promise.reject(new Error("No"));
@@ -721,7 +721,7 @@ Deno.test("unawaited_stage does not count stages that are awaited or were given 
     forget();
     return never();
   }).catch(() => {});
-  // One whose own deadline passed has ended, whatever its code does.
+  // A stage has ended when its own timeout passes, even if its code is running.
   await pipeline("limited", async () => {
     await stage("s", { timeout: 1 }, never).catch(() => {});
   });
@@ -754,12 +754,12 @@ Deno.test("unawaited_stage does not count a stage that abandoned code awaits", a
   });
 });
 
-Deno.test("stage() that is late in a pipeline that failed does not start aborted", async () => {
+Deno.test("stage() does not start aborted when it is late in a failed pipeline", async () => {
   const metrics = create();
   const { pipeline, stage } = metrics;
   const done = Promise.withResolvers<boolean>();
   const result = pipeline("boot", async () => {
-    // A subscriber that stays open.
+    // A subscriber that stays subscribed.
     stage("subscribe", () => new Promise(() => {}));
     setTimeout(() => {
       stage("message", ({ signal }) => done.resolve(signal.aborted));
@@ -774,7 +774,7 @@ Deno.test("stage() that is late in a pipeline that failed does not start aborted
   });
 });
 
-Deno.test("stage() is not late when its stage's deadline passes after the pipeline threw", async () => {
+Deno.test("stage() is not late when a stage times out after the pipeline threw", async () => {
   const metrics = create();
   const { pipeline, stage } = metrics;
   const done = Promise.withResolvers<void>();

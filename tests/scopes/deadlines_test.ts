@@ -1,4 +1,4 @@
-/** Deadlines and signals in great numbers. */
+/** Tests large numbers of timeouts and signals. */
 import { assertEquals } from "@std/assert";
 import { pipeline, stage } from "../../mod.ts";
 import { captureMetrics } from "../../src/testing.ts";
@@ -7,7 +7,7 @@ import { samplesOf } from "../support/samples.ts";
 
 const OPTIONS = { lane: "test", onIssue() {} };
 
-/** A generator of numbers from 0 to 1 that gives the same ones again (mulberry32). */
+/** Returns a reproducible generator of numbers between 0 and 1 (mulberry32). */
 function randomFrom(seed: number): () => number {
   return () => {
     seed = (seed + 0x6d2b79f5) | 0;
@@ -17,12 +17,12 @@ function randomFrom(seed: number): () => number {
   };
 }
 
-Deno.test("A process with deadlines that do not fire ends by itself", async () => {
-  // Were a timer left, this would take an hour.
+Deno.test("timeout that does not fire does not keep the process running", async () => {
+  // With a timer left, this would take an hour.
   assertEquals(await runFixture("ends_by_itself", []), "done\n");
 });
 
-Deno.test("A million scopes with deadlines that do not fire leave no timer, no listener and no byte", async () => {
+Deno.test("timeout and signal of a million scopes leave no timers, listeners or memory", async () => {
   const printed = await runFixture("million", ["--v8-flags=--expose-gc"]);
   assertEquals(JSON.parse(printed), {
     scopes: 1_000_001,
@@ -32,11 +32,11 @@ Deno.test("A million scopes with deadlines that do not fire leave no timer, no l
   });
 });
 
-Deno.test("Ten thousand pipelines whose deadlines fire at random moments give exactly one record each", async () => {
+Deno.test("timeout at random times ends each of 10,000 pipelines exactly once", async () => {
   const seed = Date.now();
   console.log(`seed ${seed}`);
   const random = randomFrom(seed);
-  /** What was started, by the names of the totals. */
+  /** The number of started scopes, by the names of the totals. */
   const started = { pipelines: 0, inner: 0, stages: 0 };
   const sleep = (ms: number) =>
     new Promise<void>((resolve) => setTimeout(resolve, ms));
@@ -56,7 +56,7 @@ Deno.test("Ten thousand pipelines whose deadlines fire at random moments give ex
     started.pipelines++;
     await pipeline("p", { timeout: random() * 60 }, async () => {
       await startStage(wait);
-      // Were it `all`, those that go on after the first failure would be late.
+      // Not `all`: stages started after the first failure would be late.
       await Promise.allSettled([
         startStage(() => startStage(wait)),
         startStage(wait).catch(() => startStage(wait)),
@@ -75,7 +75,7 @@ Deno.test("Ten thousand pipelines whose deadlines fire at random moments give ex
       if (i % 500 === 0) await sleep(1);
     }
     await Promise.all(runs);
-    // Abandoned code goes on for a while, and may start stages still.
+    // Abandoned code is running for a while, and may start stages.
     for (let before = -1; before !== started.stages;) {
       before = started.stages;
       await sleep(150);

@@ -1,4 +1,4 @@
-/** All that can go wrong around the library, and what its callers get all the same. */
+/** Tests that faults around the library do not affect its callers. */
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import { Gauge, Registry } from "prom-client";
 import type { Outcome, StageMetrics, StageMetricsOptions } from "../../mod.ts";
@@ -10,7 +10,7 @@ const broken = () => {
 };
 const brokenLater = () => Promise.reject(new Error("Broken")) as never;
 
-/** Does all that can be done, and looks at what comes of it. */
+/** Calls every function of the library, and checks the results. */
 async function work(metrics: StageMetrics): Promise<void> {
   const { pipeline, stage, stageStream, openPipeline, definePipeline } =
     metrics;
@@ -50,24 +50,24 @@ async function work(metrics: StageMetrics): Promise<void> {
   metrics.recordPipelineMetrics({ pipelineName: "p", durationSec, status });
 }
 
-/** How many pipelines the work runs or records, and how often it has some read. */
+/** The number of pipelines that the work runs or records, and of classified ones. */
 const PIPELINES = 8;
 const RESULTS = 9;
 const ERRORS = 3;
 
 interface Fault {
   readonly options: StageMetricsOptions;
-  /** What is counted, and how often, beside the issues of the work itself. */
+  /** The expected counts of issues, besides the issues of the work itself. */
   readonly issues: Readonly<Record<string, number>>;
 }
 
 const FAULTS: Readonly<Record<string, Fault>> = {
-  "nothing goes wrong": { options: {}, issues: {} },
+  "nothing fails": { options: {}, issues: {} },
   "classifyError throws": {
     options: { classifyError: broken },
     issues: { hook_error: ERRORS },
   },
-  "classifyError throws what cannot be shown": {
+  "classifyError throws an unprintable value": {
     options: {
       classifyError() {
         throw { toString: broken };
@@ -79,7 +79,7 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     options: { classifyError: brokenLater },
     issues: { hook_error: ERRORS, invalid_value: ERRORS },
   },
-  "classifyError answers nonsense": {
+  "classifyError returns an invalid outcome": {
     options: { classifyError: () => ({}) as never },
     issues: { invalid_value: ERRORS },
   },
@@ -102,7 +102,7 @@ const FAULTS: Readonly<Record<string, Fault>> = {
 };
 
 for (const [fault, { options, issues }] of Object.entries(FAULTS)) {
-  Deno.test(`The caller gets what is its own where ${fault}`, async () => {
+  Deno.test(`pipeline() and stage() work when ${fault}`, async () => {
     await captureMetrics(
       { lane: "test", onIssue() {}, ...options },
       async (metrics) => {
@@ -127,7 +127,7 @@ for (const [fault, { options, issues }] of Object.entries(FAULTS)) {
   });
 }
 
-Deno.test("Errors and values of the oddest kinds come out as they are", async () => {
+Deno.test("stage() returns and rethrows unusual values and errors unchanged", async () => {
   const hostile = new Proxy({}, {
     get: broken,
     has: broken,
@@ -198,7 +198,7 @@ Deno.test("Errors and values of the oddest kinds come out as they are", async ()
   });
 });
 
-Deno.test("A collector that records, and runs pipelines, is seen to have done so in the same scrape", async () => {
+Deno.test("collect() that runs pipelines is included in the same scrape", async () => {
   const registry = new Registry();
   await captureMetrics({ lane: "test", registry }, async (metrics) => {
     const { pipeline, recordPipelineMetrics } = metrics;
@@ -221,12 +221,12 @@ Deno.test("A collector that records, and runs pipelines, is seen to have done so
         [pipelineTotal("ran", "success")]: times,
       });
     }
-    // The registry's own view reads one metric after the other.
+    // The registry itself reads one metric after the other.
     assertEquals(typeof await registry.metrics(), "string");
   });
 });
 
-Deno.test("A collector that scrapes its own registry ends nonetheless", async () => {
+Deno.test("collect() can scrape its own registry", async () => {
   const registry = new Registry();
   await captureMetrics(
     { lane: "test", registry, onIssue() {} },
@@ -249,13 +249,13 @@ Deno.test("A collector that scrapes its own registry ends nonetheless", async ()
           metrics,
         );
       assertEquals(samples, { [pipelineTotal("p", "success")]: 1 });
-      // They end when the outer one does, but some turns of the event loop later.
+      // They end with the outer scrape, but some turns of the event loop later.
       await Promise.all(inner);
     },
   );
 });
 
-Deno.test("What collectors give that is no metric is left out, or read as far as it goes", async () => {
+Deno.test("collect() can return invalid metrics, which are skipped or partly read", async () => {
   const odd: readonly object[] = [
     { name: "null_view", get: () => null },
     { name: "no_values", get: () => ({ name: "no_values", type: "gauge" }) },

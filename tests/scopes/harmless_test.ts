@@ -1,11 +1,11 @@
-/** What pipelines leave behind when their contexts live on. */
+/** Tests the memory of pipelines whose contexts are kept. */
 import { assert, assertEquals } from "@std/assert";
 import { runFixture } from "../support/process.ts";
 import { issuesTotal } from "../support/samples.ts";
 
 const GC = ["--v8-flags=--expose-gc"];
 
-Deno.test("A chain of a million turns neither grows the heap nor slows down", async () => {
+Deno.test("pipeline() in a chain of a million turns neither leaks nor slows down", async () => {
   const printed = await runFixture("chain", GC);
   const { measured, issues } = JSON.parse(printed) as {
     measured: Record<
@@ -24,13 +24,13 @@ Deno.test("A chain of a million turns neither grows the heap nor slows down", as
   const { overlapping: _, ...late } = measured;
   const chains = Object.values(late);
   const turns = chains.reduce((sum, each) => sum + each.turns, 0);
-  // All but the first turn of each of these start in one that has ended.
+  // All but the first turn of each chain start in an ended pipeline.
   assertEquals(issues, {
     [issuesTotal("late_pipeline")]: turns - chains.length,
   });
 });
 
-Deno.test("A settled scope keeps nothing, however long its context is kept", async () => {
+Deno.test("scope holds nothing once it is settled, even if its context is kept", async () => {
   const printed = await runFixture("kept_contexts", GC);
   const { contexts, alive } = JSON.parse(printed) as {
     contexts: number;
@@ -38,7 +38,7 @@ Deno.test("A settled scope keeps nothing, however long its context is kept", asy
   };
   assertEquals(contexts, 750);
   assertEquals(Object.keys(alive).length, 15);
-  // The last ones may still be on the stack, which Bun scans conservatively.
+  // The last objects may still be on the stack, which Bun scans conservatively.
   const kept = Object.entries(alive).filter(([, count]) => count > 5);
   assertEquals(kept, []);
 });

@@ -1,4 +1,4 @@
-/** What users' objects throw while a scope starts, runs or ends. */
+/** Tests users' objects that throw while a scope starts, runs or ends. */
 import {
   assert,
   assertEquals,
@@ -24,7 +24,7 @@ function broken(): never {
   throw BROKEN;
 }
 
-/** Returns how many scopes are running and how many ended, issues aside. */
+/** Returns the numbers of running and ended scopes, without issues. */
 async function countScopes(
   metrics: Parameters<typeof samplesOf>[0],
 ): Promise<{ running: number; ended: number; hookErrors: number }> {
@@ -47,10 +47,10 @@ function settled(promise: Promise<unknown>): Promise<unknown> {
   );
 }
 
-/** A promise, or nearly one, that throws at some place where it is read. */
+/** Promises and similar objects that throw when they are read. */
 const PROMISES: Readonly<Record<string, () => unknown>> = {
   "a proxy of a promise": () => new Proxy(Promise.resolve(1), {}),
-  "a proxy that knows its promise": () => {
+  "a proxy with bound methods": () => {
     const target = Promise.resolve(1);
     return new Proxy(target, {
       get(_, key) {
@@ -107,7 +107,7 @@ const PROMISES: Readonly<Record<string, () => unknown>> = {
 };
 
 for (const [name, make] of Object.entries(PROMISES)) {
-  Deno.test(`pipeline() and stage() settle as ${name} does`, async () => {
+  Deno.test(`pipeline() and stage() settle like ${name}`, async () => {
     for (const options of [undefined, { timeout: 60_000 }]) {
       await captureMetrics(OPTIONS, async (metrics) => {
         const expected = await settled((async () => await make())());
@@ -131,7 +131,7 @@ Deno.test("pipeline() rejects if a promise's constructor throws later", async ()
       const promise = Object.defineProperty(
         Promise.resolve(1),
         "constructor",
-        // The engine's `then` reads it again.
+        // The engine's `then` reads the constructor again.
         { get: onceThenBroken(Promise) },
       );
       const result = pipeline("p", options, () => promise);
@@ -154,7 +154,7 @@ Deno.test("pipeline() returns a value whose then cannot be read", async () => {
   });
 });
 
-/** A signal with some of its properties replaced. */
+/** Returns a signal with replaced properties. */
 function signalWith(properties: PropertyDescriptorMap): AbortSignal {
   return Object.defineProperties(new AbortController().signal, properties);
 }
@@ -190,7 +190,7 @@ const SIGNALS: Readonly<Record<string, () => AbortSignal>> = {
 };
 
 for (const [name, make] of Object.entries(SIGNALS)) {
-  Deno.test(`A scope ends with a signal whose ${name}`, async () => {
+  Deno.test(`signal: a scope ends when ${name}`, async () => {
     await captureMetrics(OPTIONS, async (metrics) => {
       const callsBack = name.includes("calls back");
       const options = () => ({ signal: make() });
@@ -209,7 +209,7 @@ for (const [name, make] of Object.entries(SIGNALS)) {
       openPipeline("p", options()).close();
       const [first, ...others] = await Promise.all(results);
       assertEquals(first, { value: 1 });
-      // A signal that calls back has told them to stop.
+      // A signal that calls back has stopped them.
       const expected = callsBack ? { error: undefined } : { value: 1 };
       assertEquals(others, others.map(() => expected));
       const { running } = await countScopes(metrics);
@@ -218,7 +218,7 @@ for (const [name, make] of Object.entries(SIGNALS)) {
   });
 }
 
-Deno.test("pipeline() refuses what is no signal before it begins", async () => {
+Deno.test("signal: pipeline() throws for an invalid signal before it starts", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const refused: unknown[] = [
       signalWith({ aborted: { get: broken } }),
@@ -238,7 +238,7 @@ Deno.test("pipeline() refuses what is no signal before it begins", async () => {
   });
 });
 
-Deno.test("A frozen signal is followed where it can be, and an issue elsewhere", async () => {
+Deno.test("signal: a frozen signal is observed, or is an issue in Deno", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const signal = Object.freeze(new AbortController().signal);
     const run = (fn: () => unknown) => pipeline("p", { signal }, fn);
@@ -250,7 +250,7 @@ Deno.test("A frozen signal is followed where it can be, and an issue elsewhere",
   });
 });
 
-Deno.test("A signal aborted beforehand rejects with what its reason throws", async () => {
+Deno.test("signal: an aborted signal rejects with the error of reading its reason", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const signal = Object.defineProperty(AbortSignal.abort(), "reason", {
       get: broken,
@@ -262,7 +262,7 @@ Deno.test("A signal aborted beforehand rejects with what its reason throws", asy
   });
 });
 
-Deno.test("A signal whose reason throws cancels all scopes that follow it", async () => {
+Deno.test("signal: a signal whose reason throws cancels all its scopes", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const caller = new AbortController();
     const { signal } = caller;
@@ -280,7 +280,7 @@ Deno.test("A signal whose reason throws cancels all scopes that follow it", asyn
   });
 });
 
-Deno.test("A signal that could not be followed at first is followed later", async () => {
+Deno.test("signal: a signal that refused a listener is observed later", async () => {
   await captureMetrics(OPTIONS, async () => {
     const caller = new AbortController();
     const { signal } = caller;
@@ -296,7 +296,7 @@ Deno.test("A signal that could not be followed at first is followed later", asyn
   });
 });
 
-Deno.test("Options whose getters throw late change nothing", async () => {
+Deno.test("options: getters that throw later do not affect the caller", async () => {
   for (const key of ["timeout", "signal"]) {
     await captureMetrics(OPTIONS, async (metrics) => {
       const options = Object.defineProperty({}, key, {
@@ -331,7 +331,7 @@ Deno.test("Options whose getters throw late change nothing", async () => {
   }
 });
 
-Deno.test("A timer function that throws leaves a scope without its deadline", async () => {
+Deno.test("timeout: a scope has no timeout if setTimeout() throws", async () => {
   const { setTimeout, clearTimeout } = globalThis;
   await captureMetrics(OPTIONS, async (metrics) => {
     try {
@@ -357,7 +357,7 @@ Deno.test("A timer function that throws leaves a scope without its deadline", as
   });
 });
 
-Deno.test("A declared stage's options may throw and change", async () => {
+Deno.test("options: getters of declared options may throw and change", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const options: { signal?: AbortSignal } = {};
     const { run } = definePipeline("p", { stages: { s: options } });
@@ -374,7 +374,7 @@ Deno.test("A declared stage's options may throw and change", async () => {
   });
 });
 
-Deno.test("A global of tracers that throws is no provider of spans", async () => {
+Deno.test("tracing: a global that throws is not a provider", async () => {
   const key = Symbol.for("opentelemetry.js.api.1");
   const realm = globalThis as Record<symbol, unknown>;
   const before = Object.getOwnPropertyDescriptor(realm, key);
@@ -397,7 +397,7 @@ Deno.test("A global of tracers that throws is no provider of spans", async () =>
   });
 });
 
-/** Sources of streams that throw at some place where they are read. */
+/** Sources of streams that throw when they are read. */
 const SOURCES: Readonly<Record<string, () => unknown>> = {
   "a ReadableStream whose getReader throws": () =>
     Object.assign(new ReadableStream(), { getReader: broken }),
@@ -462,7 +462,7 @@ const SOURCES: Readonly<Record<string, () => unknown>> = {
     },
     [Symbol.asyncIterator]: () => ({ next: () => ({ done: true }) }),
   }),
-  "a proxy that cannot be asked what it has": () =>
+  "a proxy whose has() throws": () =>
     new Proxy({
       [Symbol.asyncIterator]: () => ({ next: () => ({ done: true }) }),
     }, { has: broken }),
@@ -502,7 +502,7 @@ for (const [name, make] of Object.entries(SOURCES)) {
   });
 }
 
-/** Throws at the operation of that number, counted over all objects it wraps. */
+/** Throws at the n-th operation on the objects that it wraps. */
 class Saboteur {
   #left: number;
 
@@ -510,12 +510,12 @@ class Saboteur {
     this.#left = operation;
   }
 
-  /** Whether so many operations did not happen. */
+  /** Whether there were fewer operations. */
   get isIdle(): boolean {
     return this.#left >= 0;
   }
 
-  /** Wraps an object, and all that comes out of it. */
+  /** Wraps an object, and every object reached from it. */
   wrap<T>(value: T): T {
     if (Object(value) !== value) return value;
     const target = value as object;
@@ -568,7 +568,7 @@ async function readAll(source: AsyncIterable<unknown>): Promise<void> {
   for await (const _ of stageStream("s", { firstChunk: "f" }, source));
 }
 
-/** What is done with objects that throw somewhere. */
+/** Uses of objects that throw at some operation. */
 const USES: Readonly<Record<string, (saboteur: Saboteur) => unknown>> = {
   "a promise": (each) => pipeline("p", () => each.wrap(Promise.resolve(1))),
   "a thenable": (each) =>
@@ -611,7 +611,7 @@ const USES: Readonly<Record<string, (saboteur: Saboteur) => unknown>> = {
   "a signal that aborts": (each) => {
     const caller = new AbortController();
     const signal = each.wrap(caller.signal);
-    // Where the caller's signal could not be followed.
+    // For a signal that could not be observed.
     let stop = () => {};
     const result = pipeline(
       "p",
@@ -654,11 +654,11 @@ const USES: Readonly<Record<string, (saboteur: Saboteur) => unknown>> = {
 };
 
 for (const [name, use] of Object.entries(USES)) {
-  Deno.test(`No operation on ${name} that throws keeps a scope open`, async () => {
+  Deno.test(`scope ends whichever operation on ${name} throws`, async () => {
     for (let operation = 0, isOver = false; !isOver; operation++) {
       const saboteur = new Saboteur(operation);
       await captureMetrics(OPTIONS, async (metrics) => {
-        // Without a look at the error, which may throw.
+        // Without reading the error, which may throw.
         await (async () => await use(saboteur))().then(() => {}, () => {});
         const { running } = await countScopes(metrics);
         assertEquals(running, 0, `operation ${operation}`);
@@ -668,7 +668,7 @@ for (const [name, use] of Object.entries(USES)) {
   });
 }
 
-Deno.test("No operation on a tracer that throws keeps a scope open", async () => {
+Deno.test("scope ends whichever operation on a tracer throws", async () => {
   const context = { traceId: "1", spanId: "2", traceFlags: 1 };
   const span = {
     spanContext: () => context,
@@ -696,7 +696,7 @@ Deno.test("No operation on a tracer that throws keeps a scope open", async () =>
   }
 });
 
-Deno.test("No reading of a clock that throws keeps a scope open", async () => {
+Deno.test("scope ends whichever reading of a clock throws", async () => {
   for (let reading = 0; reading < 12; reading++) {
     let readings = 0;
     const clock = () => readings++ === reading ? broken() : readings;

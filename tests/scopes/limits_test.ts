@@ -26,15 +26,15 @@ import {
 
 const OPTIONS = { lane: "test", onIssue() {} };
 
-/** Neither totals nor cancelled ones are left out. */
+/** Matches the totals, including those of cancelled scopes. */
 const TOTALS = /_total$/;
 
-/** Work that does not end by itself, and no timer that would outlive the test. */
+/** Returns a promise that never settles, without a timer. */
 function never(): Promise<never> {
   return new Promise(() => {});
 }
 
-/** Work that ends when its signal aborts, as `fetch` does. */
+/** Returns a promise that rejects when its signal aborts, like `fetch`. */
 function until({ signal }: { readonly signal: AbortSignal }): Promise<never> {
   return new Promise((_, reject) => {
     const stop = () => reject(signal.reason);
@@ -47,7 +47,7 @@ function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** A signal, and how many listeners it has. */
+/** Returns a signal that counts its listeners. */
 function countedSignal() {
   const { signal } = new AbortController();
   const listeners = { now: 0, most: 0 };
@@ -65,7 +65,7 @@ function countedSignal() {
   return { signal, listeners };
 }
 
-Deno.test("its own timeout passes: the caller gets a TimeoutError at that moment, and the signal aborts with it", async () => {
+Deno.test("timeout rejects with a TimeoutError, and aborts the signal with it", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     let scope: StageScope | undefined;
     const error = await assertRejects(
@@ -95,7 +95,7 @@ Deno.test("its own timeout passes: the caller gets a TimeoutError at that moment
   });
 });
 
-Deno.test("its own timeout passes: how the abandoned callback settles is ignored", async () => {
+Deno.test("timeout ignores the result of the abandoned callback", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     let asked = false;
     const work = Promise.withResolvers<string>();
@@ -124,7 +124,7 @@ Deno.test("its own timeout passes: how the abandoned callback settles is ignored
   });
 });
 
-Deno.test("its own timeout passes not: the value and the error are the code's own", async () => {
+Deno.test("timeout that does not pass leaves the value and the error unchanged", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const error = new Error("Mine");
     await pipeline("p", { timeout: 60_000 }, async () => {
@@ -146,7 +146,7 @@ Deno.test("its own timeout passes not: the value and the error are the code's ow
   });
 });
 
-Deno.test("a deadline cannot interrupt synchronous code: it ends as its code says", async () => {
+Deno.test("timeout does not interrupt synchronous code", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const busy = () => {
       for (const start = performance.now(); performance.now() - start < 5;);
@@ -163,7 +163,7 @@ Deno.test("a deadline cannot interrupt synchronous code: it ends as its code say
   });
 });
 
-Deno.test("timeout: 0 and below settle at the next turn of the loop", async () => {
+Deno.test("timeout of 0 or less settles in the next turn of the event loop", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     for (const timeout of [0, -1, -Infinity]) {
       assertEquals(
@@ -183,7 +183,7 @@ Deno.test("timeout: 0 and below settle at the next turn of the loop", async () =
   });
 });
 
-Deno.test("timeout: what exceeds a timer's range is waited for in full", async () => {
+Deno.test("timeout longer than a timer's range passes in full", async () => {
   const { setTimeout: platform } = globalThis;
   const waits: number[] = [];
   const timers: (() => void)[] = [];
@@ -217,7 +217,7 @@ Deno.test("timeout: what exceeds a timer's range is waited for in full", async (
   }
 });
 
-Deno.test("timeout and signal of a senseless kind throw", () => {
+Deno.test("timeout and signal throw if they are invalid", () => {
   const call = (options: object) => () =>
     pipeline("p", options as PipelineOptions, () => {});
   assertThrows(call({ timeout: NaN }), RangeError, "timeout must not be NaN");
@@ -235,7 +235,7 @@ Deno.test("timeout and signal of a senseless kind throw", () => {
   }
 });
 
-Deno.test("a pipeline's deadline passes: all that is open below is recorded first, then the signals abort, and promises settle as their code does", async () => {
+Deno.test("timeout of a pipeline records open scopes innermost first, then aborts", async () => {
   const order: string[] = [];
   await captureMetrics(OPTIONS, async (metrics) => {
     const { promise: work, resolve } = Promise.withResolvers<string>();
@@ -292,7 +292,7 @@ Deno.test("a pipeline's deadline passes: all that is open below is recorded firs
   });
 });
 
-Deno.test("a pipeline's deadline passes: a stage that nobody waits for is no unhandled rejection", async () => {
+Deno.test("timeout of a pipeline causes no unhandled rejection of an unawaited stage", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     await assertRejects(() =>
       pipeline("p", { timeout: 5 }, async () => {
@@ -309,7 +309,7 @@ Deno.test("a pipeline's deadline passes: a stage that nobody waits for is no unh
   });
 });
 
-Deno.test("a pipeline's deadline passes: it reaches what a pipeline that returned left open below", async () => {
+Deno.test("timeout of a pipeline ends the open scopes of a settled inner pipeline", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     let inner: PipelineScope | undefined;
     await assertRejects(() =>
@@ -321,7 +321,7 @@ Deno.test("a pipeline's deadline passes: it reaches what a pipeline that returne
         await never();
       })
     );
-    // Code of its own that the deadline abandoned may start this.
+    // Its own abandoned code may start this.
     inner?.stage("late", () => {});
     assertEquals(await samplesOf(metrics, TOTALS), {
       [pipelineTotal("outer", "timeout")]: 1,
@@ -333,10 +333,10 @@ Deno.test("a pipeline's deadline passes: it reaches what a pipeline that returne
   });
 });
 
-/** Every order in which three stages may end. */
+/** Every order in which three stages can end. */
 const ORDERS = ["abc", "acb", "bac", "bca", "cab", "cba"];
 
-/** Runs a pipeline of three stages, `a`, `b` and `c`, which end when they are told. */
+/** Runs a pipeline of three stages, `a`, `b` and `c`, that the test ends. */
 function openStages() {
   const ends = new Map<string, () => void>();
   let signal: AbortSignal;
@@ -363,8 +363,8 @@ function openStages() {
   };
 }
 
-Deno.test("a pipeline's deadline passes: it ends those that are open, in whatever order the others have ended", async () => {
-  // Each may end before its neighbours, between them, or after them.
+Deno.test("timeout of a pipeline ends the open stages, in any order of the others", async () => {
+  // Each stage may end before, between or after its siblings.
   for (const order of ORDERS) {
     for (let ended = 0; ended < 3; ended++) {
       await captureMetrics(OPTIONS, async (metrics) => {
@@ -394,7 +394,7 @@ Deno.test("a pipeline's deadline passes: it ends those that are open, in whateve
   }
 });
 
-Deno.test("a pipeline that has ended, whatever the order in which its stages did, is not told of what ends later", async () => {
+Deno.test("signal of an ended pipeline is not aborted by a later abort of the outer one", async () => {
   for (const order of ORDERS) {
     await captureMetrics(OPTIONS, async () => {
       const outer = new AbortController();
@@ -414,7 +414,7 @@ Deno.test("a pipeline that has ended, whatever the order in which its stages did
   }
 });
 
-Deno.test("a stage's own deadline passes: that stage only, and its signal tells what should stop with it", async () => {
+Deno.test("timeout of a stage ends that stage only, and aborts its signal", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     await pipeline("p", async () => {
       let nested: Promise<unknown> | undefined;
@@ -438,7 +438,7 @@ Deno.test("a stage's own deadline passes: that stage only, and its signal tells 
   });
 });
 
-Deno.test("the caller's signal aborts: at once a failure, its reason out, and counted as cancelled", async () => {
+Deno.test("signal ends the scope as a failure with its reason, counted as cancelled", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const caller = new AbortController();
     let scope: PipelineScope | undefined;
@@ -469,7 +469,7 @@ Deno.test("the caller's signal aborts: at once a failure, its reason out, and co
   });
 });
 
-Deno.test("the caller's signal aborts: a timeout if its reason is one, and not counted as cancelled", async () => {
+Deno.test("signal ends the scope as a timeout if its reason is one, not as cancelled", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const signal = AbortSignal.timeout(5);
     const error = await pipeline(
@@ -487,7 +487,7 @@ Deno.test("the caller's signal aborts: a timeout if its reason is one, and not c
   });
 });
 
-Deno.test("the caller's signal aborted beforehand: the function is not run", async () => {
+Deno.test("signal that is already aborted prevents the call of the function", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const reason = new Error("Gone");
     const signal = AbortSignal.abort(reason);
@@ -512,7 +512,7 @@ Deno.test("the caller's signal aborted beforehand: the function is not run", asy
   });
 });
 
-Deno.test("the caller's signal aborts while the code is on the stack: what it returns decides", async () => {
+Deno.test("signal that aborts during synchronous code leaves the return value", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const caller = new AbortController();
     const { signal } = caller;
@@ -541,7 +541,7 @@ Deno.test("the caller's signal aborts while the code is on the stack: what it re
   });
 });
 
-Deno.test("a signal that many scopes follow has one listener, and none once they have settled", async () => {
+Deno.test("signal of many scopes has one listener, and none once they are settled", async () => {
   const { signal, listeners } = countedSignal();
   await captureMetrics(OPTIONS, async () => {
     await Promise.all(
@@ -559,7 +559,7 @@ Deno.test("a signal that many scopes follow has one listener, and none once they
   assertEquals(listeners, { now: 0, most: 1 });
 });
 
-Deno.test("a signal that many scopes follow ends those that are open, the innermost first", async () => {
+Deno.test("signal of many scopes ends the open ones, innermost first", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const caller = new AbortController();
     const { signal } = caller;
@@ -587,7 +587,7 @@ Deno.test("a signal that many scopes follow ends those that are open, the innerm
   });
 });
 
-Deno.test("a pipeline throws while stages are open: its signal aborts with the error, and they are recorded as they end", async () => {
+Deno.test("pipeline() that throws aborts its signal, and open stages end later", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const error = new Error("First to fail");
     const open: Promise<unknown>[] = [];
@@ -616,7 +616,7 @@ Deno.test("a pipeline throws while stages are open: its signal aborts with the e
   });
 });
 
-Deno.test("a pipeline throws around others: their signals abort, however deep, and later ones are aborted", async () => {
+Deno.test("pipeline() that throws aborts the signals of nested and later scopes", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const error = new Error("No");
     const signals: AbortSignal[] = [];
@@ -652,7 +652,7 @@ Deno.test("a pipeline throws around others: their signals abort, however deep, a
   });
 });
 
-Deno.test("a pipeline's deadline passes: it ends what nests deeper than the stack could follow", async () => {
+Deno.test("timeout of a pipeline ends scopes nested deeper than the stack allows", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const nest = async (levels: number): Promise<void> => {
       await Promise.resolve();
@@ -662,7 +662,7 @@ Deno.test("a pipeline's deadline passes: it ends what nests deeper than the stac
     const controller = new AbortController();
     const { signal } = controller;
     const outer = pipeline("outer", { signal }, () => nest(20_000));
-    // By then, all of them have started.
+    // All scopes have started by then.
     setTimeout(() => controller.abort(new Error("No")), 0);
     await assertRejects(() => outer, Error, "No");
     assertEquals(await samplesOf(metrics, /_(total|in_progress)$/), {
@@ -674,7 +674,7 @@ Deno.test("a pipeline's deadline passes: it ends what nests deeper than the stac
   });
 });
 
-Deno.test("a signal that is replaced in the options later is followed no longer than the scope is open", async () => {
+Deno.test("signal replaced in the options later keeps no listener", async () => {
   const { signal, listeners } = countedSignal();
   await captureMetrics(OPTIONS, async () => {
     const options: PipelineOptions = { signal };
@@ -687,7 +687,7 @@ Deno.test("a signal that is replaced in the options later is followed no longer 
   });
 });
 
-Deno.test("a stage that starts after its pipeline's deadline runs, its signal already aborted, recorded as its code ends, with no issue", async () => {
+Deno.test("stage() started after its pipeline timed out runs with an aborted signal", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const { promise: done, resolve } = Promise.withResolvers<void>();
     await assertRejects(() =>
@@ -722,7 +722,7 @@ Deno.test("a stage that starts after its pipeline's deadline runs, its signal al
   });
 });
 
-Deno.test("a pipeline inside of a pipeline: the outer deadline is its limit, and its own ends it alone", async () => {
+Deno.test("timeout of an outer pipeline limits an inner one, but not the reverse", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     await pipeline("outer", { timeout: 60_000 }, async () => {
       await assertRejects(
@@ -753,7 +753,7 @@ Deno.test("a pipeline inside of a pipeline: the outer deadline is its limit, and
   });
 });
 
-Deno.test("a fallback after a deadline counts no issue", async () => {
+Deno.test("timeout followed by a fallback causes no issue", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const answer = await pipeline("p", async () => {
       return await stage("model", { timeout: 1 }, never)
@@ -764,7 +764,7 @@ Deno.test("a fallback after a deadline counts no issue", async () => {
   });
 });
 
-Deno.test("scope.signal is not the pipeline's where the stage has limits of its own, and else it is", async () => {
+Deno.test("scope.signal is the pipeline's unless the stage has limits of its own", async () => {
   await captureMetrics(OPTIONS, async () => {
     await pipeline("p", async (scope) => {
       const shared = stage("s", ({ signal }) => signal);
@@ -778,7 +778,7 @@ Deno.test("scope.signal is not the pipeline's where the stage has limits of its 
   });
 });
 
-Deno.test("a wrapper's timeout is that of each call", async () => {
+Deno.test("timeout of a wrapper applies to each call", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const run = pipeline("p", { timeout: 5 })((ms: number) =>
       ms === 0 ? Promise.resolve("quick") : never()
@@ -792,7 +792,7 @@ Deno.test("a wrapper's timeout is that of each call", async () => {
   });
 });
 
-Deno.test("an openPipeline's deadline passes: a timeout, and a later close is ignored without an issue", async () => {
+Deno.test("timeout of a handle makes a later close() a no-op without an issue", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const handle = openPipeline("p", { timeout: 5 });
     const open = handle.stage("s", () => until(handle));
@@ -812,7 +812,7 @@ Deno.test("an openPipeline's deadline passes: a timeout, and a later close is ig
   });
 });
 
-Deno.test("the caller's signal aborts: the classifiers of the call and of the instance read its reason", async () => {
+Deno.test("signal's reason is classified by the call, then by the instance", async () => {
   const metricsOptions = {
     ...OPTIONS,
     classifyError: (error: unknown) =>
@@ -820,7 +820,7 @@ Deno.test("the caller's signal aborts: the classifiers of the call and of the in
   };
   await captureMetrics(metricsOptions, async (metrics) => {
     const runs = [
-      // The call's comes first, then the instance's, then the library's.
+      // First the call's classifier, then the instance's, then the library's.
       ["budget", () => "timeout" as const],
       ["shutdown", () => undefined],
       ["shutdown", () => "failure" as const],
@@ -850,7 +850,7 @@ Deno.test("the caller's signal aborts: the classifiers of the call and of the in
   });
 });
 
-Deno.test("with limits, an error's stack leads to the caller as without", async () => {
+Deno.test("timeout does not change an error's stack", async () => {
   const fail = async () => {
     await sleep(1);
     throw new Error("Deep inside");
@@ -861,7 +861,7 @@ Deno.test("with limits, an error's stack leads to the caller as without", async 
     }
     return await caller().catch((error) => error.stack);
   }
-  // Bun's stacks lead through no `then`, with limits or without.
+  // Bun's stacks do not cross a `then`, with or without limits.
   const isFollowed = /\bcaller\b/.test(
     await stackOf(() => Promise.resolve().then(fail).then((value) => value)),
   );
@@ -876,10 +876,10 @@ Deno.test("with limits, an error's stack leads to the caller as without", async 
   });
 });
 
-Deno.test("a scope that a hook cancels is recorded once", async () => {
+Deno.test("signal aborted by a classifier does not record the scope twice", async () => {
   const caller = new AbortController();
   const gone = new Error("Gone");
-  // The hooks are called when the code has ended, and before that is recorded.
+  // Classifiers are called after the code has ended, and before it is recorded.
   const hook = () => {
     caller.abort(gone);
     return undefined;
@@ -934,7 +934,7 @@ Deno.test("stage() started by an abort listener has an aborted signal", async ()
   });
 });
 
-Deno.test("a handle that a listener of the same signal closes is cancelled no more", async () => {
+Deno.test("signal does not cancel a handle that another listener has closed", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const caller = new AbortController();
     const { signal } = caller;
@@ -970,7 +970,7 @@ Deno.test("scope.signal first read after its stage returned is still the pipelin
   });
 });
 
-Deno.test("scope.signal of a pipeline that has ended aborts with the outer pipeline", async () => {
+Deno.test("scope.signal of an ended pipeline aborts with the outer pipeline", async () => {
   await captureMetrics(OPTIONS, async () => {
     const signals: AbortSignal[] = [];
     const error = new Error("No");

@@ -27,7 +27,7 @@ import {
 
 const OPTIONS = { lane: "test", onIssue() {} };
 
-/** Runs what throws, and gives what was thrown. */
+/** Calls a function, and returns the value that it throws. */
 function thrownBy(fn: () => unknown): unknown {
   try {
     fn();
@@ -37,7 +37,7 @@ function thrownBy(fn: () => unknown): unknown {
   throw new Error("Nothing was thrown");
 }
 
-Deno.test("A scope that returns is recorded as a success, and its value comes out as it is", async () => {
+Deno.test("stage() records success and returns the value unchanged", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const value = { a: 1 };
     assertStrictEquals(pipeline("p", () => stage("s", () => value)), value);
@@ -50,7 +50,7 @@ Deno.test("A scope that returns is recorded as a success, and its value comes ou
   });
 });
 
-Deno.test("A scope whose promise resolves is recorded as a success when it does", async () => {
+Deno.test("stage() records success when its promise resolves", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const { promise, resolve } = Promise.withResolvers<string>();
     const result = pipeline("p", () => stage("s", () => promise));
@@ -65,7 +65,7 @@ Deno.test("A scope whose promise resolves is recorded as a success when it does"
   });
 });
 
-Deno.test("A scope that throws or rejects is classified, and the very same value is rethrown", async () => {
+Deno.test("stage() classifies an error, and rethrows the same value", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const frozen = Object.freeze(new Error("Frozen"));
     for (const error of [frozen, undefined, null, "text", 0, Symbol("s")]) {
@@ -92,7 +92,7 @@ Deno.test("A scope that throws or rejects is classified, and the very same value
   });
 });
 
-Deno.test("setOutcome() is recorded by its last call, however the code returns", async () => {
+Deno.test("setOutcome() sets the outcome by its last call, in sync and async code", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     stage("sync", ({ setOutcome }) => {
       setOutcome("timeout");
@@ -114,7 +114,7 @@ Deno.test("setOutcome() is recorded by its last call, however the code returns",
   });
 });
 
-Deno.test("setOutcome() gives way to a throw after it", async () => {
+Deno.test("setOutcome() is ignored if the code throws later", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     thrownBy(() =>
       pipeline("p", ({ setOutcome }) => {
@@ -128,7 +128,7 @@ Deno.test("setOutcome() gives way to a throw after it", async () => {
   });
 });
 
-Deno.test("setOutcome() changes nothing once the scope has settled", async () => {
+Deno.test("setOutcome() is ignored once the scope is settled", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const setOutcome = pipeline("p", ({ setOutcome }) => setOutcome);
     setOutcome("failure");
@@ -139,7 +139,7 @@ Deno.test("setOutcome() changes nothing once the scope has settled", async () =>
   });
 });
 
-Deno.test("setOutcome() reads what is no outcome as unknown, with an issue", async () => {
+Deno.test("setOutcome() records an invalid outcome as unknown, with an issue", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     pipeline("p", ({ setOutcome }) => setOutcome("cancelled" as Outcome));
     pipeline("p", ({ setOutcome }) => setOutcome("error" as Outcome));
@@ -151,7 +151,7 @@ Deno.test("setOutcome() reads what is no outcome as unknown, with an issue", asy
   });
 });
 
-Deno.test("classifyResult() says how a value that is returned is recorded, if it says anything", async () => {
+Deno.test("classifyResult() sets the outcome of a returned value, unless undefined", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const options = {
       classifyResult: (response: Response) =>
@@ -169,7 +169,7 @@ Deno.test("classifyResult() says how a value that is returned is recorded, if it
   });
 });
 
-Deno.test("classifyResult() of a call goes before that of the instance", async () => {
+Deno.test("classifyResult() of a call takes precedence over the instance's", async () => {
   const options = {
     ...OPTIONS,
     classifyResult: (value: unknown) =>
@@ -191,7 +191,7 @@ Deno.test("classifyResult() of a call goes before that of the instance", async (
   });
 });
 
-Deno.test("classifyError() of a call goes before that of the instance, which goes before the default", async () => {
+Deno.test("classifyError() of a call takes precedence over the instance's", async () => {
   const options = {
     ...OPTIONS,
     classifyError: (error: unknown) =>
@@ -219,7 +219,7 @@ Deno.test("classifyError() of a call goes before that of the instance, which goe
   });
 });
 
-Deno.test("A classifier that throws is an issue, and the next one in line is asked", async () => {
+Deno.test("classifyError() that throws is an issue, and the next classifier is called", async () => {
   const messages: string[] = [];
   const fail = () => {
     throw new Error("Broken classifier");
@@ -253,7 +253,7 @@ Deno.test("A classifier that throws is an issue, and the next one in line is ask
   });
 });
 
-Deno.test("A stage that fails and is caught leaves its pipeline a success", async () => {
+Deno.test("pipeline() records success if it catches the error of a stage", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     await pipeline("p", async () => {
       await stage("s", () => Promise.reject(new Error("No"))).catch(() => {});
@@ -265,7 +265,7 @@ Deno.test("A stage that fails and is caught leaves its pipeline a success", asyn
   });
 });
 
-Deno.test("A lazy thenable is subscribed to exactly once, inside of the pipeline", async () => {
+Deno.test("stage() subscribes to a lazy thenable once, inside the pipeline", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     let runs = 0;
     const query: PromiseLike<string> = {
@@ -290,7 +290,7 @@ Deno.test("A lazy thenable is subscribed to exactly once, inside of the pipeline
   });
 });
 
-Deno.test("A thenable that throws while it is subscribed to is a failure, and its error comes out", async () => {
+Deno.test("stage() fails with the error of a thenable that throws in then()", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const error = new Error("No connection");
     const query: PromiseLike<never> = {
@@ -306,7 +306,7 @@ Deno.test("A thenable that throws while it is subscribed to is a failure, and it
   });
 });
 
-Deno.test("A promise of a subclass comes out as a native one", async () => {
+Deno.test("stage() returns a native promise for a promise of a subclass", async () => {
   class Lazy<T> extends Promise<T> {}
   await captureMetrics(OPTIONS, async () => {
     const result = pipeline("p", () => Lazy.resolve(1));
@@ -315,7 +315,7 @@ Deno.test("A promise of a subclass comes out as a native one", async () => {
   });
 });
 
-Deno.test("A value whose `then` cannot be read, or is no function, comes out as it is", async () => {
+Deno.test("stage() returns a value unchanged if its then is unreadable or no function", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const odd = Object.defineProperty({}, "then", {
       get() {
@@ -331,14 +331,14 @@ Deno.test("A value whose `then` cannot be read, or is no function, comes out as 
   });
 });
 
-Deno.test("An unhandled rejection stays one", async () => {
+Deno.test("pipeline() leaves an unhandled rejection unhandled", async () => {
   assertEquals(
     await runFixture("unhandled", []),
     "unhandled: Error: Nobody cares, itself: true\n",
   );
 });
 
-Deno.test("A duration is what the clock says between start and end, in seconds", async () => {
+Deno.test("clock measures the duration between start and end, in seconds", async () => {
   const clock = manualClock();
   await captureMetrics({ ...OPTIONS, clock }, async (metrics) => {
     await pipeline("p", async () => {
@@ -357,7 +357,7 @@ Deno.test("A duration is what the clock says between start and end, in seconds",
   });
 });
 
-Deno.test("A clock that throws, says nothing or runs backwards costs its measure, not the work", async () => {
+Deno.test("clock that throws or runs backwards does not affect the work", async () => {
   const readings = [
     () => 10,
     () => {
@@ -401,7 +401,7 @@ Deno.test("stage() throws for options of the wrong type", async () => {
   );
 });
 
-/** Forms of a call that lack the function, and the start of their error messages. */
+/** Calls without a function, and the start of their error messages. */
 const MISSING: readonly [args: unknown[], message: string][] = [
   [["s", undefined], 'a function after the name "s", got undefined'],
   [["s", {}, undefined], 'a function after the options of "s", got undefined'],
@@ -465,7 +465,7 @@ Deno.test("pipeline() runs a function given after undefined options", async () =
     assertEquals(pipeline("p", undefined, () => 1), 1);
     assertEquals(pipeline("w")(() => 2)(), 2);
     assertEquals(pipeline("w", {})(() => 3)(), 3);
-    // A function of the user's that passes its parameters on.
+    // A user's function that forwards its parameters.
     const call = pipeline as (...args: unknown[]) => unknown;
     assertEquals(call("p", () => 4, undefined), 4);
     assertEquals(await samplesOf(metrics), {
@@ -496,7 +496,7 @@ Deno.test("stage() ignores unknown options, pipeline() checks detached", () => {
   );
 });
 
-Deno.test("JSON.stringify() shows a scope's labels, and leaves a registry readable", async () => {
+Deno.test("JSON.stringify() of a scope returns its labels", async () => {
   const registry = new Registry();
   const { pipeline } = createStageMetrics({ registry, lane: "test" });
   const written = await pipeline("p", async (scope) => [

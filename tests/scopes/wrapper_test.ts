@@ -17,7 +17,7 @@ type LegacyDecorator = (
   descriptor?: PropertyDescriptor | number,
 ) => unknown;
 
-/** Decorates as code does that TypeScript compiled with `experimentalDecorators`. */
+/** Decorates like code compiled with `experimentalDecorators`. */
 function __decorate(
   decorators: readonly LegacyDecorator[],
   target: object,
@@ -61,7 +61,7 @@ function setMetadata(key: string, value: unknown): LegacyDecorator {
   };
 }
 
-/** NestJS's own, which ignores the values that decorators return. */
+/** NestJS's function, which ignores the return values of decorators. */
 function applyDecorators(
   ...decorators: readonly LegacyDecorator[]
 ): LegacyDecorator {
@@ -74,7 +74,7 @@ function legacy(decorator: unknown): LegacyDecorator {
   return decorator as LegacyDecorator;
 }
 
-Deno.test("wrapper calls the function in a scope, with its this and arguments", async () => {
+Deno.test("wrapper calls the function in a scope, with the same this and arguments", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const counter = {
       count: 1,
@@ -95,7 +95,7 @@ Deno.test("wrapper calls the function in a scope, with its this and arguments", 
   });
 });
 
-Deno.test("wrapper made before belongs to the pipeline around its call", async () => {
+Deno.test("wrapper belongs to the pipeline around its call", async () => {
   const run = pipeline("run", { lane: "Batch" })(async (names: string[]) => {
     await Promise.all(names.map(load));
   });
@@ -112,7 +112,7 @@ Deno.test("wrapper made before belongs to the pipeline around its call", async (
   });
 });
 
-Deno.test("wrapper shows properties and symbols, and those added later", () => {
+Deno.test("wrapper has the function's properties and symbols, also those added later", () => {
   const tag = Symbol("tag");
   function debounce(text: string) {
     return text;
@@ -138,7 +138,7 @@ Deno.test("wrapper shows properties and symbols, and those added later", () => {
 });
 
 Deno.test("wrapper shares the values of properties with the function", () => {
-  // As the memoize() of Lodash documents it: users may replace the cache.
+  // As documented for Lodash's memoize(): users may replace the cache.
   function square(n: number): number {
     square.calls++;
     if (!square.cache.has(n)) square.cache.set(n, n * n);
@@ -154,7 +154,7 @@ Deno.test("wrapper shares the values of properties with the function", () => {
   assertStrictEquals(square.cache, measured.cache);
 });
 
-Deno.test("wrapper has a getter of the function read from the function", () => {
+Deno.test("wrapper calls the function's getters with the function as this", () => {
   class Counter {
     #count = 1;
     static of(counter: Counter) {
@@ -183,17 +183,17 @@ Deno.test("wrapper keeps util.promisify.custom", async () => {
 });
 
 Deno.test("wrapper keeps the source text and the constructor's name", () => {
-  // Test runners and injectors read the names of parameters in it.
+  // Test runners and injectors read the names of parameters in the source text.
   const fixture = async ({ page }: { page: string }) => await page;
   const measured = pipeline("p")(fixture);
   assertEquals(measured.toString(), fixture.toString());
   assertEquals(`${pipeline("outer")(measured)}`, `${fixture}`);
-  // Fastify tells async hooks from those with a callback by it.
+  // Fastify distinguishes async hooks from callback hooks by the constructor.
   assertEquals(measured.constructor.name, "AsyncFunction");
   assert(measured instanceof Function);
 });
 
-Deno.test("wrapper of a generator function makes instances of it", () => {
+Deno.test("wrapper of a generator function returns its instances", () => {
   function* count() {
     yield 1;
   }
@@ -253,7 +253,7 @@ Deno.test("wrapper wraps each function of an array", () => {
   assertEquals(functions.map(wrap).map((fn) => fn()), [1, 2]);
 });
 
-Deno.test("wrapper decorates methods by the standard", async () => {
+Deno.test("wrapper decorates methods with standard decorators", async () => {
   const symbol = Symbol("method");
   class Base {
     @stage("inherited")
@@ -345,7 +345,7 @@ Deno.test("wrapper decorates methods under experimentalDecorators", async () => 
   });
 });
 
-Deno.test("wrapper keeps metadata of decorators above and below it", async () => {
+Deno.test("wrapper keeps the metadata of decorators above and below it", async () => {
   class Service {
     find() {
       return 1;

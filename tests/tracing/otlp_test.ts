@@ -1,4 +1,4 @@
-/** The spans that Deno itself sends, with `OTEL_DENO=true` and no code at all. */
+/** Tests the spans that Deno itself exports with `OTEL_DENO=true`. */
 import { assertEquals } from "@std/assert";
 import { eventually, freePort } from "../prometheus/prometheus.ts";
 import { EXPECTED_TRACES, startCollector } from "../support/collector.ts";
@@ -15,7 +15,7 @@ function readPicture(): string[] {
   );
 }
 
-/** Starts Deno with its own tracing. */
+/** Starts Deno with its built-in tracing. */
 function startDeno(
   args: readonly string[],
   environment: Readonly<Record<string, string>>,
@@ -34,7 +34,7 @@ function startDeno(
   };
 }
 
-Deno.test("Deno's own tracing shows pipelines and stages as they ran", async () => {
+Deno.test("OTEL_DENO exports the spans of pipelines and stages", async () => {
   await using collector = startCollector();
   const args = ["run", fixtureUrl("traced").href];
   await using _child = startDeno(args, collector.environment);
@@ -62,7 +62,7 @@ Deno.test("examples/tracing/shop.ts and prices.ts are in one trace", async () =>
     "--allow-net",
     "--allow-env=PRICES",
   );
-  // Until both of them answer.
+  // Until both servers respond.
   for (const url of [`:${pricesPort}/metrics`, `:${port}/metrics`]) {
     await eventually(async () =>
       await (await fetch(`http://127.0.0.1${url}`)).body?.cancel()

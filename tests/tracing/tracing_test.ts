@@ -35,17 +35,17 @@ function soon(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 1));
 }
 
-/** Never ends by itself. */
+/** Returns a promise that never settles. */
 function forever(): Promise<never> {
   return new Promise(() => {});
 }
 
-/** What a user's own code, or an instrumented `fetch`, does. */
+/** Starts a span like a user's code or an instrumented `fetch`. */
 function ownSpan(name: string): void {
   trace.getTracer("own").startSpan(name).end();
 }
 
-Deno.test("Pipelines and stages are spans, nested as they ran, parallel ones side by side", async () => {
+Deno.test("tracing: pipelines and stages are nested spans", async () => {
   using sdk = registerSdk();
   const { pipeline, stage } = create();
   await pipeline("answer", async () => {
@@ -82,7 +82,7 @@ pipeline other (other, test) success`,
   );
 });
 
-Deno.test("A user's own spans hang below the scope that started them, and it below theirs", async () => {
+Deno.test("tracing: users' spans are children and parents of scopes' spans", async () => {
   using sdk = registerSdk();
   const { pipeline, stage } = create();
   const tracer = trace.getTracer("own");
@@ -116,12 +116,12 @@ Deno.test("A user's own spans hang below the scope that started them, and it bel
   );
 });
 
-Deno.test("A request that is served inside of a pipeline has a trace of its own", async () => {
+Deno.test("tracing: a request served in a pipeline's context has its own trace", async () => {
   using sdk = registerSdk();
   const { pipeline, stage } = create();
   const tracer = trace.getTracer("own");
   await pipeline("boot", async () => {
-    // As instrumentations of servers do it: the context begins anew.
+    // Like instrumentations of servers, with a new context.
     const request = tracer.startSpan("request", {}, ROOT_CONTEXT);
     await context.with(trace.setSpan(ROOT_CONTEXT, request), async () => {
       await pipeline("answer", () => stage("read", soon));
@@ -139,7 +139,7 @@ request
   );
 });
 
-Deno.test("The span is active inside of wrappers, decorated methods and declared pipelines", async () => {
+Deno.test("tracing: spans are active in wrappers, decorated methods and declared pipelines", async () => {
   using sdk = registerSdk();
   const { definePipeline, pipeline, stage } = create();
   class Shop {
@@ -174,7 +174,7 @@ pipeline declared (declared, test) success
   );
 });
 
-Deno.test("A handle's stages are below its span, wherever they are started", async () => {
+Deno.test("tracing: a handle's stages are children of its span everywhere", async () => {
   using sdk = registerSdk();
   const { openPipeline, pipeline, stage } = create();
   const handle = openPipeline("open");
@@ -205,7 +205,7 @@ pipeline open (open, test) success
   );
 });
 
-Deno.test("A scope's stage() is below its pipeline's span where the context is lost", () => {
+Deno.test("tracing: a scope's stage() is a child of its pipeline without a context", () => {
   using sdk = registerSdk();
   const { pipeline } = create();
   pipeline("p", ({ stage }) => {
@@ -221,7 +221,7 @@ Deno.test("A scope's stage() is below its pipeline's span where the context is l
   );
 });
 
-Deno.test("A stream's span lasts as long as it does, and its source's code runs inside", async () => {
+Deno.test("tracing: a stream's span ends with the stream, and is active in its source", async () => {
   using sdk = registerSdk();
   const { pipeline, stageStream } = create();
   const options = { firstChunk: "first" };
@@ -255,7 +255,7 @@ Deno.test("A stream's span lasts as long as it does, and its source's code runs 
   );
 });
 
-Deno.test("A lazy query starts inside of its stage's span", async () => {
+Deno.test("tracing: a lazy query starts inside its stage's span", async () => {
   using sdk = registerSdk();
   const { pipeline, stage } = create();
   const query = {
@@ -273,7 +273,7 @@ Deno.test("A lazy query starts inside of its stage's span", async () => {
   );
 });
 
-Deno.test("An error is shown by the innermost scope that it left, and all that it left have its status", async () => {
+Deno.test("tracing: an error is recorded by the innermost scope, and sets all statuses", async () => {
   using sdk = registerSdk();
   const { pipeline, stage } = create();
   const error = new RangeError("There is no gold");
@@ -302,16 +302,19 @@ Deno.test("An error is shown by the innermost scope that it left, and all that i
   assertEquals(exception!["exception.stacktrace"], error.stack);
 });
 
-Deno.test("An error is shown once also where no pipeline is around, or one that is not traced", () => {
+Deno.test("tracing: an error is recorded once without a traced pipeline", () => {
   using sdk = registerSdk();
   const { pipeline, stage } = create();
-  const silent = create({ tracing: false });
+  const untraced = create({ tracing: false });
   const fail = () => {
     throw new Error("No");
   };
   assertThrows(() => stage("outer", () => stage("inner", fail)));
   assertThrows(() =>
-    pipeline("p", () => silent.pipeline("silent", () => pipeline("q", fail)))
+    pipeline(
+      "p",
+      () => untraced.pipeline("untraced", () => pipeline("q", fail)),
+    )
   );
   assertEquals(
     sdk.draw(),
@@ -322,7 +325,7 @@ stage outer (unknown, test, outer) failure ERROR "No"
   );
 });
 
-Deno.test("A pipeline that ends as its stream does has the status of the stream's error", async () => {
+Deno.test("tracing: a pipeline has the status of its last stream's error", async () => {
   using sdk = registerSdk();
   const { pipeline, stageStream } = create();
   async function* broken() {
@@ -350,7 +353,7 @@ pipeline p (p, test) failure ERROR "Broken"
   );
 });
 
-Deno.test("What is thrown and no error is shown once, too", () => {
+Deno.test("tracing: a thrown value that is not an error is recorded once", () => {
   using sdk = registerSdk();
   const { pipeline, stage } = create();
   for (const thrown of ["a text", undefined, null, NaN, {}, Symbol("s")]) {
@@ -380,7 +383,7 @@ Deno.test("What is thrown and no error is shown once, too", () => {
   );
 });
 
-Deno.test("Two texts thrown one after the other are both shown", () => {
+Deno.test("tracing: two different thrown strings are both recorded", () => {
   using sdk = registerSdk();
   const { pipeline, stage } = create();
   const fail = (text: string) => {
@@ -409,7 +412,7 @@ function assertThrowsText(text: string, fn: () => unknown): void {
   }
 }
 
-Deno.test("The status comes from the outcome", () => {
+Deno.test("tracing: the span's status depends on the outcome", () => {
   using sdk = registerSdk();
   const { pipeline, stage } = create();
   pipeline("set", ({ setOutcome }) => setOutcome("timeout"));
@@ -431,7 +434,7 @@ stage orphan (unknown, test, orphan) success`,
   );
 });
 
-Deno.test("A stage's deadline ends its span at once, and that of nothing else", async () => {
+Deno.test("tracing: a stage's timeout ends only the stage's span, immediately", async () => {
   using sdk = registerSdk();
   const { pipeline, stage } = create();
   const { promise, reject } = Promise.withResolvers<never>();
@@ -452,7 +455,7 @@ Deno.test("A stage's deadline ends its span at once, and that of nothing else", 
   );
 });
 
-Deno.test("A pipeline's deadline ends all that is open, and is shown once, on the innermost", async () => {
+Deno.test("tracing: a pipeline's timeout ends all open spans, and is recorded once", async () => {
   using sdk = registerSdk();
   const { pipeline, stage } = create();
   await assertRejects(() =>
@@ -477,7 +480,7 @@ Deno.test("A pipeline's deadline ends all that is open, and is shown once, on th
   );
 });
 
-Deno.test("What cleans up after a deadline is below the pipeline that has ended", async () => {
+Deno.test("tracing: cleanup after a timeout is a child of the ended pipeline", async () => {
   using sdk = registerSdk();
   const { pipeline, stage } = create();
   const { promise: cleaned, resolve } = Promise.withResolvers<void>();
@@ -499,7 +502,7 @@ Deno.test("What cleans up after a deadline is below the pipeline that has ended"
   );
 });
 
-Deno.test("A signal's reason is shown, also where it was aborted beforehand; a consumer that stops shows none", async () => {
+Deno.test("tracing: a signal's reason is recorded, a consumer's stop is not", async () => {
   using sdk = registerSdk();
   const { openPipeline, pipeline, stageStream } = create();
   const signal = AbortSignal.abort(new Error("Gone"));
@@ -523,7 +526,7 @@ pipeline while (while, test) failure ERROR "Going" !Error: Going`,
   );
 });
 
-Deno.test("An instance may have a provider of its own, or none", async () => {
+Deno.test("tracing: an instance can have its own provider, or none", async () => {
   using registered = registerSdk();
   using own = createSdk();
   const run = ({ pipeline, stage }: StageMetrics, name: string) =>
@@ -541,7 +544,7 @@ Deno.test("An instance may have a provider of its own, or none", async () => {
   assertEquals(registered.draw(), draw("registered"));
 });
 
-Deno.test("With a provider that is not registered, and nothing that keeps its contexts, all is below the pipeline around", async () => {
+Deno.test("tracing: without a context manager, spans are children of their pipeline", async () => {
   using sdk = createSdk();
   const { pipeline, stage } = create({ tracing: sdk.provider });
   await pipeline("p", async () => {
@@ -560,13 +563,13 @@ Deno.test("With a provider that is not registered, and nothing that keeps its co
   );
 });
 
-Deno.test("A pipeline of an instance that traces nothing is left out of a trace, with its stages", () => {
+Deno.test("tracing: an instance with tracing false has no spans", () => {
   using sdk = registerSdk();
-  const silent = create({ tracing: false });
+  const untraced = create({ tracing: false });
   const { pipeline } = create();
   pipeline("p", () =>
-    silent.pipeline("silent", () => {
-      silent.stage("silent", () => {});
+    untraced.pipeline("untraced", () => {
+      untraced.stage("untraced", () => {});
       pipeline("inner", () => {});
     }));
   assertEquals(
@@ -576,7 +579,7 @@ Deno.test("A pipeline of an instance that traces nothing is left out of a trace,
   );
 });
 
-Deno.test("A provider is found from when it is registered until it is not", async () => {
+Deno.test("tracing: a provider is used while it is registered", async () => {
   const metrics = create();
   const { pipeline, stage } = metrics;
   const run = (name: string) => pipeline(name, () => stage("s", () => {}));
@@ -599,7 +602,7 @@ Deno.test("A provider is found from when it is registered until it is not", asyn
     run("after");
     resolve();
     await open;
-    // There is nobody to start a span for "late"; what was started ends.
+    // No provider starts a span for "late", but started spans end.
     assertEquals(sdk.draw(), "pipeline open (open, test) success");
   }
   assertEquals(
@@ -608,7 +611,7 @@ Deno.test("A provider is found from when it is registered until it is not", asyn
   );
 });
 
-Deno.test("A pipeline is traced as a whole, or not at all", () => {
+Deno.test("tracing: a pipeline is traced as a whole, or not at all", () => {
   const { pipeline, stage } = create();
   using sdk = createSdk();
   pipeline("p", () => {
@@ -625,7 +628,7 @@ Deno.test("A pipeline is traced as a whole, or not at all", () => {
   );
 });
 
-Deno.test("The imported functions are traced as well", () => {
+Deno.test("tracing: the imported functions are traced, too", () => {
   using sdk = registerSdk();
   captureMetrics(
     { lane: "test" },
@@ -638,7 +641,7 @@ Deno.test("The imported functions are traced as well", () => {
   );
 });
 
-/** Counts the calls of the API, as long as `fn` runs. */
+/** Counts the calls of the API while `fn` is running. */
 async function countCalls(fn: () => Promise<unknown>): Promise<number> {
   let calls = 0;
   const restore: (() => void)[] = [];
@@ -669,7 +672,7 @@ async function countCalls(fn: () => Promise<unknown>): Promise<number> {
   return calls;
 }
 
-Deno.test("Without a provider, nothing of the API is called", async () => {
+Deno.test("tracing: the API is not called without a provider", async () => {
   const { openPipeline, pipeline, recordStageMetrics, stage, stageStream } =
     create();
   const runAll = async () => {
@@ -692,7 +695,7 @@ Deno.test("Without a provider, nothing of the API is called", async () => {
   assertEquals(await countCalls(runAll) > 0, true);
 });
 
-/** A provider that throws where it is told to. */
+/** Returns a provider that throws at a certain place. */
 function faultyProvider(fault: string) {
   const ends: string[] = [];
   const may = (name: string) => {
@@ -736,7 +739,7 @@ for (
     "end",
   ]
 ) {
-  Deno.test(`A provider whose ${fault} throws breaks nothing, and is counted`, async () => {
+  Deno.test(`tracing: a provider whose ${fault} throws is an issue`, async () => {
     const reports: string[] = [];
     const provider = faultyProvider(fault);
     const metrics = create({
@@ -767,7 +770,7 @@ for (
 }
 
 for (const when of ["before", "after"]) {
-  Deno.test(`A context manager that throws ${when} the code breaks nothing, and is counted`, async () => {
+  Deno.test(`tracing: a context manager that throws ${when} the code is an issue`, async () => {
     using sdk = createSdk();
     const metrics = create({ tracing: sdk.provider });
     const manager = {
@@ -799,7 +802,7 @@ for (const when of ["before", "after"]) {
   });
 }
 
-Deno.test("Errors that cannot be read are shown as far as they can, and rethrown as they are", async () => {
+Deno.test("tracing: an unreadable error is recorded if possible, and rethrown unchanged", async () => {
   using sdk = registerSdk();
   const metrics = create();
   const frozen = Object.freeze(new TypeError("Frozen"));
@@ -854,7 +857,7 @@ Deno.test("Errors that cannot be read are shown as far as they can, and rethrown
   );
 });
 
-Deno.test("createStageMetrics() throws for a tracing that is none", () => {
+Deno.test("createStageMetrics() throws for invalid tracing", () => {
   for (const tracing of [true, "on", null, {}, 5]) {
     assertThrows(
       () => create({ tracing: tracing as false }),
