@@ -28,10 +28,10 @@ export type ResultClassifier = {
 /** The maximum depth of a chain of causes. */
 const MAX_DEPTH = 16;
 
-/** The maximum number of errors read of a chain, and of an `AggregateError`. */
+/** The maximum number of errors read in a chain, and in an `AggregateError`. */
 const MAX_ERRORS = 1_000;
 
-/** The maximum number of classes read of an error's prototype chain. */
+/** The maximum number of classes read in an error's prototype chain. */
 const MAX_CLASSES = 16;
 
 /** The properties that hold a wrapped error. */
