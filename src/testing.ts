@@ -25,7 +25,7 @@
  * @module
  */
 import { Registry } from "prom-client";
-import { IssueReporter, zeroIssueCounts } from "./common/issues.ts";
+import { IssueReporter, zeroIssues } from "./common/issues.ts";
 import {
   copyStageMetricsOptions,
   createInstance,
@@ -126,7 +126,7 @@ export async function sampleValue(
 ): Promise<number | undefined> {
   const families = await gather(
     [registry],
-    () => new IssueReporter(zeroIssueCounts()),
+    () => new IssueReporter(zeroIssues()),
   );
   const names = Object.keys(labels);
   return families.flatMap(({ samples }) => samples).find((sample) =>

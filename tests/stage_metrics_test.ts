@@ -50,7 +50,7 @@ function withoutPlace(printed: string): string {
 Deno.test("The default instance carries on unregistered where a name is taken, and says so", async () => {
   assertEquals(
     withoutPlace(await runFixture("conflict", [])),
-    `stage-metrics: Error: Cannot register "lukhas_orchestration_stage_total": the registry has a metric of that name already, and it is not this library's (registry_conflict, at conflict; further ones are only counted)
+    `stage-metrics: Error: Cannot register "lukhas_orchestration_stage_total": the registry has a metric of that name already, and it is not this library's (registry_conflict, at conflict; later occurrences are only counted)
 work: 1
 work: 2
 lukhas_orchestration_instrumentation_issues_total{issue="registry_conflict"} 1
@@ -67,7 +67,7 @@ Deno.test("The default instance shares metrics that have other buckets than its 
       /have the pipelineBuckets.*\(/,
       "…(",
     ),
-    `stage-metrics: Cannot share the metrics "lukhas_orchestration_*" of the registry: they …(registry_conflict, at disagreement; further ones are only counted)
+    `stage-metrics: Cannot share the metrics "lukhas_orchestration_*" of the registry: they …(registry_conflict, at disagreement; later occurrences are only counted)
 work: 1
 1
 `,

@@ -65,7 +65,7 @@ export interface IssueReporterOptions {
 export type IssueCounts = Record<Issue, number>;
 
 /** Returns a count of 0 for each kind. */
-export function zeroIssueCounts(): IssueCounts {
+export function zeroIssues(): IssueCounts {
   return {
     orphan_stage: 0,
     late_stage: 0,
@@ -181,7 +181,7 @@ function warn({ issue, message, stack }: IssueReport): void {
   const site = findCallSite(stack, message);
   const place = site === undefined ? "" : `, at ${site}`;
   console.warn(
-    `stage-metrics: ${message} (${issue}${place}; further ones are only counted)`,
+    `stage-metrics: ${message} (${issue}${place}; later occurrences are only counted)`,
   );
 }
 

@@ -4,7 +4,7 @@ import {
   type IssueCounts,
   IssueReporter,
   type IssueReporterOptions,
-  zeroIssueCounts,
+  zeroIssues,
 } from "../common/issues.ts";
 import { perProcess } from "../common/per_process.ts";
 import { quote } from "../common/quote.ts";
@@ -63,7 +63,7 @@ export class Registration {
     this.options = options;
     this.tree = counts?.tree ??
       new SeriesTree(pipelineBuckets, stageBuckets, cardinalityLimit);
-    this.issueCounts = counts?.issueCounts ?? zeroIssueCounts();
+    this.issueCounts = counts?.issueCounts ?? zeroIssues();
     this.issues = new IssueReporter(this.issueCounts, { onIssue() {} });
     this.now = clock === monotonicSeconds
       ? clock
@@ -112,7 +112,7 @@ export class Registration {
   /** Forgets declarations and the issues they caused. */
   reset(): void {
     this.tree.clear();
-    Object.assign(this.issueCounts, zeroIssueCounts());
+    Object.assign(this.issueCounts, zeroIssues());
   }
 
   /** Removes the families from the registry. */

@@ -1,4 +1,4 @@
-import { zeroIssueCounts } from "../common/issues.ts";
+import { zeroIssues } from "../common/issues.ts";
 import { OUTCOME_LABELS } from "../common/outcome.ts";
 import { SUFFIXES } from "../exposition/open_metrics_names.ts";
 import {
@@ -86,7 +86,7 @@ const isOwnTelling = fields({
   pipelineBuckets: areBounds,
   stageBuckets: areBounds,
   now: isFiniteNumber,
-  issues: recordOf(oneOf(...Object.keys(zeroIssueCounts())), isCount),
+  issues: recordOf(oneOf(...Object.keys(zeroIssues())), isCount),
   series: arrayOf(tuple([
     isName,
     isName,

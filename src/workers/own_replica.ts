@@ -1,5 +1,5 @@
 import { monotonicSeconds } from "../common/clock.ts";
-import { type IssueCounts, zeroIssueCounts } from "../common/issues.ts";
+import { type IssueCounts, zeroIssues } from "../common/issues.ts";
 import type { MetricFamily } from "../exposition/model.ts";
 import { Families } from "../registry/families.ts";
 import { OwnMetricView } from "../registry/own_metric.ts";
@@ -103,11 +103,7 @@ export class OwnReplica {
     const { prefix, labels, pipelineBuckets, stageBuckets, now } = telling;
     const known = this.#find(prefix, labels, pipelineBuckets, stageBuckets);
     const tree = known?.tree ?? new SeriesTree(pipelineBuckets, stageBuckets);
-    const issues = {
-      ...zeroIssueCounts(),
-      ...known?.issues,
-      ...telling.issues,
-    };
+    const issues = { ...zeroIssues(), ...known?.issues, ...telling.issues };
     const offset = monotonicSeconds() - now;
     applyDelta(tree, telling.series);
     if (!this.#isMerged) {
@@ -234,7 +230,7 @@ function areIssuesBelow(
 }
 
 function sumIssues(all: readonly IssueCounts[]): IssueCounts {
-  const sum = zeroIssueCounts();
+  const sum = zeroIssues();
   for (const issues of all) {
     for (const issue of Object.keys(sum) as (keyof IssueCounts)[]) {
       sum[issue] += issues[issue];

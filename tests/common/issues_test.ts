@@ -79,13 +79,16 @@ function lineOfCaller(): number {
 /** Asserts that there is one warning, with a line of this file. */
 function assertPlace(warnings: readonly string[], line: number): void {
   assertEquals(warnings.length, 1, warnings.join("\n"));
-  assertMatch(warnings[0]!, new RegExp(`, at HERE:${line}:\\d+; further ones`));
+  assertMatch(
+    warnings[0]!,
+    new RegExp(`, at HERE:${line}:\\d+; later occurrences`),
+  );
 }
 
 /** Asserts that there is one warning, without a place. */
 function assertNoPlace(warnings: readonly string[]): void {
   assertEquals(warnings.length, 1, warnings.join("\n"));
-  assertMatch(warnings[0]!, /[(]\w+; further ones are only counted[)]$/);
+  assertMatch(warnings[0]!, /[(]\w+; later occurrences are only counted[)]$/);
 }
 
 Deno.test("onIssue() defaults to one warning per kind", async () => {
@@ -96,8 +99,8 @@ Deno.test("onIssue() defaults to one warning per kind", async () => {
   assertEquals(
     warnings.map((warning) => warning.replace(/:\d+:\d+;/, ":LINE;")),
     [
-      `stage-metrics: Stage "one" ran with no pipeline around it: run it inside of pipeline(), or call the stage() of the pipeline's scope (orphan_stage, at HERE:LINE; further ones are only counted)`,
-      `stage-metrics: A stage name must not be empty: recorded as "unknown" (invalid_name, at HERE:LINE; further ones are only counted)`,
+      `stage-metrics: Stage "one" ran with no pipeline around it: run it inside of pipeline(), or call the stage() of the pipeline's scope (orphan_stage, at HERE:LINE; later occurrences are only counted)`,
+      `stage-metrics: A stage name must not be empty: recorded as "unknown" (invalid_name, at HERE:LINE; later occurrences are only counted)`,
     ],
   );
   const issues = await samplesOf(metrics, /issues_total$/);
