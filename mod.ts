@@ -33,13 +33,13 @@
  *
  * @module
  */
-export type { BindMethods } from "./src/scopes/bind.ts";
-export { PIPELINE_BUCKETS, STAGE_BUCKETS } from "./src/registry/buckets.ts";
-export type {
-  MethodContext,
-  ScopeWrapper,
-  WrappedFunction,
-} from "./src/scopes/overloads.ts";
+export {
+  classifyError,
+  type ErrorClassifier,
+  type Outcome,
+  type ResultClassifier,
+} from "./src/common/outcome.ts";
+export type { Issue, IssueReport } from "./src/common/issues.ts";
 export {
   configure,
   definePipeline,
@@ -52,57 +52,40 @@ export {
   stage,
   stageStream,
 } from "./src/functions.ts";
+export type { MetricsHandlerOptions } from "./src/http/handler.ts";
+export type { StageMetricsOptions } from "./src/instances/instance.ts";
 export type {
   DeclaredPipeline,
-  DefineMethods,
   PipelineDeclaration,
 } from "./src/pipelines/declared_pipeline.ts";
-export type {
-  HandlerMethods,
-  MetricsHandlerOptions,
-} from "./src/http/handler.ts";
-export type { StageMetricsOptions } from "./src/instances/instance.ts";
-export type { Issue, IssueReport } from "./src/common/issues.ts";
-export {
-  createStageMetrics,
-  type Methods,
-  type StageMetrics,
-} from "./src/stage_metrics.ts";
-export type {
-  DisposableIfKnown,
-  OpenMethods,
-  PipelineHandle,
-} from "./src/pipelines/pipeline_handle.ts";
-export {
-  classifyError,
-  type ErrorClassifier,
-  type Outcome,
-  type ResultClassifier,
-} from "./src/common/outcome.ts";
 export {
   currentPipeline,
-  type PipelineMethods,
   type PipelineOptions,
   type PipelineScope,
 } from "./src/pipelines/pipeline.ts";
 export type {
-  PipelineRecord,
-  RecordMethods,
-  StageRecord,
-} from "./src/pipelines/recorders.ts";
-export type { MetricsRegistry } from "./src/registry/registry.ts";
-export type { ScopeOptions } from "./src/scopes/options.ts";
-export type { ShareMethods } from "./src/workers/share.ts";
+  DisposableIfKnown,
+  PipelineHandle,
+} from "./src/pipelines/pipeline_handle.ts";
+export type { PipelineRecord, StageRecord } from "./src/pipelines/recorders.ts";
 export type {
-  StageMethods,
   StageOptions,
+  StageRunner,
   StageScope,
 } from "./src/pipelines/stage.ts";
 export type {
   MeasuredStream,
   NodeReadable,
-  StreamMethods,
   StreamOptions,
   StreamSource,
 } from "./src/pipelines/stage_stream.ts";
+export { PIPELINE_BUCKETS, STAGE_BUCKETS } from "./src/registry/buckets.ts";
+export type { MetricsRegistry } from "./src/registry/registry.ts";
+export type {
+  MethodContext,
+  ScopeWrapper,
+  WrappedFunction,
+} from "./src/scopes/overloads.ts";
+export type { ScopeOptions } from "./src/scopes/options.ts";
+export { createStageMetrics, type StageMetrics } from "./src/stage_metrics.ts";
 export type { TracerProvider } from "./src/tracing/tracer.ts";

@@ -1,40 +1,75 @@
-import type { MetricsHandlerOptions } from "./http/handler.ts";
+import {
+  createHandlerFunction,
+  type MetricsHandlerOptions,
+} from "./http/handler.ts";
 import {
   configureDefault,
   defaultSource,
 } from "./instances/default_instance.ts";
 import type { StageMetricsOptions } from "./instances/instance.ts";
-import type {
-  DeclaredPipeline,
-  PipelineDeclaration,
+import {
+  createDefineFunction,
+  type DeclaredPipeline,
+  type PipelineDeclaration,
 } from "./pipelines/declared_pipeline.ts";
-import type { PipelineMethods, PipelineOptions } from "./pipelines/pipeline.ts";
-import type { PipelineHandle } from "./pipelines/pipeline_handle.ts";
-import type { PipelineRecord, StageRecord } from "./pipelines/recorders.ts";
-import type { StageMethods } from "./pipelines/stage.ts";
-import type { StreamMethods } from "./pipelines/stage_stream.ts";
-import { createMethods } from "./stage_metrics.ts";
+import {
+  createPipelineFunction,
+  type PipelineOptions,
+  type PipelineScope,
+} from "./pipelines/pipeline.ts";
+import {
+  createOpenFunction,
+  type PipelineHandle,
+} from "./pipelines/pipeline_handle.ts";
+import {
+  createRecorders,
+  type PipelineRecord,
+  type StageRecord,
+} from "./pipelines/recorders.ts";
+import {
+  createStageFunction,
+  type StageOptions,
+  type StageScope,
+} from "./pipelines/stage.ts";
+import {
+  createStreamFunction,
+  type MeasuredStream,
+  type StreamOptions,
+  type StreamSource,
+} from "./pipelines/stage_stream.ts";
+import type { ScopeWrapper } from "./scopes/overloads.ts";
+import { createShareFunction } from "./workers/share.ts";
+
+// The functions of the default instance. Each exported function passes its call on to one
+// of them, and declares the types.
+const runPipeline = createPipelineFunction(defaultSource);
+const runStage = createStageFunction(defaultSource);
+const measureStream = createStreamFunction(defaultSource.context);
+const openHandle = createOpenFunction(defaultSource);
+const declarePipeline = createDefineFunction(defaultSource, runStage);
+const recorders = createRecorders(defaultSource);
+const createHandler = createHandlerFunction(defaultSource);
+const share = createShareFunction(defaultSource);
 
 /**
- * Sets options of the default instance, the one that `pipeline`, `stage` and all other
- * imported functions use.
+ * Sets options of the default instance, which `pipeline`, `stage` and all other imported
+ * functions use.
  *
- * Calls add up: each option has the value of the last call that sets it. An option
- * that is `undefined` stays as it was. All options together are checked by each call,
- * and a call that throws changes nothing.
+ * Call it at the start of the program. The first scope, record or scrape uses the
+ * options. Later calls throw, except after a hot reload: a call from the same place in the
+ * code may replace functions and objects.
  *
- * Call it first thing: the first scope, record or scrape uses the options. After that,
- * a call may change them only where it is made again from the same place, as by a hot
- * reload, and replace functions and objects by others. They count from then on.
+ * Calls add up: each option has the value of the last call that sets it, and `undefined`
+ * leaves an option as it is. A call that throws changes nothing.
  *
- * There is one default instance in a process, also where several copies of this module
- * or of prom-client are loaded, as by bundles. Importing the module registers nothing:
- * this function and {@linkcode definePipeline} do, and so does the first use.
+ * A process has one default instance, even if it loads several copies of this module or
+ * of prom-client, as bundles do. Importing the module registers no metrics. `configure`,
+ * {@linkcode definePipeline} and the first use register them.
  *
  * @param options The options.
  * @throws {TypeError} If an option has the wrong type, or is unknown.
- * @throws {RangeError} If an option is out of range, or does not go with those that
- * earlier calls set.
+ * @throws {RangeError} If an option is out of range, or contradicts options of earlier
+ * calls.
  * @throws {Error} If the default instance is in use, and the call would change it.
  *
  * @example
@@ -45,7 +80,7 @@ import { createMethods } from "./stage_metrics.ts";
  *   lane: "canary",
  *   pipelineBuckets: [...PIPELINE_BUCKETS, 10, 30, 60, 120, 300],
  * });
- * // Elsewhere, as in the file that sets up logging:
+ * // Elsewhere, such as in the file that sets up logging:
  * configure({ onIssue: ({ message }) => console.error(message) });
  * ```
  */
@@ -53,24 +88,20 @@ export function configure(options: StageMetricsOptions): void {
   configureDefault(options);
 }
 
-const methods = createMethods(defaultSource);
-
 /**
- * Runs a function as a pipeline: times it, records how it ended, and lets every
- * `stage` that is called inside of it know its name and lane.
+ * Runs an async function as a pipeline: measures its duration, records its outcome, and
+ * passes its name and lane to every `stage` inside it.
  *
- * - `pipeline(name, fn)` and `pipeline(name, options, fn)` call `fn(scope)` and give
- *   what it returns: a promise for a promise, and any other value as it is;
- * - `pipeline(name)` and `pipeline(name, options)` return a wrapper: each call of
- *   `pipeline(name)(fn)` is a pipeline. It decorates methods, too.
+ * A pipeline inside an open pipeline takes its lane, and is subject to its timeout and
+ * `signal`. After the enclosing pipeline has ended, or with `detached: true`, it is a
+ * root.
  *
- * A pipeline inside another one takes its lane, and its limits, while that is open. In
- * the context of one that has ended, and with `detached: true`, it is a root.
- *
- * What `fn` throws is classified and rethrown. A `TypeError` is thrown if the function
- * is missing, or if an option has the wrong type.
- *
- * Its overloads are those of {@linkcode PipelineMethods}.
+ * @typeParam T The type of the resolved value.
+ * @param name The name of the pipeline, the label `pipeline_name`.
+ * @param fn The function to run.
+ * @returns A native promise for the value of `fn`.
+ * @throws The error that `fn` throws. It is recorded as `failure` or `timeout`, as
+ * {@linkcode classifyError} decides.
  *
  * @example
  * ```ts
@@ -83,8 +114,93 @@ const methods = createMethods(defaultSource);
  * });
  * assertEquals(answer, 2);
  * ```
+ */
+export function pipeline<T>(
+  name: string,
+  fn: (scope: PipelineScope) => PromiseLike<T>,
+): Promise<T>;
+/**
+ * Runs a function as a pipeline. A sync function stays sync.
  *
- * @example As a wrapper
+ * @typeParam T The type of the returned value.
+ * @param name The name of the pipeline, the label `pipeline_name`.
+ * @param fn The function to run.
+ * @returns The value of `fn`.
+ * @throws The error that `fn` throws.
+ *
+ * @example
+ * ```ts
+ * import { pipeline } from "@lukhas/stage-metrics";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const sum = pipeline("sum", ({ lane }) => {
+ *   assertEquals(lane, "production");
+ *   return 1 + 2;
+ * });
+ * assertEquals(sum, 3);
+ * ```
+ */
+export function pipeline<T>(
+  name: string,
+  fn: (scope: PipelineScope) => T,
+): T;
+/**
+ * Runs an async function as a pipeline with options, such as a timeout or a lane.
+ *
+ * @typeParam T The type of the resolved value.
+ * @param name The name of the pipeline, the label `pipeline_name`.
+ * @param options The options.
+ * @param fn The function to run.
+ * @returns A native promise for the value of `fn`.
+ * @throws {TypeError} If an option has the wrong type.
+ * @throws {RangeError} If `timeout` is `NaN`.
+ *
+ * @example
+ * ```ts
+ * import { pipeline } from "@lukhas/stage-metrics";
+ * import { assertRejects } from "@std/assert";
+ *
+ * const forever = new Promise<never>(() => {});
+ * await assertRejects(
+ *   () => pipeline("search", { timeout: 10, lane: "canary" }, () => forever),
+ *   DOMException,
+ *   "timed out after 10 ms",
+ * );
+ * ```
+ */
+export function pipeline<T>(
+  name: string,
+  options: PipelineOptions | undefined,
+  fn: (scope: PipelineScope) => PromiseLike<T>,
+): Promise<T>;
+/**
+ * Runs a function as a pipeline with options. A sync function stays sync.
+ *
+ * @typeParam T The type of the returned value.
+ * @param name The name of the pipeline, the label `pipeline_name`.
+ * @param options The options.
+ * @param fn The function to run.
+ * @returns The value of `fn`.
+ * @throws {TypeError} If an option has the wrong type.
+ * @throws {RangeError} If `timeout` is `NaN`.
+ */
+export function pipeline<T>(
+  name: string,
+  options: PipelineOptions | undefined,
+  fn: (scope: PipelineScope) => T,
+): T;
+/**
+ * Returns a wrapper: each call of a wrapped function is a pipeline. The wrapper is also a
+ * method decorator.
+ *
+ * @param name The name of the pipeline, the label `pipeline_name`.
+ * @param options The options.
+ * @returns The wrapper.
+ * @throws {TypeError} If an option has the wrong type, or if the function or the options
+ * are an explicit `undefined`.
+ * @throws {RangeError} If `timeout` is `NaN`.
+ *
+ * @example
  * ```ts
  * import { pipeline } from "@lukhas/stage-metrics";
  * import { assertEquals } from "@std/assert";
@@ -93,16 +209,27 @@ const methods = createMethods(defaultSource);
  * assertEquals(double(21), 42);
  * ```
  */
-export const pipeline: PipelineMethods["pipeline"] = methods.pipeline;
+export function pipeline(
+  name: string,
+  options?: PipelineOptions,
+): ScopeWrapper;
+export function pipeline(
+  name: string,
+  options?: unknown,
+  fn?: unknown,
+): unknown {
+  return runPipeline(name, options, fn, arguments.length);
+}
 
 /**
- * Opens a pipeline that no callback can enclose: it ends when its handle is closed.
+ * Opens a pipeline that no callback can enclose. It ends when its handle is closed.
  *
  * @param name The name of the pipeline, the label `pipeline_name`.
  * @param options The options.
- * @returns The handle. Disposed of unclosed, as by `using`, it records `failure`.
+ * @returns The handle. If it is disposed of before it is closed, as by `using`, the
+ * pipeline records `failure`.
  * @throws {TypeError} If an option has the wrong type.
- * @throws {RangeError} If the timeout is `NaN`.
+ * @throws {RangeError} If `timeout` is `NaN`.
  *
  * @example
  * ```ts
@@ -118,23 +245,23 @@ export function openPipeline(
   name: string,
   options?: PipelineOptions,
 ): PipelineHandle {
-  return methods.openPipeline(name, options);
+  return openHandle(name, options);
 }
 
 /**
- * Declares a pipeline once: its options, its stages and theirs.
+ * Declares a pipeline once: its name, its options, its stages and their options.
  *
- * The compiler then knows the names of its stages, their series are there at 0
- * before the first run, and a plain `stage` inside of it has the declared options,
- * unless its call says otherwise. A stage that is not declared is the issue
- * `undeclared_stage`.
+ * The compiler then knows the names of the stages. Their series exist from the start, at
+ * 0, before the first run. A plain `stage` inside the pipeline has the declared options,
+ * unless its call overrides them. An undeclared stage is the issue `undeclared_stage`.
  *
- * @typeParam N The names of its stages.
+ * @typeParam N The names of the stages.
  * @param name The name of the pipeline, the label `pipeline_name`.
- * @param declaration Its options and its stages.
- * @returns The pipeline, to be run.
- * @throws {TypeError} If an option, a name or a stage has the wrong type.
- * @throws {RangeError} If a name is empty, or a timeout is `NaN`.
+ * @param declaration The options and the stages.
+ * @returns The declared pipeline.
+ * @throws {TypeError} If an option, a name or a stage has the wrong type, or if an option
+ * is unknown.
+ * @throws {RangeError} If a name is empty, or if `timeout` is `NaN`.
  *
  * @example
  * ```ts
@@ -157,64 +284,229 @@ export function definePipeline<N extends string>(
   name: string,
   declaration: PipelineDeclaration<N>,
 ): DeclaredPipeline<N> {
-  return methods.definePipeline(name, declaration);
+  return declarePipeline(name, declaration);
 }
 
 /**
- * Runs a function as a stage of the pipeline around it: times it, and records how
- * it ended. Stages may run in parallel, and within each other.
+ * Runs an async function as a stage of the enclosing pipeline: measures its duration and
+ * records its outcome. Stages may run in parallel and inside each other.
  *
- * - `stage(name, fn)` and `stage(name, options, fn)` call `fn(scope)` and give what
- *   it returns: a promise for a promise, and any other value as it is;
- * - `stage(name)` and `stage(name, options)` return a wrapper: each call of
- *   `stage(name)(fn)` is a stage. It decorates methods, too.
+ * Without an enclosing pipeline, the stage runs and is recorded with
+ * `pipeline_name="unknown"`, and counts as the issue `orphan_stage`.
  *
- * What `fn` throws is classified and rethrown. A `TypeError` is thrown if the function
- * is missing, or if an option has the wrong type.
- *
- * Its overloads are those of {@linkcode StageMethods}.
+ * @typeParam T The type of the resolved value.
+ * @param name The name of the stage, the label `stage_name`.
+ * @param fn The function to run.
+ * @returns A native promise for the value of `fn`.
+ * @throws The error that `fn` throws. It is recorded as `failure` or `timeout`, as
+ * {@linkcode classifyError} decides.
  *
  * @example
  * ```ts
  * import { pipeline, stage } from "@lukhas/stage-metrics";
  * import { assertEquals } from "@std/assert";
  *
- * const fetchPrice = stage("price")(async (item: string) => item.length);
- * const total = await pipeline("checkout", async () => {
- *   const prices = await Promise.all(["tea", "milk"].map(fetchPrice));
- *   return stage("sum", () => prices.reduce((sum, price) => sum + price));
+ * const answer = await pipeline("question_answering", async () => {
+ *   const [facts, sources] = await Promise.all([
+ *     stage("facts", async () => ["42"]),
+ *     stage("sources", async () => ["The Guide"]),
+ *   ]);
+ *   return stage("compose", () => `${facts} (${sources})`);
  * });
- * assertEquals(total, 7);
+ * assertEquals(answer, "42 (The Guide)");
+ * ```
+ */
+export function stage<T>(
+  name: string,
+  fn: (scope: StageScope) => PromiseLike<T>,
+): Promise<T>;
+/**
+ * Runs a function as a stage of the enclosing pipeline. A sync function stays sync.
+ *
+ * @typeParam T The type of the returned value.
+ * @param name The name of the stage, the label `stage_name`.
+ * @param fn The function to run.
+ * @returns The value of `fn`.
+ * @throws The error that `fn` throws.
+ *
+ * @example
+ * ```ts
+ * import { pipeline, stage } from "@lukhas/stage-metrics";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const words = pipeline("count", () => stage("split", () => "a b".split(" ")));
+ * assertEquals(words, ["a", "b"]);
+ * ```
+ */
+export function stage<T>(name: string, fn: (scope: StageScope) => T): T;
+/**
+ * Runs an async function as a stage of the enclosing pipeline, with options.
+ *
+ * @typeParam T The type of the resolved value.
+ * @param name The name of the stage, the label `stage_name`.
+ * @param options The options.
+ * @param fn The function to run.
+ * @returns A native promise for the value of `fn`.
+ * @throws {TypeError} If an option has the wrong type.
+ * @throws {RangeError} If `timeout` is `NaN`.
+ *
+ * @example
+ * ```ts
+ * import { pipeline, stage } from "@lukhas/stage-metrics";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const classifyResult = (response: Response) =>
+ *   response.ok ? undefined : "failure" as const;
+ * const { status } = await pipeline("lookup", () =>
+ *   stage("fetch", { timeout: 250, classifyResult }, async ({ signal }) => {
+ *     signal.throwIfAborted();
+ *     return new Response(null, { status: 404 });
+ *   }));
+ * assertEquals(status, 404);
+ * ```
+ */
+export function stage<T>(
+  name: string,
+  options: StageOptions | undefined,
+  fn: (scope: StageScope) => PromiseLike<T>,
+): Promise<T>;
+/**
+ * Runs a function as a stage of the enclosing pipeline, with options. A sync function
+ * stays sync.
+ *
+ * @typeParam T The type of the returned value.
+ * @param name The name of the stage, the label `stage_name`.
+ * @param options The options.
+ * @param fn The function to run.
+ * @returns The value of `fn`.
+ * @throws {TypeError} If an option has the wrong type.
+ * @throws {RangeError} If `timeout` is `NaN`.
+ */
+export function stage<T>(
+  name: string,
+  options: StageOptions | undefined,
+  fn: (scope: StageScope) => T,
+): T;
+/**
+ * Returns a wrapper: each call of a wrapped function is a stage. The wrapper is also a
+ * method decorator.
+ *
+ * @param name The name of the stage, the label `stage_name`.
+ * @param options The options.
+ * @returns The wrapper.
+ * @throws {TypeError} If an option has the wrong type, or if the function or the options
+ * are an explicit `undefined`.
+ * @throws {RangeError} If `timeout` is `NaN`.
+ *
+ * @example A wrapped function
+ * ```ts
+ * import { pipeline, stage } from "@lukhas/stage-metrics";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const fetchPrice = stage("price")(async (item: string) => item.length);
+ * const prices = await pipeline("checkout", () =>
+ *   Promise.all(["tea", "milk"].map(fetchPrice)));
+ * assertEquals(prices, [3, 4]);
  * ```
  *
- * @example As a decorator
+ * @example A decorated method
  * ```ts
- * import { stage } from "@lukhas/stage-metrics";
+ * import { pipeline, stage } from "@lukhas/stage-metrics";
+ * import { assertEquals } from "@std/assert";
  *
  * class Shop {
- *   @stage("checkout")
+ *   @pipeline("checkout")
  *   async checkout(items: string[]): Promise<number> {
+ *     return await this.price(items);
+ *   }
+ *
+ *   @stage("price")
+ *   async price(items: string[]): Promise<number> {
  *     return items.length;
  *   }
  * }
+ * assertEquals(await new Shop().checkout(["tea"]), 1);
  * ```
  */
-export const stage: StageMethods["stage"] = methods.stage;
+export function stage(name: string, options?: StageOptions): ScopeWrapper;
+export function stage(
+  name: string,
+  options?: unknown,
+  fn?: unknown,
+): unknown {
+  return runStage(name, options, fn, arguments.length);
+}
 
 /**
- * Measures a stream as a stage of the pipeline around it: from this call until it
- * ends, fails, or its consumer stops. The pipeline stays open as long.
+ * Measures a stream as a stage of the enclosing pipeline. The stage starts with this call
+ * and ends when the stream ends, fails or is stopped by its consumer. The pipeline stays
+ * open until then.
  *
- * - `stageStream(name, source)` and `stageStream(name, options, source)` return a
- *   stream of the same kind for a `ReadableStream`, an async iterable, an async
- *   generator or a `Readable` of Node's, and `null` for `null`;
- * - the source may be a function that gets the stage's scope, with its `signal` and
- *   `setOutcome`, and returns the stream.
+ * A stream is a `ReadableStream`, an async iterable, an async generator or a `Readable`
+ * of Node.js. The result is of the same kind, and passes each chunk on without buffering.
+ * `null` stays `null`, so that `response.body` can be passed as it is.
  *
- * The source's own code runs inside the pipeline, whoever consumes it. A consumer that
- * stops early is a success that counts as cancelled.
+ * The source's own code runs in the context of the pipeline. If the consumer stops early,
+ * the stage is a success that also counts as cancelled.
  *
- * Its overloads are those of {@linkcode StreamMethods}.
+ * @typeParam S The type of the stream.
+ * @param name The name of the stage, the label `stage_name`.
+ * @param source The stream, or a function that returns it. The function gets the scope of
+ * the stage, with its `signal` and `setOutcome`.
+ * @returns A stream of the same kind, or `null` for `null`.
+ * @throws {TypeError} If the source is not a stream, or is locked.
+ *
+ * @example A Web stream
+ * ```ts
+ * import { pipeline, stageStream } from "@lukhas/stage-metrics";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const response = pipeline("page", () => {
+ *   const { body } = new Response("Hello, Ada!");
+ *   return new Response(stageStream("body", body));
+ * });
+ * assertEquals(await response.text(), "Hello, Ada!");
+ * ```
+ *
+ * @example A Node.js stream
+ * ```ts
+ * import { pipeline, stageStream } from "@lukhas/stage-metrics";
+ * import { assertEquals } from "@std/assert";
+ * import { Readable } from "node:stream";
+ *
+ * const lines = pipeline("import", () =>
+ *   stageStream("read", Readable.from(["a", "b"])));
+ * assertEquals(await lines.toArray(), ["a", "b"]);
+ * ```
+ *
+ * @example A function that returns the stream
+ * ```ts
+ * import { pipeline, stageStream } from "@lukhas/stage-metrics";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const answer = pipeline("chat", () =>
+ *   stageStream("generate", async function* ({ signal, setOutcome }) {
+ *     yield signal.aborted ? "Stopped" : "Hello";
+ *     setOutcome("failure");
+ *   }));
+ * assertEquals(await Array.fromAsync(answer), ["Hello"]);
+ * ```
+ */
+export function stageStream<S extends StreamSource>(
+  name: string,
+  source: S | ((scope: StageScope) => S),
+): MeasuredStream<S>;
+/**
+ * Measures a stream as a stage of the enclosing pipeline, with options.
+ *
+ * @typeParam S The type of the stream.
+ * @param name The name of the stage, the label `stage_name`.
+ * @param options The options.
+ * @param source The stream, or a function that returns it.
+ * @returns A stream of the same kind, or `null` for `null`.
+ * @throws {TypeError} If the source is not a stream, or is locked, or if an option has
+ * the wrong type.
+ * @throws {RangeError} If `timeout` is `NaN`.
  *
  * @example
  * ```ts
@@ -226,20 +518,32 @@ export const stage: StageMethods["stage"] = methods.stage;
  *   yield "Ada!";
  * }
  *
+ * // Also records the time to the first token, as a stage of its own.
  * const answer = pipeline("chat", () =>
  *   stageStream("generate", { firstChunk: "first_token" }, tokens()));
  * assertEquals(await Array.fromAsync(answer), ["Hello, ", "Ada!"]);
  * ```
  */
-export const stageStream: StreamMethods["stageStream"] = methods.stageStream;
+export function stageStream<S extends StreamSource>(
+  name: string,
+  options: StreamOptions | undefined,
+  source: S | ((scope: StageScope) => S),
+): MeasuredStream<S>;
+export function stageStream(
+  name: string,
+  ...rest: [source: unknown] | [options: unknown, source: unknown]
+): unknown {
+  return measureStream(name, ...rest);
+}
 
 /**
  * Records a run of a pipeline that was measured elsewhere.
  *
- * Its lane defaults to that of the pipeline around it. A negative duration or
- * `NaN` is recorded as 0; `Infinity` counts, and adds nothing to the sum.
+ * A negative duration and `NaN` are recorded as 0. `Infinity` is counted, but adds nothing
+ * to the histogram's sum. An invalid record is the issue `invalid_value`; this function
+ * does not throw.
  *
- * @param record What was measured.
+ * @param record The run.
  *
  * @example
  * ```ts
@@ -254,17 +558,19 @@ export const stageStream: StreamMethods["stageStream"] = methods.stageStream;
  * ```
  */
 export function recordPipelineMetrics(record: PipelineRecord): void {
-  methods.recordPipelineMetrics(record);
+  recorders.recordPipelineMetrics(record);
 }
 
 /**
  * Records a run of a stage that was measured elsewhere.
  *
- * Its pipeline and lane default to those of the pipeline around it. A negative
- * duration or `NaN` is recorded as 0; `Infinity` counts, and adds nothing to the
- * sum.
+ * The pipeline and the lane default to those of the enclosing pipeline. A negative duration
+ * and `NaN` are recorded as 0. `Infinity` is counted, but adds nothing to the histogram's
+ * sum. An invalid record is the issue `invalid_value`.
  *
- * @param record What was measured.
+ * @param record The run.
+ * @throws {Error} If there is neither a `pipelineName` nor an enclosing pipeline, and the
+ * instance is `strict`.
  *
  * @example
  * ```ts
@@ -279,22 +585,38 @@ export function recordPipelineMetrics(record: PipelineRecord): void {
  * ```
  */
 export function recordStageMetrics(record: StageRecord): void {
-  methods.recordStageMetrics(record);
+  recorders.recordStageMetrics(record);
 }
 
 /**
- * Makes a Fetch handler that serves metrics, for `Deno.serve`, `Bun.serve` or
- * Hono.
+ * Returns a Fetch handler that serves metrics, for `Deno.serve`, `Bun.serve` and Hono. For
+ * `node:http`, Express and Fastify, use `nodeMetricsHandler` of
+ * `@lukhas/stage-metrics/node`.
  *
- * It answers `GET` and `HEAD`, in OpenMetrics 1.0 to clients that prefer it and
- * else in the text format 0.0.4, compressed if the client accepts gzip. A metric
- * that cannot be collected is left out, and counted as `collector_error`.
+ * It handles `GET` and `HEAD`. The format is OpenMetrics 1.0 for clients that prefer it,
+ * and else the Prometheus text format 0.0.4. The response is compressed if the client
+ * accepts gzip.
  *
- * @typeParam A What the server passes on after the request.
+ * A scrape waits for the collectors of foreign metrics for at most half of the scrape
+ * timeout that Prometheus sends, in seconds, in the request header
+ * `X-Prometheus-Scrape-Timeout-Seconds`. Without that header it waits for at most 5
+ * seconds, and never for more than a minute. A metric whose collector takes longer or
+ * fails is left out and counted as the issue `collector_error`. A slow collector is not
+ * called again before its call has finished. The library's own metrics never wait for a
+ * collector.
+ *
+ * A query such as `?name[]=http_requests_total&name[]=jobs` restricts the response to the
+ * metrics of these names. The name of a sample, such as of a bucket, selects the whole
+ * metric. The OpenMetrics name of a counter selects the metric whose name ends in `_total`.
+ * Without `workers`, the collectors of other foreign metrics are not called, so a metric
+ * that is set by the collector of another metric keeps its last value, unless it is one of
+ * prom-client's default metrics.
+ *
+ * @typeParam A The types of the arguments that the server passes after the request.
  * @param options The options.
  * @returns The handler.
- * @throws {TypeError} If an option has the wrong type.
- * @throws {RangeError} If an option has a senseless value.
+ * @throws {TypeError} If an option has the wrong type, or is unknown.
+ * @throws {RangeError} If an option is out of range.
  *
  * @example
  * ```ts
@@ -315,20 +637,20 @@ export function recordStageMetrics(record: StageRecord): void {
 export function metricsHandler<A extends unknown[]>(
   options?: MetricsHandlerOptions<A>,
 ): (request: Request, ...rest: A) => Promise<Response> {
-  return methods.metricsHandler(options);
+  return createHandler(options);
 }
 
 /**
- * Lets a worker thread that serves no metrics itself be counted by those that do,
- * with `metricsHandler({ workers: true })`.
+ * Shares the metrics of this worker thread with the threads that serve metrics with
+ * `metricsHandler({ workers: true })`.
  *
- * It is not needed where the thread has such a handler of its own.
+ * Not needed in a thread that has such a handler itself.
  *
  * @example
  * ```ts
  * import { pipeline, shareMetrics } from "@lukhas/stage-metrics";
  *
- * // What the module of a worker exports, or does at once.
+ * // The module of a worker exports this function, or runs its body.
  * export function startWorker() {
  *   shareMetrics();
  *   addEventListener("message", () => pipeline("job", () => {}));
@@ -336,5 +658,5 @@ export function metricsHandler<A extends unknown[]>(
  * ```
  */
 export function shareMetrics(): void {
-  methods.shareMetrics();
+  share();
 }

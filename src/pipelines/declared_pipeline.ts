@@ -9,6 +9,7 @@ import {
 } from "../common/validate.ts";
 import { type InstanceSource, runInContext } from "../scopes/context.ts";
 import { checkPipelineOptions, checkScopeOptions } from "../scopes/options.ts";
+import type { ScopeFunction } from "../scopes/overloads.ts";
 import { runScope } from "../scopes/run.ts";
 import {
   type PipelineOptions,
@@ -17,73 +18,54 @@ import {
   startPipeline,
 } from "./pipeline.ts";
 import { openRun, type PipelineHandle } from "./pipeline_handle.ts";
-import type { StageMethods, StageOptions } from "./stage.ts";
+import type { StageOptions, StageRunner } from "./stage.ts";
 
 /**
- * What is declared of a pipeline.
+ * The declaration of a pipeline: its options and its stages.
  *
- * @typeParam N The names of its stages.
+ * @typeParam N The names of the stages.
  */
 export interface PipelineDeclaration<N extends string = string>
   extends PipelineOptions {
-  /** Its stages, by name, and their options. Those of a call win over these. */
+  /** The options of the stages, by name. The options of a call override them. */
   stages: { readonly [name in N]: StageOptions };
 }
 
 /**
- * A pipeline that was declared.
+ * A declared pipeline. Its methods work destructured.
  *
- * Its `stage` is the plain one, of which the compiler knows the names.
+ * `stage` is the plain `stage`, restricted to the declared names.
  *
- * @typeParam N The names of its stages.
+ * @typeParam N The names of the stages.
  */
 export interface DeclaredPipeline<N extends string = string>
-  extends StageMethods<N> {
-  /** The label `pipeline_name`. */
+  extends StageRunner<N> {
+  /** The name of the pipeline, the label `pipeline_name`. */
   readonly name: string;
   /**
    * Runs an async function as the pipeline.
    *
-   * @typeParam T The type of the value.
-   * @param fn What to run.
+   * @typeParam T The type of the resolved value.
+   * @param fn The function to run.
    * @returns A native promise for the value of `fn`.
-   * @throws What `fn` throws.
+   * @throws The error that `fn` throws.
    */
   run<T>(fn: (scope: PipelineScope<N>) => PromiseLike<T>): Promise<T>;
   /**
    * Runs a function as the pipeline.
    *
-   * @typeParam T The type of the value.
-   * @param fn What to run.
-   * @returns What `fn` returns.
-   * @throws What `fn` throws.
+   * @typeParam T The type of the returned value.
+   * @param fn The function to run.
+   * @returns The value of `fn`.
+   * @throws The error that `fn` throws.
    */
   run<T>(fn: (scope: PipelineScope<N>) => T): T;
   /**
    * Opens the pipeline, for a flow that no callback can enclose.
    *
-   * @returns The handle, to be closed.
+   * @returns The handle to close.
    */
   open(): PipelineHandle<N>;
-}
-
-/** The way to declare a pipeline. */
-export interface DefineMethods {
-  /**
-   * Declares a pipeline once: its options, its stages and theirs.
-   *
-   * @typeParam N The names of its stages.
-   * @param name The name of the pipeline, the label `pipeline_name`.
-   * @param declaration Its options and its stages.
-   * @returns The pipeline, to be run.
-   * @throws {TypeError} If an option, a name or a stage has the wrong type, or if an
-   * option is unknown.
-   * @throws {RangeError} If a name is empty, or a timeout is `NaN`.
-   */
-  definePipeline<N extends string>(
-    name: string,
-    declaration: PipelineDeclaration<N>,
-  ): DeclaredPipeline<N>;
 }
 
 /** The options of stages, which the compiler keeps complete. */
@@ -102,14 +84,17 @@ const PIPELINE_OPTIONS: {
 const DECLARATION_OPTIONS = { ...PIPELINE_OPTIONS, stages: true };
 
 /**
- * Makes a `definePipeline` function.
+ * Creates a `definePipeline` function.
  *
- * @param stage The plain `stage` that goes with it.
+ * @param stage The plain `stage` of the same instance.
  */
 export function createDefineFunction(
   source: InstanceSource,
-  stage: StageMethods["stage"],
-): DefineMethods["definePipeline"] {
+  stage: ScopeFunction,
+): <N extends string>(
+  name: string,
+  declaration: PipelineDeclaration<N>,
+) => DeclaredPipeline<N> {
   return (name, declaration) => {
     const action = "declare a pipeline";
     checkName(action, "name", name);
@@ -146,7 +131,7 @@ export function createDefineFunction(
     const start = () => startPipeline(source, name, options, declaredStages);
     return {
       name,
-      stage,
+      stage: stage as StageRunner["stage"],
       open: () => openRun(start()),
       run<T>(fn: (scope: PipelineScope) => T): T {
         checkFunction("run a pipeline", fn);

@@ -2,7 +2,7 @@ import type { IssueReporter } from "../common/issues.ts";
 import { normalizeLane, sanitizeName } from "../common/labels.ts";
 import type { Outcome, OutcomeLabel } from "../common/outcome.ts";
 import { quote } from "../common/quote.ts";
-import { bindFunction, type BindMethods } from "../scopes/bind.ts";
+import { bindFunction } from "../scopes/bind.ts";
 import {
   currentContext,
   type EndStream,
@@ -11,7 +11,10 @@ import {
   runInContext,
 } from "../scopes/context.ts";
 import type { ScopeOptions } from "../scopes/options.ts";
-import { createScopeFunction, type ScopeWrapper } from "../scopes/overloads.ts";
+import {
+  createScopeFunction,
+  type ScopeFunction,
+} from "../scopes/overloads.ts";
 import { runScope } from "../scopes/run.ts";
 import { abortSignals, type Instance, Scope } from "../scopes/scope.ts";
 import { subtree } from "../scopes/scope_tree.ts";
@@ -22,23 +25,30 @@ import {
 import type { SpanDescription } from "../tracing/tracer.ts";
 import {
   createPipelineStage,
-  type StageMethods,
   type StageOptions,
+  type StageRunner,
+  type StageScope,
 } from "./stage.ts";
-import { createStreamFunction, type StreamMethods } from "./stage_stream.ts";
+import {
+  createStreamFunction,
+  type MeasuredStream,
+  type StreamOptions,
+  type StreamSource,
+} from "./stage_stream.ts";
 
 /** The options of a pipeline. */
 export interface PipelineOptions extends ScopeOptions {
   /**
-   * The label `lane`, trimmed and lower-cased.
+   * The label `lane`: the traffic class or deployment that the run belongs to, such as
+   * `production`, `canary` or `batch`. It is trimmed and lower-cased.
    *
-   * @default {that of the enclosing pipeline while it is open, else the instance's}
+   * @default {the lane of the enclosing open pipeline, or else of the instance}
    */
   lane?: string | undefined;
   /**
-   * Starts the pipeline as a root: with no parent, and with nothing of the lane, the
-   * deadline, the signal and the span of the pipeline around it. For work that outlives
-   * the code that starts it, as the jobs of a worker that a request creates.
+   * Whether to start the pipeline as a root. It then has no parent, and takes no lane,
+   * deadline, signal or span from the enclosing pipeline. For work that outlives the
+   * code that starts it, such as the jobs of a worker that a request creates.
    *
    * @default {false}
    */
@@ -46,97 +56,76 @@ export interface PipelineOptions extends ScopeOptions {
 }
 
 /**
- * A pipeline while it runs.
+ * A running pipeline, as its function gets it. Its methods work destructured.
  *
- * Its `stage`, `stageStream` and `bind` carry this pipeline's context into the functions
- * that they call, also where the async context is lost or another pipeline's, as in the
- * listeners of an emitter that was created elsewhere. Its methods work destructured.
+ * `stage`, `stageStream` and `bind` use this pipeline wherever they are called. They
+ * also work where the async context is lost or belongs to another pipeline, as in
+ * listeners of an emitter that was created elsewhere.
  *
- * @typeParam N The names of its stages, where it declares them.
+ * @typeParam N The names of the stages, if the pipeline declares them.
  */
 export interface PipelineScope<N extends string = string>
-  extends StageMethods<N>, StreamMethods<N>, BindMethods {
-  /** The label `pipeline_name`. */
+  extends StageRunner<N> {
+  /** The name of the pipeline, the label `pipeline_name`. */
   readonly name: string;
-  /** The label `lane`. */
+  /** The lane of the pipeline, the label `lane`. */
   readonly lane: string;
   /**
-   * To be handed on to what should stop with the pipeline, as `fetch`. It is aborted
-   * when this pipeline, or one around it, is ended by a deadline or a signal, or
-   * throws.
+   * The signal to pass to `fetch` and to other work that should stop with the pipeline.
+   * It is aborted when a timeout or a `signal`, of this pipeline or of an enclosing one,
+   * ends the pipeline, and when this pipeline or an enclosing one throws.
    */
   readonly signal: AbortSignal;
   /**
-   * Sets the outcome that is recorded if the pipeline returns. The last call before it
-   * is recorded counts, also while a stream keeps it open. If it throws, or a stream of
-   * its fails later, that is classified all the same.
+   * Sets the outcome to record if the pipeline returns. The last call before the
+   * pipeline is recorded counts, also while a stream keeps the pipeline open. If the
+   * pipeline throws, or one of its streams fails later, the error is classified instead.
+   *
+   * @param outcome The outcome.
    */
   setOutcome(outcome: Outcome): void;
-}
-
-/** The ways to call `pipeline`. */
-export interface PipelineMethods {
   /**
-   * Runs an async function as a pipeline.
+   * Measures a stream as a stage of this pipeline.
    *
-   * @typeParam T The type of the value.
-   * @param name The name of the pipeline, the label `pipeline_name`.
-   * @param fn What to run.
-   * @returns A native promise for the value of `fn`.
-   * @throws What `fn` throws.
+   * @typeParam S The type of the stream.
+   * @param name The name of the stage, the label `stage_name`.
+   * @param source The stream, or a function that returns it.
+   * @returns A stream of the same kind, or `null` for `null`.
+   * @throws {TypeError} If the source is not a stream, or is locked.
    */
-  pipeline<T>(
-    name: string,
-    fn: (scope: PipelineScope) => PromiseLike<T>,
-  ): Promise<T>;
+  stageStream<S extends StreamSource>(
+    name: N,
+    source: S | ((scope: StageScope) => S),
+  ): MeasuredStream<S>;
   /**
-   * Runs a function as a pipeline.
+   * Measures a stream as a stage of this pipeline, with options.
    *
-   * @typeParam T The type of the value.
-   * @param name The name of the pipeline, the label `pipeline_name`.
-   * @param fn What to run.
-   * @returns What `fn` returns.
-   * @throws What `fn` throws.
-   */
-  pipeline<T>(name: string, fn: (scope: PipelineScope) => T): T;
-  /**
-   * Runs an async function as a pipeline with options.
-   *
-   * @typeParam T The type of the value.
-   * @param name The name of the pipeline, the label `pipeline_name`.
+   * @typeParam S The type of the stream.
+   * @param name The name of the stage, the label `stage_name`.
    * @param options The options.
-   * @param fn What to run.
-   * @returns A native promise for the value of `fn`.
-   * @throws What `fn` throws.
+   * @param source The stream, or a function that returns it.
+   * @returns A stream of the same kind, or `null` for `null`.
+   * @throws {TypeError} If the source is not a stream, or is locked, or if an option
+   * has the wrong type.
+   * @throws {RangeError} If `timeout` is `NaN`.
    */
-  pipeline<T>(
-    name: string,
-    options: PipelineOptions | undefined,
-    fn: (scope: PipelineScope) => PromiseLike<T>,
-  ): Promise<T>;
+  stageStream<S extends StreamSource>(
+    name: N,
+    options: StreamOptions<N> | undefined,
+    source: S | ((scope: StageScope) => S),
+  ): MeasuredStream<S>;
   /**
-   * Runs a function as a pipeline with options.
+   * Binds a function to the context of this pipeline, so that the stages it starts
+   * belong to this pipeline. For callbacks of pools, queues, loaders and emitters, which
+   * otherwise run in the context in which the pool or emitter was created.
    *
-   * @typeParam T The type of the value.
-   * @param name The name of the pipeline, the label `pipeline_name`.
-   * @param options The options.
-   * @param fn What to run.
-   * @returns What `fn` returns.
-   * @throws What `fn` throws.
+   * @typeParam F The type of the function.
+   * @param fn The function.
+   * @returns A function that calls `fn`. It has the type, name, length and properties of
+   * `fn`.
+   * @throws {TypeError} If `fn` is not a function.
    */
-  pipeline<T>(
-    name: string,
-    options: PipelineOptions | undefined,
-    fn: (scope: PipelineScope) => T,
-  ): T;
-  /**
-   * Makes a wrapper, and the standard decorator of a method.
-   *
-   * @param name The name of the pipeline, the label `pipeline_name`.
-   * @param options The options.
-   * @returns What wraps a function, so that each call of it is a pipeline.
-   */
-  pipeline(name: string, options?: PipelineOptions): ScopeWrapper;
+  bind<F extends (...args: never[]) => unknown>(fn: F): F;
 }
 
 /** The options of a pipeline's stages, by name, where it declares them. */
@@ -184,15 +173,15 @@ export class PipelineRun extends Scope
     return this;
   }
 
-  get stage(): StageMethods["stage"] {
-    return createPipelineStage(this);
+  get stage(): PipelineScope["stage"] {
+    return createPipelineStage(this) as PipelineScope["stage"];
   }
 
-  get stageStream(): StreamMethods["stageStream"] {
-    return createStreamFunction(() => this);
+  get stageStream(): PipelineScope["stageStream"] {
+    return createStreamFunction(() => this) as PipelineScope["stageStream"];
   }
 
-  get bind(): BindMethods["bind"] {
+  get bind(): PipelineScope["bind"] {
     return (fn) => bindFunction(fn, this, this);
   }
 
@@ -289,14 +278,14 @@ export class PipelineRun extends Scope
 /** Makes a `pipeline` function. */
 export function createPipelineFunction(
   source: InstanceSource,
-): PipelineMethods["pipeline"] {
+): ScopeFunction {
   return createScopeFunction<PipelineScope, PipelineOptions>(
     "pipeline",
     (name, options, fn) => {
       const run = startPipeline(source, name, options);
       return runInContext(run, runScope, run, fn);
     },
-  ) as PipelineMethods["pipeline"];
+  );
 }
 
 /**

@@ -1,7 +1,6 @@
 import type { Outcome } from "../common/outcome.ts";
 import { quote } from "../common/quote.ts";
 import { checkFunction } from "../common/validate.ts";
-import type { BindMethods } from "../scopes/bind.ts";
 import { type InstanceSource, runInContext } from "../scopes/context.ts";
 import { checkPipelineOptions, checkScopeName } from "../scopes/options.ts";
 import {
@@ -10,12 +9,16 @@ import {
   type PipelineScope,
   startPipeline,
 } from "./pipeline.ts";
-import type { StageMethods } from "./stage.ts";
-import type { StreamMethods } from "./stage_stream.ts";
+import type { StageRunner, StageScope } from "./stage.ts";
+import type {
+  MeasuredStream,
+  StreamOptions,
+  StreamSource,
+} from "./stage_stream.ts";
 
 /**
- * `Disposable`, where the compiler knows it. Without the lib `esnext.disposable`, as
- * for the target es2022, naming it would be an error in the user's own build.
+ * `Disposable`, if the compiler has it. Without the lib `esnext.disposable`, as with the
+ * target es2022, its name would be an error in the user's build.
  */
 export type DisposableIfKnown = SymbolConstructor extends {
   readonly dispose: infer K extends symbol;
@@ -23,65 +26,97 @@ export type DisposableIfKnown = SymbolConstructor extends {
   : object;
 
 /**
- * A pipeline that is open until it is closed, for flows that no callback can
+ * A pipeline that is open until its handle is closed, for flows that no callback can
  * enclose. Its methods work destructured.
  *
- * Disposed of unclosed, as by `using`, it records `failure`: an uncommitted
- * transaction rolls back.
+ * Like an uncommitted transaction, a pipeline whose handle is disposed of before it is
+ * closed, as by `using`, records `failure`.
  *
- * @typeParam N The names of its stages, where it declares them.
+ * @typeParam N The names of the stages, if the pipeline declares them.
  */
 export interface PipelineHandle<N extends string = string>
-  extends StageMethods<N>, StreamMethods<N>, BindMethods, DisposableIfKnown {
-  /** The label `pipeline_name`. */
+  extends StageRunner<N>, DisposableIfKnown {
+  /** The name of the pipeline, the label `pipeline_name`. */
   readonly name: string;
-  /** The label `lane`. */
+  /** The lane of the pipeline, the label `lane`. */
   readonly lane: string;
-  /** Is aborted when the pipeline is ended by a deadline or a signal, or fails. */
+  /**
+   * The signal to pass to `fetch` and to other work that should stop with the pipeline.
+   * It is aborted when a timeout or a `signal` ends the pipeline, and by `fail`.
+   */
   readonly signal: AbortSignal;
   /**
-   * Calls a function inside of the pipeline: plain stages in it belong to it.
-   * How that ends is not recorded.
+   * Measures a stream as a stage of this pipeline.
    *
-   * @typeParam T The type of the value.
-   * @param fn What to run.
-   * @returns What `fn` returns.
-   * @throws What `fn` throws.
+   * @typeParam S The type of the stream.
+   * @param name The name of the stage, the label `stage_name`.
+   * @param source The stream, or a function that returns it.
+   * @returns A stream of the same kind, or `null` for `null`.
+   * @throws {TypeError} If the source is not a stream, or is locked.
+   */
+  stageStream<S extends StreamSource>(
+    name: N,
+    source: S | ((scope: StageScope) => S),
+  ): MeasuredStream<S>;
+  /**
+   * Measures a stream as a stage of this pipeline, with options.
+   *
+   * @typeParam S The type of the stream.
+   * @param name The name of the stage, the label `stage_name`.
+   * @param options The options.
+   * @param source The stream, or a function that returns it.
+   * @returns A stream of the same kind, or `null` for `null`.
+   * @throws {TypeError} If the source is not a stream, or is locked, or if an option
+   * has the wrong type.
+   * @throws {RangeError} If `timeout` is `NaN`.
+   */
+  stageStream<S extends StreamSource>(
+    name: N,
+    options: StreamOptions<N> | undefined,
+    source: S | ((scope: StageScope) => S),
+  ): MeasuredStream<S>;
+  /**
+   * Binds a function to the context of this pipeline, so that the stages it starts
+   * belong to this pipeline. For callbacks of pools, queues, loaders and emitters, which
+   * otherwise run in the context in which the pool or emitter was created.
+   *
+   * @typeParam F The type of the function.
+   * @param fn The function.
+   * @returns A function that calls `fn`. It has the type, name, length and properties of
+   * `fn`.
+   * @throws {TypeError} If `fn` is not a function.
+   */
+  bind<F extends (...args: never[]) => unknown>(fn: F): F;
+  /**
+   * Calls a function in the context of the pipeline, so that the stages it starts belong
+   * to the pipeline. Its result and its errors do not affect the pipeline's outcome.
+   *
+   * @typeParam T The type of the returned value.
+   * @param fn The function to run.
+   * @returns The value of `fn`.
+   * @throws The error that `fn` throws.
    */
   run<T>(fn: (scope: PipelineScope<N>) => T): T;
   /**
-   * Ends the pipeline. Once is enough: a second time is the issue `already_closed`,
-   * and after a deadline it does nothing.
+   * Ends the pipeline. A second call is the issue `already_closed`. After a timeout or
+   * an aborted `signal` has ended the pipeline, the first call does nothing.
    *
-   * @param outcome How it ended; `success` unless it or `setOutcome` says otherwise.
+   * @param outcome The outcome.
+   * @default {the outcome that `setOutcome` has set, or else "success"}
    */
   close(outcome?: Outcome): void;
   /**
-   * Ends the pipeline by an error, which is classified.
+   * Ends the pipeline with an error, which is classified.
    *
-   * @param error What went wrong.
+   * @param error The error.
    */
   fail(error: unknown): void;
-}
-
-/** The way to open a pipeline. */
-export interface OpenMethods {
-  /**
-   * Opens a pipeline that no callback encloses.
-   *
-   * @param name The name of the pipeline, the label `pipeline_name`.
-   * @param options The options.
-   * @returns The handle, to be closed.
-   * @throws {TypeError} If an option has the wrong type.
-   * @throws {RangeError} If the timeout is `NaN`.
-   */
-  openPipeline(name: string, options?: PipelineOptions): PipelineHandle;
 }
 
 /** Makes an `openPipeline` function. */
 export function createOpenFunction(
   source: InstanceSource,
-): OpenMethods["openPipeline"] {
+): (name: string, options?: PipelineOptions) => PipelineHandle {
   return (name, options) => {
     const action = "open a pipeline";
     checkScopeName(action, name);

@@ -19,16 +19,16 @@ import { ambientLane } from "./pipeline.ts";
 
 /** A run of a pipeline that was measured elsewhere. */
 export interface PipelineRecord {
-  /** The label `pipeline_name`. */
+  /** The name of the pipeline, the label `pipeline_name`. */
   readonly pipelineName: string;
-  /** How long it took, in seconds. */
+  /** The duration of the run, in seconds. */
   readonly durationSec: number;
-  /** How it ended, the label `status`; `error` is read as `failure`. */
+  /** The label `status`. `error` is recorded as `failure`. */
   readonly status: Outcome | "error";
   /**
    * The label `lane`, trimmed and lower-cased.
    *
-   * @default {that of the ambient pipeline, or else of the instance}
+   * @default {the lane of the enclosing pipeline, or else of the instance}
    */
   readonly lane?: string | undefined;
 }
@@ -36,45 +36,33 @@ export interface PipelineRecord {
 /** A run of a stage that was measured elsewhere. */
 export interface StageRecord {
   /**
-   * The label `pipeline_name`.
+   * The name of the pipeline, the label `pipeline_name`.
    *
-   * @default {that of the ambient pipeline}
+   * @default {the name of the enclosing pipeline}
    */
   readonly pipelineName?: string | undefined;
-  /** The label `stage_name`. */
+  /** The name of the stage, the label `stage_name`. */
   readonly stageName: string;
-  /** How long it took, in seconds. */
+  /** The duration of the run, in seconds. */
   readonly durationSec: number;
-  /** How it ended, the label `outcome`; `error` is read as `failure`. */
+  /** The label `outcome`. `error` is recorded as `failure`. */
   readonly outcome: Outcome | "error";
   /**
    * The label `lane`, trimmed and lower-cased.
    *
-   * @default {that of the ambient pipeline, or else of the instance}
+   * @default {the lane of the enclosing pipeline, or else of the instance}
    */
   readonly lane?: string | undefined;
 }
 
-/** The ways to record what was measured elsewhere. */
-export interface RecordMethods {
-  /**
-   * Records a run of a pipeline that was measured elsewhere.
-   *
-   * @param record What was measured.
-   */
+/** The functions that record runs that were measured elsewhere. */
+interface Recorders {
   recordPipelineMetrics(record: PipelineRecord): void;
-  /**
-   * Records a run of a stage that was measured elsewhere.
-   *
-   * @param record What was measured.
-   */
   recordStageMetrics(record: StageRecord): void;
 }
 
-/** Makes the two recorders. */
-export function createRecordMethods(
-  source: InstanceSource,
-): RecordMethods {
+/** Creates the functions that record runs that were measured elsewhere. */
+export function createRecorders(source: InstanceSource): Recorders {
   return {
     recordPipelineMetrics(record) {
       const instance = source.instance();

@@ -2,7 +2,7 @@ import type { IssueReporter } from "../common/issues.ts";
 import { sanitizeName, UNKNOWN } from "../common/labels.ts";
 import type { Outcome } from "../common/outcome.ts";
 import { quote } from "../common/quote.ts";
-import { bindFunction, type BindMethods } from "../scopes/bind.ts";
+import { bindFunction } from "../scopes/bind.ts";
 import {
   type CurrentContext,
   currentContext,
@@ -12,7 +12,11 @@ import {
   runInContext,
 } from "../scopes/context.ts";
 import { mergeScopeOptions, type ScopeOptions } from "../scopes/options.ts";
-import { createScopeFunction, type ScopeWrapper } from "../scopes/overloads.ts";
+import {
+  createScopeFunction,
+  type ScopeFunction,
+  type ScopeWrapper,
+} from "../scopes/overloads.ts";
 import { runScope } from "../scopes/run.ts";
 import { type Instance, Scope } from "../scopes/scope.ts";
 import type { Series } from "../series/series.ts";
@@ -22,63 +26,96 @@ import type { SpanDescription } from "../tracing/tracer.ts";
 /** The options of a stage. */
 export interface StageOptions extends ScopeOptions {}
 
-/** A stage while it runs. */
-export interface StageScope extends BindMethods {
-  /** The label `stage_name`. */
+/**
+ * A running stage, as its function gets it.
+ *
+ * @example
+ * ```ts
+ * import { pipeline, stage } from "@lukhas/stage-metrics";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const labels = pipeline("import", { lane: "batch" }, () =>
+ *   stage("parse", ({ name, pipelineName, lane, setOutcome }) => {
+ *     setOutcome("failure");
+ *     return [lane, pipelineName, name];
+ *   }));
+ * assertEquals(labels, ["batch", "import", "parse"]);
+ * ```
+ */
+export interface StageScope {
+  /** The name of the stage, the label `stage_name`. */
   readonly name: string;
-  /** The label `pipeline_name`. */
+  /** The name of its pipeline, the label `pipeline_name`. */
   readonly pipelineName: string;
-  /** The label `lane`. */
+  /** The lane of its pipeline, the label `lane`. */
   readonly lane: string;
   /**
-   * To be handed on to what should stop with the stage, as `fetch`. It is aborted
-   * when the stage, or the pipeline around it, is ended by a deadline or a signal,
-   * and when the pipeline throws.
+   * The signal to pass to `fetch` and to other work that should stop with the stage.
+   * It is aborted when the timeout or the `signal` of the stage or of an enclosing
+   * pipeline ends the stage, and when an enclosing pipeline throws.
    */
   readonly signal: AbortSignal;
   /**
-   * Sets the outcome that is recorded if the stage returns. The last call before that
-   * counts. If it throws, the error is classified all the same. Works destructured.
+   * Sets the outcome to record if the stage returns. The last call before the stage
+   * ends counts. If the stage throws, the error is classified instead. Works
+   * destructured.
+   *
+   * @param outcome The outcome.
    */
   setOutcome(outcome: Outcome): void;
+  /**
+   * Binds a function to the context of this stage, so that the stages it starts belong
+   * to the pipeline of this stage. For callbacks of pools, queues, loaders and emitters,
+   * which otherwise run in the context in which the pool or emitter was created.
+   *
+   * @typeParam F The type of the function.
+   * @param fn The function.
+   * @returns A function that calls `fn`. It has the type, name, length and properties of
+   * `fn`.
+   * @throws {TypeError} If `fn` is not a function.
+   */
+  bind<F extends (...args: never[]) => unknown>(fn: F): F;
 }
 
+// The overloads are methods, which TypeScript compares bivariantly: a scope with declared
+// stage names can be passed where a `PipelineScope` is expected.
 /**
- * The ways to call `stage`.
+ * The `stage` method that {@linkcode PipelineScope}, {@linkcode PipelineHandle} and
+ * {@linkcode DeclaredPipeline} share.
  *
- * Its overloads are written as methods: so a scope whose stages have narrower
- * names passes where a plain one is asked for.
+ * @typeParam N The names of the stages, if the pipeline declares them.
  */
-export interface StageMethods<N extends string = string> {
+export interface StageRunner<N extends string = string> {
   /**
    * Runs an async function as a stage.
    *
-   * @typeParam T The type of the value.
+   * @typeParam T The type of the resolved value.
    * @param name The name of the stage, the label `stage_name`.
-   * @param fn What to run.
+   * @param fn The function to run.
    * @returns A native promise for the value of `fn`.
-   * @throws What `fn` throws.
+   * @throws The error that `fn` throws.
    */
   stage<T>(name: N, fn: (scope: StageScope) => PromiseLike<T>): Promise<T>;
   /**
    * Runs a function as a stage.
    *
-   * @typeParam T The type of the value.
+   * @typeParam T The type of the returned value.
    * @param name The name of the stage, the label `stage_name`.
-   * @param fn What to run.
-   * @returns What `fn` returns.
-   * @throws What `fn` throws.
+   * @param fn The function to run.
+   * @returns The value of `fn`.
+   * @throws The error that `fn` throws.
    */
   stage<T>(name: N, fn: (scope: StageScope) => T): T;
   /**
    * Runs an async function as a stage with options.
    *
-   * @typeParam T The type of the value.
+   * @typeParam T The type of the resolved value.
    * @param name The name of the stage, the label `stage_name`.
    * @param options The options.
-   * @param fn What to run.
+   * @param fn The function to run.
    * @returns A native promise for the value of `fn`.
-   * @throws What `fn` throws.
+   * @throws {TypeError} If an option has the wrong type.
+   * @throws {RangeError} If `timeout` is `NaN`.
    */
   stage<T>(
     name: N,
@@ -88,12 +125,13 @@ export interface StageMethods<N extends string = string> {
   /**
    * Runs a function as a stage with options.
    *
-   * @typeParam T The type of the value.
+   * @typeParam T The type of the returned value.
    * @param name The name of the stage, the label `stage_name`.
    * @param options The options.
-   * @param fn What to run.
-   * @returns What `fn` returns.
-   * @throws What `fn` throws.
+   * @param fn The function to run.
+   * @returns The value of `fn`.
+   * @throws {TypeError} If an option has the wrong type.
+   * @throws {RangeError} If `timeout` is `NaN`.
    */
   stage<T>(
     name: N,
@@ -101,11 +139,13 @@ export interface StageMethods<N extends string = string> {
     fn: (scope: StageScope) => T,
   ): T;
   /**
-   * Makes a wrapper, and the standard decorator of a method.
+   * Returns a wrapper, which is also a method decorator.
    *
    * @param name The name of the stage, the label `stage_name`.
    * @param options The options.
-   * @returns What wraps a function, so that each call of it is a stage.
+   * @returns A wrapper for functions whose calls become stages.
+   * @throws {TypeError} If an option has the wrong type.
+   * @throws {RangeError} If `timeout` is `NaN`.
    */
   stage(name: N, options?: StageOptions): ScopeWrapper;
 }
@@ -170,7 +210,7 @@ export class StageRun extends Scope implements StageScope {
     return this.#ambient.pipeline ?? new OrphanContext(this.instance, this);
   }
 
-  get bind(): BindMethods["bind"] {
+  get bind(): StageScope["bind"] {
     return (fn) => bindFunction(fn, this.context, this);
   }
 
@@ -194,7 +234,7 @@ export class StageRun extends Scope implements StageScope {
 /** Makes a `stage` function for stages of the pipeline around them. */
 export function createStageFunction(
   { context }: Pick<InstanceSource, "context">,
-): StageMethods["stage"] {
+): ScopeFunction {
   return createScopeFunction<StageScope, StageOptions>(
     "stage",
     (name, options, fn) => {
@@ -205,13 +245,13 @@ export function createStageFunction(
         ? runInContext(run.context, runScope, run, fn)
         : runScope(run, fn);
     },
-  ) as StageMethods["stage"];
+  );
 }
 
 /** Makes a `stage` function for stages of one pipeline, wherever they start. */
 export function createPipelineStage(
   pipeline: PipelineContext,
-): StageMethods["stage"] {
+): ScopeFunction {
   return createScopeFunction<StageScope, StageOptions>(
     "stage",
     (name, options, fn) => {
@@ -220,7 +260,7 @@ export function createPipelineStage(
         ? runScope(run, fn)
         : runInContext(pipeline, runScope, run, fn);
     },
-  ) as StageMethods["stage"];
+  );
 }
 
 /**

@@ -4,35 +4,38 @@ import { checkScopeName, checkScopeOptions } from "../scopes/options.ts";
 import { isAsyncIterable, MeasuredIterator } from "./measured_iterator.ts";
 import { isNodeReadable, MeasuredNodeStream } from "./measured_node_stream.ts";
 import { isReadableStream, measureWebStream } from "./measured_web_stream.ts";
-import type { StageOptions, StageScope } from "./stage.ts";
+import type { StageOptions } from "./stage.ts";
 import { StreamStage } from "./stream_stage.ts";
 
 /**
  * The options of a stage that lasts as long as a stream.
  *
- * @typeParam N The names of stages, where the pipeline declares them.
+ * @typeParam N The names of the stages, if the pipeline declares them.
  */
 export interface StreamOptions<N extends string = string>
   extends Omit<StageOptions, "classifyResult"> {
   /**
-   * The name of a stage by which the time to the first chunk is recorded.
+   * The name of a second stage, which lasts until the first chunk and ends with it.
    *
-   * @default {none}
+   * @default {none: the time to the first chunk is not recorded}
    */
   firstChunk?: N | undefined;
 }
 
-/** A stream of Node's, by the shape that its class `Readable` has. */
+/** A readable stream of Node.js, by the shape of its class `Readable`. */
 export interface NodeReadable extends AsyncIterable<unknown> {
-  /** Pipes it into a writable stream. */
+  /** Pipes the stream into a writable stream. */
   pipe(destination: never): unknown;
   /** Reads a chunk. */
   read(size?: number): unknown;
-  /** Returns a stream of its first chunks. */
+  /** Returns a stream of the first chunks. */
   take(limit: number): unknown;
 }
 
-/** What `stageStream` measures. */
+/**
+ * A stream that `stageStream` can measure. `null` stands for an absent body, such as
+ * `response.body` of an empty response.
+ */
 export type StreamSource =
   | ReadableStream
   | AsyncIterable<unknown>
@@ -40,70 +43,37 @@ export type StreamSource =
   | null;
 
 /**
- * What comes out of `stageStream`: the same kind of thing, `null` included. Of each
- * subclass of Node's `Readable` it is a plain `Readable`.
+ * The type that `stageStream` returns for a source of type `S`: a `ReadableStream`,
+ * async generator, async iterable or Node.js `Readable` of the same chunks, or `null`.
+ * A subclass of `Readable` becomes a plain `Readable`.
+ *
+ * @typeParam S The type of the source.
  */
 export type MeasuredStream<S> = S extends ReadableStream<infer T>
   ? ReadableStream<T>
   : S extends AsyncGenerator<infer T, infer R, infer N>
     ? AsyncGenerator<T, R, N>
-  // Node's own type, which is not imported, as not every program has it.
+  // `Readable` itself is not imported, as not every program has the types of Node.js.
   : S extends NodeReadable & { take(limit: number): infer R } ? R
   : S extends AsyncIterableIterator<infer T> ? AsyncIterableIterator<T>
   : S extends AsyncIterable<infer T> ? AsyncIterable<T>
   : S;
 
-/**
- * The ways to call `stageStream`.
- *
- * @typeParam N The names of stages, where the pipeline declares them.
- */
-export interface StreamMethods<N extends string = string> {
-  /**
-   * Measures a stream as a stage: from this call until it ends, fails, or its
-   * consumer stops.
-   *
-   * @typeParam S The type of the stream.
-   * @param name The name of the stage, the label `stage_name`.
-   * @param source The stream, or a function that returns it.
-   * @returns A stream of the same kind, and `null` for `null`.
-   * @throws {TypeError} If the source is not a stream, or is locked.
-   */
-  stageStream<S extends StreamSource>(
-    name: N,
-    source: S | ((scope: StageScope) => S),
-  ): MeasuredStream<S>;
-  /**
-   * Measures a stream as a stage with options.
-   *
-   * @typeParam S The type of the stream.
-   * @param name The name of the stage, the label `stage_name`.
-   * @param options The options.
-   * @param source The stream, or a function that returns it.
-   * @returns A stream of the same kind, and `null` for `null`.
-   * @throws {TypeError} If the source is not a stream, or is locked, or if an option
-   * has the wrong type.
-   * @throws {RangeError} If the timeout is `NaN`.
-   */
-  stageStream<S extends StreamSource>(
-    name: N,
-    options: StreamOptions<N> | undefined,
-    source: S | ((scope: StageScope) => S),
-  ): MeasuredStream<S>;
-}
+/** A function with the call forms of `stageStream`, without their types. */
+export type StreamFunction = (
+  name: string,
+  ...rest: [source: unknown] | [options: unknown, source: unknown]
+) => unknown;
 
 /**
- * Makes a `stageStream` function.
+ * Creates a `stageStream` function.
  *
  * @param context Returns the context of a stage that starts now.
  */
 export function createStreamFunction(
   context: () => CurrentContext,
-): StreamMethods["stageStream"] {
-  return function stageStream(
-    name: string,
-    ...rest: [source: unknown] | [options: unknown, source: unknown]
-  ) {
+): StreamFunction {
+  return (name, ...rest) => {
     const [options, source] = rest.length === 1 ? [undefined, rest[0]] : rest;
     const action = "measure a stream";
     checkScopeName(action, name);
@@ -123,7 +93,7 @@ export function createStreamFunction(
       const opened = source(stage.scope);
       return opened === null ? null : measurerOf(opened)(stage);
     });
-  } as StreamMethods["stageStream"];
+  };
 }
 
 /**

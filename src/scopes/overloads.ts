@@ -206,18 +206,35 @@ export type RunInScope<S, O> = <T>(
 ) => T;
 
 /**
- * Creates the function that users call from one that starts a scope:
+ * A function with the call forms of `pipeline` and `stage`, without their types:
  * `(name, fn)`, `(name, options, fn)`, or `(name, options?)` for a wrapper.
+ *
+ * @param argumentCount The number of arguments of the user's call, where another
+ * function passes it on.
  */
+export type ScopeFunction = (
+  name: string,
+  options?: unknown,
+  fn?: unknown,
+  argumentCount?: number,
+) => unknown;
+
+/** Creates the function that users call from a function that starts a scope. */
 export function createScopeFunction<S, O extends ScopeOptions>(
   kind: "pipeline" | "stage",
   start: RunInScope<S, O>,
-): (name: string, options?: unknown, fn?: unknown) => unknown {
+): ScopeFunction {
   const action = `run a ${kind}`;
   const checkOptions = kind === "pipeline"
     ? checkPipelineOptions
     : checkScopeOptions;
-  return function scope(name: string, options?: unknown, fn?: unknown) {
+
+  function scope(
+    name: string,
+    options?: unknown,
+    fn?: unknown,
+    argumentCount: number = arguments.length,
+  ): unknown {
     checkScopeName(action, name);
     if (typeof options === "function") {
       return start(name, undefined, options as (scope: S) => unknown);
@@ -226,15 +243,26 @@ export function createScopeFunction<S, O extends ScopeOptions>(
     if (typeof fn === "function") {
       return start(name, options as O, fn as (scope: S) => unknown);
     }
-    // Given as `undefined`, they are missing: only when left out do they ask for a
-    // wrapper, which would never run the code.
-    if (arguments.length > 2) {
+    return wrapperOf(name, options as O | undefined, fn, argumentCount);
+  }
+
+  // In a function of its own, as a closure's variables are allocated on entry.
+  function wrapperOf(
+    name: string,
+    options: O | undefined,
+    fn: unknown,
+    argumentCount: number,
+  ): ScopeWrapper {
+    // An explicit `undefined` is a missing function. A wrapper would never run it.
+    if (argumentCount > 2) {
       checkFunction(action, fn, ` after the options of ${quote(name)}`);
-    } else if (arguments.length === 2 && options === undefined) {
+    } else if (argumentCount === 2 && options === undefined) {
       checkFunction(action, options, ` after the name ${quote(name)}`);
     }
-    return createWrapper(kind, (run) => start(name, options as O, run));
-  };
+    return createWrapper(kind, (run) => start(name, options, run));
+  }
+
+  return scope;
 }
 
 /** Calls a function in a scope or context, and returns its value. */
