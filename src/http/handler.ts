@@ -100,36 +100,6 @@ export interface MetricsHandlerOptions<A extends unknown[] = unknown[]> {
   maxRequestsInFlight?: number | undefined;
 }
 
-/** The ways to serve metrics. */
-export interface HandlerMethods {
-  /**
-   * Makes a Fetch handler that serves metrics.
-   *
-   * A scrape waits for the collectors of foreign metrics at most for half of the
-   * timeout that Prometheus announces, in seconds, in the request header
-   * `X-Prometheus-Scrape-Timeout-Seconds`; without that header for 5 seconds, and
-   * never longer than a minute. A metric whose collector takes longer is left out and
-   * counted as `collector_error`. While its call has not finished, the collector is
-   * not called again. The metrics of this library never wait for a collector.
-   *
-   * A query such as `?name[]=http_requests_total&name[]=jobs` restricts the answer to
-   * the metrics of these names. The name of a sample, such as that of a bucket, stands
-   * for its whole metric, and OpenMetrics's name of a counter for the one that ends in
-   * `_total`. Without `workers`, collectors of foreign metrics that were not asked for
-   * are not called. So a metric that is set by another one's collector keeps its last
-   * value, unless it is one of prom-client's default metrics.
-   *
-   * @typeParam A What a server passes on after the request.
-   * @param options The options.
-   * @returns The handler, for `Deno.serve`, `Bun.serve` or Hono.
-   * @throws {TypeError} If an option has the wrong type, or is unknown.
-   * @throws {RangeError} If an option is out of range.
-   */
-  metricsHandler<A extends unknown[]>(
-    options?: MetricsHandlerOptions<A>,
-  ): (request: Request, ...rest: A) => Promise<Response>;
-}
-
 const DEFAULT_WORKERS_TIMEOUT_MS = 500;
 
 const DEFAULT_MAX_REQUESTS_IN_FLIGHT = 200;
@@ -146,7 +116,9 @@ const TOKEN = /^[\x21-\x7e]+$/;
 /** Creates a `metricsHandler` function. */
 export function createHandlerFunction(
   source: InstanceSource,
-): HandlerMethods["metricsHandler"] {
+): <A extends unknown[]>(
+  options?: MetricsHandlerOptions<A>,
+) => (request: Request, ...rest: A) => Promise<Response> {
   return (options = {}) => {
     checkOptions("create a metrics handler", options, HANDLER_OPTION_CHECKS);
     const { registry, path = DEFAULT_PATH, next, token, workers, formats } =

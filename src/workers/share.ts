@@ -4,19 +4,10 @@ import type { MetricsRegistry } from "../registry/registry.ts";
 import type { InstanceSource } from "../scopes/context.ts";
 import { joinWorkers } from "./worker_group.ts";
 
-/** The way to be counted without serving. */
-export interface ShareMethods {
-  /**
-   * Lets a worker thread that serves no metrics itself be counted by those that
-   * do, with `metricsHandler({ workers: true })`.
-   */
-  shareMetrics(): void;
-}
-
 /** Makes a `shareMetrics` function. */
 export function createShareFunction(
   { rootInstance, onInstance }: InstanceSource,
-): ShareMethods["shareMetrics"] {
+): () => void {
   return () => {
     const workers = joinWorkers();
     // A scrape of another worker uses this one's instance, too.
