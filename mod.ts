@@ -101,7 +101,7 @@ export {
   stageStream,
 } from "./src/functions.ts";
 export type { MetricsHandlerOptions } from "./src/http/handler.ts";
-export type { StageMetricsOptions } from "./src/instances/instance.ts";
+export type { StageMetricsOptions } from "./src/instances/stage_metrics_options.ts";
 export type {
   DeclaredPipeline,
   PipelineDeclaration,

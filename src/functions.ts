@@ -6,7 +6,7 @@ import {
   configureDefault,
   defaultSource,
 } from "./instances/default_instance.ts";
-import type { StageMetricsOptions } from "./instances/instance.ts";
+import type { StageMetricsOptions } from "./instances/stage_metrics_options.ts";
 import {
   createDefineFunction,
   type DeclaredPipeline,

@@ -2,10 +2,8 @@ import {
   createHandlerFunction,
   type MetricsHandlerOptions,
 } from "./http/handler.ts";
-import {
-  createInstance,
-  type StageMetricsOptions,
-} from "./instances/instance.ts";
+import { createInstance } from "./instances/instance.ts";
+import type { StageMetricsOptions } from "./instances/stage_metrics_options.ts";
 import {
   createDefineFunction,
   type DeclaredPipeline,

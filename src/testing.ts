@@ -26,11 +26,11 @@
  */
 import { Registry } from "prom-client";
 import { IssueReporter, zeroIssues } from "./common/issues.ts";
+import { createInstance } from "./instances/instance.ts";
 import {
   copyStageMetricsOptions,
-  createInstance,
   type StageMetricsOptions,
-} from "./instances/instance.ts";
+} from "./instances/stage_metrics_options.ts";
 import { gather } from "./registry/gather.ts";
 import type { MetricsRegistry } from "./registry/registry.ts";
 import { runInContext } from "./scopes/context.ts";

@@ -16,13 +16,12 @@ import {
   type InstanceSource,
 } from "../scopes/context.ts";
 import type { Instance } from "../scopes/scope.ts";
+import { createDraftInstance, createInstance } from "./instance.ts";
 import {
   checkStageMetricsOptions,
   copyStageMetricsOptions,
-  createDraftInstance,
-  createTolerantInstance,
   type StageMetricsOptions,
-} from "./instance.ts";
+} from "./stage_metrics_options.ts";
 
 /** The default instance of the process, for all copies of this module. */
 interface DefaultInstance {
@@ -143,7 +142,7 @@ function useRoot(): CurrentContext {
 /** Creates the instance that records, with the families of a draft that fits. */
 function createRoot(): CurrentContext {
   prepareDraft();
-  const instance = createTolerantInstance(state.options);
+  const instance = createInstance(state.options, { onConflict: "report" });
   state.draft = undefined;
   for (const fn of state.declarations.splice(0)) fn(instance);
   for (const fn of state.waiting.splice(0)) fn(instance);

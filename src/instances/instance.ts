@@ -1,21 +1,7 @@
 import { monotonicSeconds } from "../common/clock.ts";
-import { type IssueReport, IssueReporter } from "../common/issues.ts";
+import { IssueReporter } from "../common/issues.ts";
 import { laneFromEnv, normalizeLane } from "../common/labels.ts";
-import type { ErrorClassifier, ResultClassifier } from "../common/outcome.ts";
-import { quote } from "../common/quote.ts";
 import {
-  checkBoolean,
-  checkObject,
-  checkOptionalFunction,
-  checkOptionNames,
-  checkOptions,
-  checkString,
-  copyOptions,
-  type OptionChecks,
-} from "../common/validate.ts";
-import {
-  checkBuckets,
-  checkExtends,
   DEFAULT_PREFIX,
   PIPELINE_BUCKETS,
   STAGE_BUCKETS,
@@ -26,146 +12,62 @@ import {
   keepRegistration,
   Registration,
 } from "../registry/registration.ts";
-import {
-  checkRegistry,
-  defaultRegistry,
-  type MetricsRegistry,
-} from "../registry/registry.ts";
+import { defaultRegistry, type MetricsRegistry } from "../registry/registry.ts";
 import type { Instance } from "../scopes/scope.ts";
-import { ScopeTracer, type TracerProvider } from "../tracing/tracer.ts";
+import { ScopeTracer } from "../tracing/tracer.ts";
+import {
+  checkStageMetricsOptions,
+  type StageMetricsOptions,
+} from "./stage_metrics_options.ts";
 
-/** @see {@link https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels | Prometheus, Metric names} */
-const METRIC_NAME = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
-
-/** The options of {@linkcode createStageMetrics} and {@linkcode configure}. */
-export interface StageMetricsOptions {
+/** The options of {@linkcode createInstance}. */
+interface CreateInstanceOptions {
   /**
-   * Where the metrics are registered.
+   * Whether a conflict with the registry throws or is reported as an issue. `"report"` is
+   * for the first use of the default instance, which must not break the measured code. It
+   * expects options that were checked before.
    *
-   * @default {prom-client's global `register`, the first one that the process loads}
+   * @default {"throw"}
    */
-  registry?: MetricsRegistry | undefined;
-  /**
-   * What the names of the metrics begin with. Dashboards of other services share
-   * the default.
-   *
-   * @default {"lukhas_orchestration_"}
-   */
-  prefix?: string | undefined;
-  /**
-   * The label `lane` where no pipeline says one, trimmed and lower-cased.
-   *
-   * @default {the environment variable `LUKHAS_LANE`, or else `"production"`}
-   */
-  lane?: string | undefined;
-  /**
-   * Upper bounds of the duration buckets of pipelines, in seconds. Under the
-   * default prefix they may only go on from the standard ones.
-   *
-   * @default {those the registry has already, or else PIPELINE_BUCKETS}
-   */
-  pipelineBuckets?: readonly number[] | undefined;
-  /**
-   * Upper bounds of the duration buckets of stages, in seconds. Under the default
-   * prefix they may only go on from the standard ones.
-   *
-   * @default {those the registry has already, or else STAGE_BUCKETS}
-   */
-  stageBuckets?: readonly number[] | undefined;
-  /**
-   * How many label sets there may be, of pipelines and of stages together, their
-   * outcomes aside. What is new beyond is recorded under `overflow` in all three of
-   * `lane`, `pipeline_name` and `stage_name`, with the issue `label_overflow`. Declared
-   * pipelines and their stages always have their place.
-   *
-   * @default {that of the metrics that the registry has already, or else 2000}
-   */
-  cardinalityLimit?: number | undefined;
-  /**
-   * Reads an error as an outcome; what it leaves open by `undefined` is read by
-   * the default.
-   *
-   * @default {the exported `classifyError`}
-   */
-  classifyError?: ErrorClassifier | undefined;
-  /**
-   * Reads a value as an outcome; `undefined` means `success`.
-   *
-   * @default {none: what returns is a success}
-   */
-  classifyResult?: ResultClassifier | undefined;
-  /**
-   * Gets a report of each instrumentation issue, which is also counted: of each kind
-   * at most ten a second.
-   *
-   * @default {one warning on the console for each kind, with the place in your code}
-   */
-  onIssue?: ((report: IssueReport) => void) | undefined;
-  /**
-   * Throws at the place of a misuse: where a stage starts without a pipeline, after
-   * its pipeline has ended, or undeclared in a pipeline that declares its stages, and
-   * where a pipeline starts in the context of one that has ended. For tests.
-   *
-   * @default {false: it runs, is recorded, and counts as an issue}
-   */
-  strict?: boolean | undefined;
-  /**
-   * Where the spans of pipelines and stages go: to the provider that is given, or with
-   * `"auto"` to the one that is registered with `@opentelemetry/api` when a pipeline
-   * starts, if there is one. With `false` there are neither spans nor exemplars.
-   *
-   * @default {"auto"}
-   */
-  tracing?: "auto" | false | TracerProvider | undefined;
-  /**
-   * Measures durations, in seconds; must not run backwards.
-   *
-   * @default {performance.now() / 1000, or the clock of fake timers while there are some}
-   */
-  clock?: (() => number) | undefined;
+  readonly onConflict?: "throw" | "report" | undefined;
 }
 
 /**
- * Makes an instance.
+ * Creates an instance, and registers its metrics.
  *
- * @throws {TypeError} If an option has the wrong type.
- * @throws {RangeError} If an option is out of range, or does not agree with the metrics
- * that the registry has already.
- * @throws {Error} If the registry has a metric of such a name that is not ours.
+ * @throws {TypeError} If an option has the wrong type, or is unknown.
+ * @throws {RangeError} If an option is out of range, or contradicts the metrics that are
+ * already in the registry.
+ * @throws {Error} If the registry has a foreign metric with the name of one of the metrics.
  */
-export function createInstance(options: StageMetricsOptions): Instance {
-  checkStageMetricsOptions(options);
+export function createInstance(
+  options: StageMetricsOptions,
+  { onConflict = "throw" }: CreateInstanceOptions = {},
+): Instance {
+  if (onConflict === "throw") checkStageMetricsOptions(options);
   const registration = findOrCreateRegistration(options);
   const conflict = registration.findConflict(options);
-  if (conflict !== undefined) throw new RangeError(conflict);
-  registration.register();
-  return buildInstance(registration, options);
-}
-
-/**
- * Makes an instance where throwing would break what is to be measured: what
- * {@linkcode createInstance} throws for becomes an issue. The options were checked.
- */
-export function createTolerantInstance(options: StageMetricsOptions): Instance {
-  const registration = findOrCreateRegistration(options);
-  const conflict = registration.findConflict(options);
+  if (onConflict === "throw") {
+    if (conflict !== undefined) throw new RangeError(conflict);
+    registration.register();
+  }
+  registration.use(options);
   const instance = buildInstance(registration, options);
-  const { issues } = instance;
-  if (conflict !== undefined) issues.report("registry_conflict", conflict);
-  registration.ensure(issues);
+  if (onConflict === "report") {
+    const { issues } = instance;
+    if (conflict !== undefined) issues.report("registry_conflict", conflict);
+    registration.ensure(issues);
+  }
   return instance;
 }
 
 /**
- * Makes an instance that declares pipelines and records nothing: its registration
- * gives way to that of an instance with other options. It reports no issues.
+ * Creates an instance that declares pipelines and records nothing. An instance with other
+ * options replaces its registration. It reports no issues.
  */
 export function createDraftInstance(options: StageMetricsOptions): Instance {
   const registration = findOrCreateRegistration(options);
-  const instance = buildUnusedInstance(registration, {
-    ...options,
-    onIssue() {},
-  });
+  const instance = buildInstance(registration, { ...options, onIssue() {} });
   registration.ensure(instance.issues);
   return instance;
 }
@@ -174,10 +76,9 @@ function findOrCreateRegistration(options: StageMetricsOptions): Registration {
   const { registry = defaultRegistry, prefix = DEFAULT_PREFIX } = options;
   const existing = findRegistration(registry, prefix);
   if (existing !== undefined) {
-    const { isInUse } = existing;
-    if (isInUse || existing.findConflict(options) === undefined) {
-      return existing;
-    }
+    const isKept = existing.isInUse ||
+      existing.findConflict(options) === undefined;
+    if (isKept) return existing;
     existing.remove();
   }
   return newRegistration(registry, prefix, options);
@@ -204,14 +105,6 @@ function buildInstance(
   registration: Registration,
   options: StageMetricsOptions,
 ): Instance {
-  registration.use(options);
-  return buildUnusedInstance(registration, options);
-}
-
-function buildUnusedInstance(
-  registration: Registration,
-  options: StageMetricsOptions,
-): Instance {
   keepRegistration(registration);
   const { issueCounts, tree, now } = registration;
   const issues = new IssueReporter(issueCounts, options);
@@ -227,109 +120,4 @@ function buildUnusedInstance(
     classifyResult: options.classifyResult,
     tracing: new ScopeTracer(options.tracing ?? "auto", issues),
   };
-}
-
-/**
- * Checks options without touching anything.
- *
- * @throws {TypeError} If an option has the wrong type, or is unknown.
- * @throws {RangeError} If an option is out of range.
- */
-export function checkStageMetricsOptions(options: StageMetricsOptions): void {
-  checkOptions(ACTION, options, OPTION_CHECKS);
-  const { prefix, pipelineBuckets, stageBuckets } = options;
-  if (prefix !== undefined && prefix !== DEFAULT_PREFIX) return;
-  if (pipelineBuckets !== undefined) {
-    checkExtends("pipelineBuckets", pipelineBuckets, PIPELINE_BUCKETS);
-  }
-  if (stageBuckets !== undefined) {
-    checkExtends("stageBuckets", stageBuckets, STAGE_BUCKETS);
-  }
-}
-
-/**
- * Copies options that are to be merged with others. Those that are `undefined` are left
- * out.
- *
- * @throws {TypeError} If it is not an object, or if an option is unknown.
- */
-export function copyStageMetricsOptions(
-  options: StageMetricsOptions,
-): StageMetricsOptions {
-  checkObject(ACTION, options);
-  checkOptionNames(ACTION, options, OPTION_CHECKS);
-  return copyOptions(options, OPTION_CHECKS);
-}
-
-const ACTION = "create stage metrics";
-
-const OPTION_CHECKS: OptionChecks<StageMetricsOptions> = {
-  registry: checkOptionalRegistry,
-  prefix: checkPrefix,
-  lane: checkString,
-  pipelineBuckets: checkOptionalBuckets,
-  stageBuckets: checkOptionalBuckets,
-  cardinalityLimit: checkCardinalityLimit,
-  classifyError: checkOptionalFunction,
-  classifyResult: checkOptionalFunction,
-  onIssue: checkOptionalFunction,
-  strict: checkBoolean,
-  tracing: checkTracing,
-  clock: checkOptionalFunction,
-};
-
-function checkOptionalRegistry(
-  action: string,
-  _name: string,
-  registry: unknown,
-): void {
-  if (registry !== undefined) {
-    checkRegistry(action, registry as Partial<MetricsRegistry> | null);
-  }
-}
-
-function checkPrefix(action: string, name: string, prefix: unknown): void {
-  checkString(action, name, prefix);
-  if (prefix === undefined || METRIC_NAME.test(`${prefix}pipeline_total`)) {
-    return;
-  }
-  throw new RangeError(
-    `Cannot ${action}: a metric name must match ${METRIC_NAME.source}, got the prefix ${
-      quote(prefix)
-    }`,
-  );
-}
-
-function checkOptionalBuckets(
-  _action: string,
-  name: string,
-  buckets: unknown,
-): void {
-  if (buckets !== undefined) checkBuckets(name, buckets as readonly number[]);
-}
-
-function checkTracing(action: string, name: string, tracing: unknown): void {
-  if (tracing === undefined || tracing === "auto" || tracing === false) return;
-  const { getTracer } = Object(tracing) as Partial<TracerProvider>;
-  if (typeof getTracer === "function") return;
-  throw new TypeError(
-    `Cannot ${action}: ${name} must be "auto", false or a TracerProvider with a method getTracer(), got ${typeof tracing}`,
-  );
-}
-
-function checkCardinalityLimit(
-  action: string,
-  name: string,
-  limit: unknown,
-): void {
-  if (limit === undefined) return;
-  if (typeof limit !== "number") {
-    throw new TypeError(
-      `Cannot ${action}: ${name} must be a number of label sets, got ${typeof limit}`,
-    );
-  }
-  if (limit >= 1 && (Number.isInteger(limit) || limit === Infinity)) return;
-  throw new RangeError(
-    `Cannot ${action}: ${name} must be a whole number from 1 on, or Infinity, got ${limit}`,
-  );
 }

@@ -1,4 +1,4 @@
-/** The prefix of metrics under which all services have the standard buckets. */
+/** The prefix of the metrics and standard buckets that dashboards of services share. */
 export const DEFAULT_PREFIX = "lukhas_orchestration_";
 
 /**
