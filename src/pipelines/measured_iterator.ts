@@ -1,6 +1,6 @@
 import { ignoreRejection } from "../scopes/run.ts";
-import type { StreamStage } from "./stream_stage.ts";
-import { type Reader, stopWhenCollected } from "./unread.ts";
+import { type SourceReader, stopWhenCollected } from "./source_reader.ts";
+import type { StreamMeasurement } from "./stream_measurement.ts";
 
 type Method = "next" | "return" | "throw";
 
@@ -34,8 +34,8 @@ function canReturn(source: object): boolean {
  * An async iterable as its stage reads it: each call goes to the iterator at once, and
  * in the context of the pipeline.
  */
-class IteratorReader implements Reader {
-  readonly stage: StreamStage;
+class IteratorReader implements SourceReader {
+  readonly stage: StreamMeasurement;
   readonly #source: AsyncIterable<unknown>;
   /** The source's, by which libraries tell generators from other iterators. */
   readonly tag: string | undefined;
@@ -43,7 +43,7 @@ class IteratorReader implements Reader {
   /** The latest call of a generator, while it is pending. */
   #pendingCall: Promise<unknown> | undefined;
 
-  constructor(source: AsyncIterable<unknown>, stage: StreamStage) {
+  constructor(source: AsyncIterable<unknown>, stage: StreamMeasurement) {
     this.#source = source;
     const tag = readProperty(source, Symbol.toStringTag);
     this.tag = typeof tag === "string" ? tag : undefined;
@@ -122,7 +122,7 @@ export class MeasuredIterator
   /** Whether the consumer has got the error of the cancellation. */
   #hasThrown = false;
 
-  constructor(source: AsyncIterable<unknown>, stage: StreamStage) {
+  constructor(source: AsyncIterable<unknown>, stage: StreamMeasurement) {
     const reader = new IteratorReader(source, stage);
     this.#reader = reader;
     const ref = new WeakRef(this);

@@ -1,7 +1,7 @@
 import { AsyncResource } from "node:async_hooks";
 import { Readable } from "node:stream";
-import type { StreamStage } from "./stream_stage.ts";
-import { type Reader, stopWhenCollected } from "./unread.ts";
+import { type SourceReader, stopWhenCollected } from "./source_reader.ts";
+import type { StreamMeasurement } from "./stream_measurement.ts";
 
 /** Whether something is a readable stream of Node's, of whatever copy of its class. */
 export function isNodeReadable(source: unknown): source is Readable {
@@ -10,9 +10,9 @@ export function isNodeReadable(source: unknown): source is Readable {
 }
 
 /** A stream of Node's as its stage reads it. */
-class NodeReader implements Reader {
+class NodeReader implements SourceReader {
   readonly #source: Readable;
-  readonly #stage: StreamStage;
+  readonly #stage: StreamMeasurement;
   /** Held weakly while it waits for no chunk, so that it can be collected. */
   #consumer: WeakRef<Readable> | Readable | undefined;
   /** The async context in which the consumer asked for a chunk. */
@@ -20,7 +20,7 @@ class NodeReader implements Reader {
   #isOpen = false;
   #hasEnded = false;
 
-  constructor(source: Readable, stage: StreamStage) {
+  constructor(source: Readable, stage: StreamMeasurement) {
     this.#source = source;
     this.#stage = stage;
     source.on("error", (error) => this.#fail(error));
@@ -137,7 +137,7 @@ class NodeReader implements Reader {
 export class MeasuredNodeStream extends Readable {
   readonly #reader: NodeReader;
 
-  constructor(source: Readable, stage: StreamStage) {
+  constructor(source: Readable, stage: StreamMeasurement) {
     super({
       objectMode: source.readableObjectMode,
       encoding: source.readableEncoding ?? undefined,

@@ -1,5 +1,5 @@
-import type { StreamStage } from "./stream_stage.ts";
-import { type Reader, stopWhenCollected } from "./unread.ts";
+import { type SourceReader, stopWhenCollected } from "./source_reader.ts";
+import type { StreamMeasurement } from "./stream_measurement.ts";
 
 /** Whether something is a `ReadableStream`, of whatever realm. */
 export function isReadableStream(source: unknown): source is ReadableStream {
@@ -7,11 +7,11 @@ export function isReadableStream(source: unknown): source is ReadableStream {
 }
 
 /** A `ReadableStream` as its stage reads it. */
-class WebReader implements Reader {
-  readonly #stage: StreamStage;
+class WebReader implements SourceReader {
+  readonly #stage: StreamMeasurement;
   readonly #reader: ReadableStreamDefaultReader;
 
-  constructor(source: ReadableStream, stage: StreamStage) {
+  constructor(source: ReadableStream, stage: StreamMeasurement) {
     this.#stage = stage;
     this.#reader = source.getReader();
   }
@@ -45,13 +45,13 @@ type Controller = ReadableStreamController<unknown>;
 
 /** Passes the chunks and the end of a source on to a measured stream. */
 class MeasuredSource {
-  readonly #stage: StreamStage;
+  readonly #stage: StreamMeasurement;
   readonly #reader: WebReader;
   #isPulling = false;
   /** What the end of the source calls for, if that came during a pull. */
   #end: ((controller: Controller) => void) | undefined;
 
-  constructor(reader: WebReader, stage: StreamStage) {
+  constructor(reader: WebReader, stage: StreamMeasurement) {
     this.#reader = reader;
     this.#stage = stage;
   }
@@ -127,7 +127,7 @@ class MeasuredSource {
 /** Returns a stream of the same chunks, which records how it ends. */
 export function measureWebStream(
   source: ReadableStream,
-  stage: StreamStage,
+  stage: StreamMeasurement,
 ): ReadableStream {
   const isBytes = isByteStream(source);
   const reader = new WebReader(source, stage);

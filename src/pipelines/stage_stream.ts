@@ -5,7 +5,7 @@ import { isAsyncIterable, MeasuredIterator } from "./measured_iterator.ts";
 import { isNodeReadable, MeasuredNodeStream } from "./measured_node_stream.ts";
 import { isReadableStream, measureWebStream } from "./measured_web_stream.ts";
 import type { StageOptions } from "./stage.ts";
-import { StreamStage } from "./stream_stage.ts";
+import { StreamMeasurement } from "./stream_measurement.ts";
 
 /**
  * The options of a stage that lasts as long as a stream.
@@ -81,7 +81,7 @@ export function createStreamFunction(
     const streamOptions = (options ?? {}) as StreamOptions;
     checkString(action, "firstChunk", streamOptions.firstChunk);
     if (source === null) return null;
-    const start = () => new StreamStage(context(), name, streamOptions);
+    const start = () => new StreamMeasurement(context(), name, streamOptions);
     // Checked first, so that nothing has begun where it throws.
     if (typeof source !== "function") {
       const measure = measurerOf(source);
@@ -102,7 +102,7 @@ export function createStreamFunction(
  *
  * @throws {TypeError} If the source is not a stream, or is locked.
  */
-function measurerOf(source: unknown): (stage: StreamStage) => unknown {
+function measurerOf(source: unknown): (stage: StreamMeasurement) => unknown {
   if (isReadableStream(source)) {
     if (!source.locked) return (stage) => measureWebStream(source, stage);
     throw new TypeError(

@@ -5,9 +5,9 @@ import {
   type EndStream,
   runInContext,
 } from "../scopes/context.ts";
+import { unregisterReader } from "./source_reader.ts";
 import { StageRun, type StageScope, startStage } from "./stage.ts";
 import type { StreamOptions } from "./stage_stream.ts";
-import { releaseReader } from "./unread.ts";
 
 /** A run of a stage that lasts as long as a stream, or as its first chunk takes. */
 class StreamRun extends StageRun {
@@ -30,7 +30,7 @@ class StreamRun extends StageRun {
 }
 
 /** The stage that a stream is, and the one that its first chunk ends. */
-export class StreamStage {
+export class StreamMeasurement {
   /** Its cancellation, if it was cancelled: the consumer gets the error. */
   cancelledBy: Cancellation | undefined;
   /** The context of the source's own code. */
@@ -168,7 +168,7 @@ export class StreamStage {
   #end(settle: (run: StreamRun) => void, error?: unknown): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    releaseReader(this);
+    unregisterReader(this);
     if (this.#first !== undefined) {
       settle(this.#first);
       this.#first.markCodeEnded();
