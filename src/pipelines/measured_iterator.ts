@@ -4,7 +4,7 @@ import type { StreamMeasurement } from "./stream_measurement.ts";
 
 type Method = "next" | "return" | "throw";
 
-/** Whether something can be iterated by `for await`. */
+/** Returns whether a source can be iterated by `for await`. */
 export function isAsyncIterable(
   source: unknown,
 ): source is AsyncIterable<unknown> {
@@ -12,7 +12,7 @@ export function isAsyncIterable(
   return typeof iterator === "function";
 }
 
-/** Reads a property of a source, whose getters may throw. */
+/** Returns a property of a source, or `undefined` if its getter throws. */
 function readProperty(source: object, key: symbol): unknown {
   try {
     return Reflect.get(source, key);
@@ -25,29 +25,29 @@ function canReturn(source: object): boolean {
   try {
     return "return" in source;
   } catch {
-    // A proxy threw.
+    // A trap of a proxy threw.
     return false;
   }
 }
 
 /**
- * An async iterable as its stage reads it: each call goes to the iterator at once, and
- * in the context of the pipeline.
+ * Reads an async iterable: passes each call to its iterator at once, in the context of the
+ * pipeline.
  */
 class IteratorReader implements SourceReader {
-  readonly stage: StreamMeasurement;
+  readonly measurement: StreamMeasurement;
   readonly #source: AsyncIterable<unknown>;
-  /** The source's, by which libraries tell generators from other iterators. */
+  /** The source's tag, by which libraries distinguish generators from iterators. */
   readonly tag: string | undefined;
   #iterator: AsyncIterator<unknown> | undefined;
-  /** The latest call of a generator, while it is pending. */
+  /** The last call to a generator, while it is pending. */
   #pendingCall: Promise<unknown> | undefined;
 
-  constructor(source: AsyncIterable<unknown>, stage: StreamMeasurement) {
+  constructor(source: AsyncIterable<unknown>, measurement: StreamMeasurement) {
     this.#source = source;
     const tag = readProperty(source, Symbol.toStringTag);
     this.tag = typeof tag === "string" ? tag : undefined;
-    this.stage = stage;
+    this.measurement = measurement;
   }
 
   get #isGenerator(): boolean {
@@ -56,7 +56,7 @@ class IteratorReader implements SourceReader {
 
   step(method: Method, args: unknown[]): Promise<IteratorResult<unknown>> {
     if (!this.#isGenerator) return this.#call(method, args);
-    // Deno loses the async context of calls that a generator queues by itself.
+    // In Deno, a call that the generator itself queues loses its async context.
     const call = this.#pendingCall === undefined
       ? this.#call(method, args)
       : this.#pendingCall.then(() => this.#call(method, args));
@@ -72,13 +72,13 @@ class IteratorReader implements SourceReader {
     method: Method,
     args: unknown[],
   ): Promise<IteratorResult<unknown>> {
-    return await this.stage.enter(async () => {
+    return await this.measurement.enter(async () => {
       const iterator = this.#iterator ??= this.#source[Symbol.asyncIterator]();
       const step = iterator[method] as
         | ((...args: unknown[]) => Promise<IteratorResult<unknown>>)
         | undefined;
       if (step !== undefined) return await Reflect.apply(step, iterator, args);
-      // As `yield*` does with an iterator that lacks the method.
+      // Like `yield*` with an iterator that lacks the method.
       if (method === "throw") {
         await iterator.return?.();
         throw args[0];
@@ -88,22 +88,22 @@ class IteratorReader implements SourceReader {
   }
 
   stop(): void {
-    this.stage.giveUp();
+    this.measurement.giveUp();
     this.close();
   }
 
-  /** Returns how the source is disposed of, if not by `return()`. */
+  /** The method that disposes of the source, unless `return()` does. */
   get dispose(): (() => PromiseLike<void>) | undefined {
     if (this.#isGenerator) return undefined;
     const dispose = readProperty(this.#source, Symbol.asyncDispose);
     if (typeof dispose !== "function") return undefined;
     return () =>
-      this.stage.enter(() => Reflect.apply(dispose, this.#source, []));
+      this.measurement.enter(() => Reflect.apply(dispose, this.#source, []));
   }
 
-  /** Closes the source without waiting for it. */
+  /** Closes the source, and does not wait until it is closed. */
   close(): void {
-    const end = () => this.stage.endCode();
+    const end = () => this.measurement.endCode();
     // Do not open a source only to close it.
     if (this.#iterator === undefined && !canReturn(this.#source)) {
       end();
@@ -113,25 +113,25 @@ class IteratorReader implements SourceReader {
   }
 }
 
-/** The async iterator that a consumer of a measured async iterable has. */
+/** A measured async iterable, as its consumer gets it. */
 export class MeasuredIterator
   implements AsyncGenerator<unknown, unknown, unknown> {
   readonly #reader: IteratorReader;
-  /** Rejects each pending call. */
+  /** The functions that reject the pending calls. */
   readonly #pending: Set<(error: unknown) => void> = new Set();
-  /** Whether the consumer has got the error of the cancellation. */
+  /** Whether a call has rejected with the error of the cancellation. */
   #hasThrown = false;
 
-  constructor(source: AsyncIterable<unknown>, stage: StreamMeasurement) {
-    const reader = new IteratorReader(source, stage);
+  constructor(source: AsyncIterable<unknown>, measurement: StreamMeasurement) {
+    const reader = new IteratorReader(source, measurement);
     this.#reader = reader;
     const ref = new WeakRef(this);
-    stage.onCancel((error) => {
+    measurement.onCancel((error) => {
       const iterator = ref.deref();
       if (iterator !== undefined) iterator.#rejectPending(error);
       reader.close();
     });
-    stopWhenCollected(this, reader, stage);
+    stopWhenCollected(this, reader, measurement);
   }
 
   [Symbol.asyncIterator](): this {
@@ -143,16 +143,16 @@ export class MeasuredIterator
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const { dispose, stage } = this.#reader;
+    const { dispose, measurement } = this.#reader;
     if (dispose === undefined) {
       await this.return();
       return;
     }
-    stage.giveUp();
+    measurement.giveUp();
     try {
       await dispose();
     } finally {
-      stage.endCode();
+      measurement.endCode();
     }
   }
 
@@ -161,20 +161,20 @@ export class MeasuredIterator
   }
 
   return(...args: [] | [unknown]): Promise<IteratorResult<unknown>> {
-    // A source that is still waiting may never settle the call.
-    if (this.#pending.size > 0) this.#reader.stage.giveUp();
+    // A source that is waiting may never settle this call.
+    if (this.#pending.size > 0) this.#reader.measurement.giveUp();
     return this.#call("return", args);
   }
 
   throw(error?: unknown): Promise<IteratorResult<unknown>> {
-    if (this.#pending.size > 0) this.#reader.stage.giveUp();
+    if (this.#pending.size > 0) this.#reader.measurement.giveUp();
     return this.#call("throw", [error]);
   }
 
   #call(method: Method, args: unknown[]): Promise<IteratorResult<unknown>> {
-    const { stage } = this.#reader;
-    if (stage.cancelledBy !== undefined) {
-      return this.#callCancelled(stage.cancelledBy.error, method, args);
+    const { measurement } = this.#reader;
+    if (measurement.cancelledBy !== undefined) {
+      return this.#callCancelled(measurement.cancelledBy.error, method, args);
     }
     const result = new Promise<IteratorResult<unknown>>((resolve, reject) => {
       const cancel = (error: unknown) => {
@@ -184,17 +184,17 @@ export class MeasuredIterator
       };
       this.#pending.add(cancel);
       this.#reader.step(method, args).then((result) => {
-        // It was rejected meanwhile, and must not be recorded as a chunk.
+        // The call was rejected in the meantime: this result is not a chunk.
         if (!this.#pending.delete(cancel)) return;
         this.#record(method, result);
         resolve(result);
       }, (error) => {
         if (!this.#pending.delete(cancel)) return;
-        if (stage.mayComeFromAbort(error)) ignoreRejection(result);
-        const isConsumers = method === "throw" && Object.is(error, args[0]);
-        stage.endCode();
-        if (isConsumers) stage.giveUp();
-        else stage.fail(error);
+        if (measurement.mayComeFromAbort(error)) ignoreRejection(result);
+        const isFromConsumer = method === "throw" && Object.is(error, args[0]);
+        measurement.endCode();
+        if (isFromConsumer) measurement.giveUp();
+        else measurement.fail(error);
         reject(error);
       });
     });
@@ -202,27 +202,27 @@ export class MeasuredIterator
   }
 
   #record(method: Method, result: IteratorResult<unknown>): void {
-    const { stage } = this.#reader;
+    const { measurement } = this.#reader;
     let isDone;
     try {
       isDone = result.done;
     } catch (error) {
-      // The consumer gets the invalid result, as it would from the source.
-      stage.endCode();
-      stage.fail(error);
+      // The consumer gets the invalid result, as from the source itself.
+      measurement.endCode();
+      measurement.fail(error);
       return;
     }
     if (!isDone) {
-      stage.chunk();
+      measurement.recordChunk();
       return;
     }
-    // Before it is given up: it is not abandoned then.
-    stage.endCode();
-    if (method === "next") stage.complete();
-    else stage.giveUp();
+    // First, so that giving up does not count the code as abandoned.
+    measurement.endCode();
+    if (method === "next") measurement.complete();
+    else measurement.giveUp();
   }
 
-  /** Rejects with the error of the cancellation once, as a generator would. */
+  /** Handles a call after the cancellation: like a generator, rejects once. */
   #callCancelled(
     error: unknown,
     method: Method,

@@ -3,26 +3,26 @@ import { Readable } from "node:stream";
 import { type SourceReader, stopWhenCollected } from "./source_reader.ts";
 import type { StreamMeasurement } from "./stream_measurement.ts";
 
-/** Whether something is a readable stream of Node's, of whatever copy of its class. */
+/** Returns whether a source is a Node.js stream, of any copy of the class `Readable`. */
 export function isNodeReadable(source: unknown): source is Readable {
   const { pipe, read, on, destroy } = Object(source) as Partial<Readable>;
   return [pipe, read, on, destroy].every((each) => typeof each === "function");
 }
 
-/** A stream of Node's as its stage reads it. */
+/** Reads a Node.js stream. */
 class NodeReader implements SourceReader {
   readonly #source: Readable;
-  readonly #stage: StreamMeasurement;
-  /** Held weakly while it waits for no chunk, so that it can be collected. */
+  readonly #measurement: StreamMeasurement;
+  /** Weak while no read is pending, so that an unread stream can be collected. */
   #consumer: WeakRef<Readable> | Readable | undefined;
-  /** The async context in which the consumer asked for a chunk. */
+  /** The async context of the consumer's last read. */
   #request: AsyncResource | undefined;
   #isOpen = false;
   #hasEnded = false;
 
-  constructor(source: Readable, stage: StreamMeasurement) {
+  constructor(source: Readable, measurement: StreamMeasurement) {
     this.#source = source;
-    this.#stage = stage;
+    this.#measurement = measurement;
     source.on("error", (error) => this.#fail(error));
     source.on("end", () => this.#end());
     source.on("close", () => this.#close());
@@ -30,13 +30,13 @@ class NodeReader implements SourceReader {
 
   setConsumer(consumer: Readable): void {
     this.#consumer = new WeakRef(consumer);
-    this.#stage.onCancel((error) => {
+    this.#measurement.onCancel((error) => {
       this.#destroySource(error as Error);
       this.#destroyConsumer(error as Error, true);
     });
   }
 
-  /** Has the next chunk handed on to the consumer. */
+  /** Passes the next chunk to the consumer. */
   read(consumer: Readable): void {
     const source = this.#source;
     this.#consumer = consumer;
@@ -44,8 +44,8 @@ class NodeReader implements SourceReader {
     const isFirst = !this.#isOpen;
     this.#isOpen = true;
     try {
-      if (isFirst && this.#isOver()) return;
-      this.#stage.enter(() => {
+      if (isFirst && this.#endIfEnded()) return;
+      this.#measurement.enter(() => {
         if (isFirst) source.on("data", (chunk) => this.#push(chunk));
         source.resume();
       });
@@ -54,14 +54,14 @@ class NodeReader implements SourceReader {
     }
   }
 
-  /** Stops the source, as the consumer wants no more. */
+  /** Stops the source, as the consumer was destroyed or collected. */
   stop(error?: Error): void {
-    this.#stage.giveUp();
+    this.#measurement.giveUp();
     this.#destroySource(error);
   }
 
-  /** Settles a stream that was over before it was read, and returns whether it was. */
-  #isOver(): boolean {
+  /** Passes on the end of a source that ended before the first read, if it did. */
+  #endIfEnded(): boolean {
     const { errored, readableEnded, destroyed } = this.#source;
     if (errored) this.#fail(errored);
     else if (readableEnded) this.#end();
@@ -73,9 +73,9 @@ class NodeReader implements SourceReader {
     const consumer = this.#getConsumer();
     if (consumer === undefined) return;
     this.#consumer = new WeakRef(consumer);
-    this.#stage.chunk();
+    this.#measurement.recordChunk();
     const encoding = this.#source.readableEncoding ?? undefined;
-    // In the context of the read, as an unmeasured stream would.
+    // In the context of the read, like an unmeasured stream.
     const hasRoom = this.#request!.runInAsyncScope(() =>
       consumer.push(chunk, encoding)
     );
@@ -84,8 +84,8 @@ class NodeReader implements SourceReader {
 
   #end(): void {
     this.#hasEnded = true;
-    this.#stage.complete();
-    this.#stage.endCode();
+    this.#measurement.complete();
+    this.#measurement.endCode();
     const consumer = this.#getConsumer();
     if (consumer === undefined) return;
     if (this.#request === undefined) consumer.push(null);
@@ -93,35 +93,37 @@ class NodeReader implements SourceReader {
   }
 
   #fail(error: Error): void {
-    const isByAbort = this.#stage.mayComeFromAbort(error);
-    this.#stage.fail(error);
+    const isByAbort = this.#measurement.mayComeFromAbort(error);
+    this.#measurement.fail(error);
     this.#destroyConsumer(error, isByAbort);
   }
 
   #close(): void {
-    // Old streams may close within the event of their end, before its last listener.
+    // Old streams may close while they emit "end", before its last listener is called.
     queueMicrotask(() => {
       if (!this.#hasEnded) {
-        this.#stage.fail(new Error("The stream was closed before its end"));
+        this.#measurement.fail(
+          new Error("The stream was closed before its end"),
+        );
         this.#destroyConsumer(undefined, false);
       }
-      this.#stage.endCode();
+      this.#measurement.endCode();
     });
   }
 
   #destroySource(error: Error | undefined): void {
     if (this.#hasEnded) return;
-    this.#stage.guard(() =>
-      this.#stage.enter(() => {
+    this.#measurement.guard(() =>
+      this.#measurement.enter(() => {
         this.#source.destroy(error);
       })
     );
   }
 
-  /** @param isByAbort Whether an abort by this library caused the error. */
+  /** @param isByAbort Whether an abort by this library may have caused the error. */
   #destroyConsumer(error: Error | undefined, isByAbort: boolean): void {
     const consumer = this.#getConsumer();
-    // Without a listener, the error would end the process.
+    // An "error" event without a listener would end the process.
     if (isByAbort) consumer?.on("error", () => {});
     consumer?.destroy(error);
   }
@@ -133,20 +135,20 @@ class NodeReader implements SourceReader {
   }
 }
 
-/** The stream that a consumer of a measured stream of Node's has. */
+/** A measured Node.js stream, as its consumer gets it. */
 export class MeasuredNodeStream extends Readable {
   readonly #reader: NodeReader;
 
-  constructor(source: Readable, stage: StreamMeasurement) {
+  constructor(source: Readable, measurement: StreamMeasurement) {
     super({
       objectMode: source.readableObjectMode,
       encoding: source.readableEncoding ?? undefined,
-      // Nothing is read before it is asked for.
+      // Reads nothing ahead.
       highWaterMark: 0,
     });
-    this.#reader = new NodeReader(source, stage);
+    this.#reader = new NodeReader(source, measurement);
     this.#reader.setConsumer(this);
-    stopWhenCollected(this, this.#reader, stage);
+    stopWhenCollected(this, this.#reader, measurement);
   }
 
   override _read(): void {

@@ -1,78 +1,78 @@
 import { type SourceReader, stopWhenCollected } from "./source_reader.ts";
 import type { StreamMeasurement } from "./stream_measurement.ts";
 
-/** Whether something is a `ReadableStream`, of whatever realm. */
+/** Returns whether a source is a `ReadableStream`, of any realm. */
 export function isReadableStream(source: unknown): source is ReadableStream {
   return typeof (source as Partial<ReadableStream>)?.getReader === "function";
 }
 
-/** A `ReadableStream` as its stage reads it. */
+/** Reads a `ReadableStream`. */
 class WebReader implements SourceReader {
-  readonly #stage: StreamMeasurement;
+  readonly #measurement: StreamMeasurement;
   readonly #reader: ReadableStreamDefaultReader;
 
-  constructor(source: ReadableStream, stage: StreamMeasurement) {
-    this.#stage = stage;
+  constructor(source: ReadableStream, measurement: StreamMeasurement) {
+    this.#measurement = measurement;
     this.#reader = source.getReader();
   }
 
-  /** Calls back when the source has ended, also if nobody reads its end. */
+  /** Calls back when the source has ended, even if its end is never read. */
   onEnd(close: () => void, fail: (error: unknown) => void): void {
     const closed: PromiseLike<unknown> | undefined = this.#reader.closed;
-    // Readers that are not the platform's may lack it.
+    // The readers of polyfills may lack this property.
     closed?.then(close, fail);
   }
 
   read(): Promise<ReadableStreamReadResult<unknown>> {
-    return this.#stage.enter(() => this.#reader.read());
+    return this.#measurement.enter(() => this.#reader.read());
   }
 
   async cancel(reason: unknown): Promise<void> {
     try {
-      await this.#stage.enter(() => this.#reader.cancel(reason));
+      await this.#measurement.enter(() => this.#reader.cancel(reason));
     } finally {
-      this.#stage.endCode();
+      this.#measurement.endCode();
     }
   }
 
   stop(): void {
-    this.#stage.giveUp();
+    this.#measurement.giveUp();
     this.cancel(undefined).catch(() => {});
   }
 }
 
 type Controller = ReadableStreamController<unknown>;
 
-/** Passes the chunks and the end of a source on to a measured stream. */
+/** The underlying source of a measured stream: passes on chunks and the end. */
 class MeasuredSource {
-  readonly #stage: StreamMeasurement;
+  readonly #measurement: StreamMeasurement;
   readonly #reader: WebReader;
   #isPulling = false;
-  /** What the end of the source calls for, if that came during a pull. */
+  /** Ends the measured stream, once the source has ended. */
   #end: ((controller: Controller) => void) | undefined;
 
-  constructor(reader: WebReader, stage: StreamMeasurement) {
+  constructor(reader: WebReader, measurement: StreamMeasurement) {
     this.#reader = reader;
-    this.#stage = stage;
+    this.#measurement = measurement;
   }
 
   start(controller: Controller): void {
-    // Held weakly, so that an unread stream can be collected.
+    // Weak, so that an unread stream can be collected.
     const ref = new WeakRef(controller);
-    this.#stage.onCancel((error) => {
+    this.#measurement.onCancel((error) => {
       ref.deref()?.error(error);
       this.#reader.cancel(error).catch(() => {});
     });
     const onEnd = (end: (controller: Controller) => void) => {
-      // A source closes before its last chunk is passed on.
+      // During a pull, a source may close before its last chunk is passed on.
       this.#end = end;
       const controller = ref.deref();
       if (this.#isPulling || controller === undefined) return;
       try {
         this.#finish(controller);
       } catch (error) {
-        // A consumer's buffer for wider numbers was filled in part: it got the error.
-        this.#stage.fail(error);
+        // The consumer's buffer was filled in part of an element; the consumer has the error.
+        this.#measurement.fail(error);
       }
     };
     this.#reader.onEnd(
@@ -85,15 +85,15 @@ class MeasuredSource {
     this.#isPulling = true;
     try {
       const { done, value } = await this.#reader.read();
-      if (this.#stage.isOver) return;
+      if (this.#measurement.hasEnded) return;
       if (done) {
         this.#close(controller);
         return;
       }
-      this.#stage.chunk();
+      this.#measurement.recordChunk();
       controller.enqueue(value as never);
     } catch (error) {
-      this.#stage.fail(error);
+      this.#measurement.fail(error);
       throw error;
     } finally {
       this.#isPulling = false;
@@ -102,36 +102,36 @@ class MeasuredSource {
   }
 
   cancel(reason: unknown): Promise<void> {
-    this.#stage.giveUp();
+    this.#measurement.giveUp();
     return this.#reader.cancel(reason);
   }
 
-  /** Ends the measured stream, if its source has ended and it has not. */
+  /** Ends the measured stream, if its source has ended and the stream has not. */
   #finish(controller: Controller): void {
-    if (!this.#stage.isOver) this.#end?.(controller);
+    if (!this.#measurement.hasEnded) this.#end?.(controller);
   }
 
   #close(controller: Controller): void {
     controller.close();
-    // A consumer's own buffer would wait for ever.
+    // A read into the consumer's own buffer would otherwise never settle.
     if ("byobRequest" in controller) controller.byobRequest?.respond(0);
-    this.#stage.complete();
+    this.#measurement.complete();
   }
 
   #fail(controller: Controller, error: unknown): void {
-    this.#stage.fail(error);
+    this.#measurement.fail(error);
     controller.error(error);
   }
 }
 
-/** Returns a stream of the same chunks, which records how it ends. */
+/** Returns a stream of the same chunks, whose end is recorded. */
 export function measureWebStream(
   source: ReadableStream,
-  stage: StreamMeasurement,
+  measurement: StreamMeasurement,
 ): ReadableStream {
   const isBytes = isByteStream(source);
-  const reader = new WebReader(source, stage);
-  const measured = new MeasuredSource(reader, stage);
+  const reader = new WebReader(source, measurement);
+  const measured = new MeasuredSource(reader, measurement);
   const underlying = {
     start: (controller: Controller) => measured.start(controller),
     pull: (controller: Controller) => measured.pull(controller),
@@ -140,7 +140,7 @@ export function measureWebStream(
   const stream = isBytes
     ? new ReadableStream({ ...underlying, type: "bytes" })
     : new ReadableStream(underlying, { highWaterMark: 0 });
-  stopWhenCollected(stream, reader, stage);
+  stopWhenCollected(stream, reader, measurement);
   return stream;
 }
 

@@ -1,32 +1,34 @@
-/** Reads a source for a measured stream. */
+/** Reads the source of a measured stream. */
 export interface SourceReader {
-  /** Stops the source, as the measured stream was collected. */
+  /** Stops the source after the measured stream has been garbage-collected. */
   stop(): void;
 }
 
-const collected = new FinalizationRegistry<SourceReader>((reader) =>
+const readers = new FinalizationRegistry<SourceReader>((reader) =>
   reader.stop()
 );
 
 /**
- * Stops a reader when the stream that it reads for is collected. A server that answers
- * a HEAD request without reading the body does not cancel it either.
+ * Stops a reader when its measured stream is garbage-collected. A server that answers a
+ * HEAD request, for example, neither reads the body nor cancels it.
  *
- * @param reader Must not refer to the stream, which could not be collected then.
- * @param stage The token for {@linkcode unregisterReader}.
+ * @param stream The measured stream.
+ * @param reader The reader. It must not refer to the stream, or the stream could not be
+ * collected.
+ * @param token The token for {@linkcode unregisterReader}.
  */
 export function stopWhenCollected(
   stream: object,
   reader: SourceReader,
-  stage: object,
+  token: object,
 ): void {
-  collected.register(stream, reader, stage);
+  readers.register(stream, reader, token);
 }
 
 /**
- * Lets go of the reader of a stream that has ended. Its source may lead to the stream,
- * and then neither of them could be collected.
+ * Releases the reader of a stream that has ended. Its source may refer to the stream, and
+ * then neither could be collected.
  */
-export function unregisterReader(stage: object): void {
-  collected.unregister(stage);
+export function unregisterReader(token: object): void {
+  readers.unregister(token);
 }

@@ -82,40 +82,44 @@ export function createStreamFunction(
     checkString(action, "firstChunk", streamOptions.firstChunk);
     if (source === null) return null;
     const start = () => new StreamMeasurement(context(), name, streamOptions);
-    // Checked first, so that nothing has begun where it throws.
+    // Checked first: if this throws, no stage has started.
     if (typeof source !== "function") {
       const measure = measurerOf(source);
-      const stage = start();
-      return stage.attempt(() => measure(stage));
+      const measurement = start();
+      return measurement.attempt(() => measure(measurement));
     }
-    const stage = start();
-    return stage.open(() => {
-      const opened = source(stage.scope);
-      return opened === null ? null : measurerOf(opened)(stage);
+    const measurement = start();
+    return measurement.open(() => {
+      const opened = source(measurement.scope);
+      return opened === null ? null : measurerOf(opened)(measurement);
     });
   };
 }
 
 /**
- * Returns a function that measures a stream as a stage: it passes each chunk on when
- * that is asked for, and buffers none.
+ * Returns the function that measures a stream. It passes each chunk on when the consumer
+ * reads it, and buffers nothing.
  *
  * @throws {TypeError} If the source is not a stream, or is locked.
  */
-function measurerOf(source: unknown): (stage: StreamMeasurement) => unknown {
+function measurerOf(
+  source: unknown,
+): (measurement: StreamMeasurement) => unknown {
   if (isReadableStream(source)) {
-    if (!source.locked) return (stage) => measureWebStream(source, stage);
+    if (!source.locked) {
+      return (measurement) => measureWebStream(source, measurement);
+    }
     throw new TypeError(
-      "Cannot measure a stream: it is locked, as something else reads it",
+      "Cannot measure a stream: it is locked by another reader",
     );
   }
   if (isNodeReadable(source)) {
-    return (stage) => new MeasuredNodeStream(source, stage);
+    return (measurement) => new MeasuredNodeStream(source, measurement);
   }
   if (isAsyncIterable(source)) {
-    return (stage) => new MeasuredIterator(source, stage);
+    return (measurement) => new MeasuredIterator(source, measurement);
   }
   throw new TypeError(
-    `Cannot measure a stream: expected a ReadableStream, an async iterable, a Readable of Node's, or a function that returns one, got ${typeof source}`,
+    `Cannot measure a stream: expected a ReadableStream, an async iterable, a Node.js Readable, or a function that returns one, got ${typeof source}`,
   );
 }

@@ -9,10 +9,10 @@ import { unregisterReader } from "./source_reader.ts";
 import { StageRun, type StageScope, startStage } from "./stage.ts";
 import type { StreamOptions } from "./stage_stream.ts";
 
-/** A run of a stage that lasts as long as a stream, or as its first chunk takes. */
+/** One run of a stage that lasts until its stream, or its first chunk, has ended. */
 class StreamRun extends StageRun {
   onCancelled: ((cancellation: Cancellation) => void) | undefined;
-  /** Whether it was recorded as one that its caller or consumer gave up. */
+  /** Whether it was recorded as cancelled by its caller or consumer. */
   isGivenUp = false;
 
   override get unawaitedName(): undefined {
@@ -29,80 +29,81 @@ class StreamRun extends StageRun {
   }
 }
 
-/** The stage that a stream is, and the one that its first chunk ends. */
+/** Measures a stream: as a stage, and as a second stage until the first chunk. */
 export class StreamMeasurement {
-  /** Its cancellation, if it was cancelled: the consumer gets the error. */
+  /** The cancellation, if the stage was cancelled. The consumer gets its error. */
   cancelledBy: Cancellation | undefined;
   /** The context of the source's own code. */
   readonly #context: CurrentContext;
   readonly #run: StreamRun;
   readonly #endStream: EndStream | undefined;
-  #first: StreamRun | undefined;
+  /** The run that the first chunk ends. */
+  #firstChunk: StreamRun | undefined;
   #onCancel: ((error: unknown) => void) | undefined;
-  #isOver = false;
+  #hasEnded = false;
 
   constructor(
-    ambient: CurrentContext,
+    context: CurrentContext,
     name: string,
     { firstChunk, ...options }: StreamOptions,
   ) {
-    this.#run = startStage(ambient, name, options, StreamRun);
+    this.#run = startStage(context, name, options, StreamRun);
     this.#context = this.#run.context;
     if (firstChunk !== undefined) {
-      this.#first = this.#startFirst(ambient, firstChunk);
+      this.#firstChunk = this.#startFirstChunk(context, firstChunk);
     }
-    this.#endStream = ambient.pipeline?.beginStream();
-    this.#run.onCancelled = (cancellation) => this.#cancelled(cancellation);
+    this.#endStream = context.pipeline?.beginStream();
+    this.#run.onCancelled = (cancellation) => this.#cancel(cancellation);
     const cancellation = this.#run.start();
     this.#run.markPending();
-    if (cancellation !== undefined) this.#cancelled(cancellation);
+    if (cancellation !== undefined) this.#cancel(cancellation);
   }
 
-  #startFirst(ambient: CurrentContext, name: string): StreamRun {
+  #startFirstChunk(context: CurrentContext, name: string): StreamRun {
     try {
-      const first = startStage(ambient, name, undefined, StreamRun);
-      // It may have a deadline of its own, where the pipeline declares it.
-      first.start();
-      first.markPending();
-      return first;
+      const run = startStage(context, name, undefined, StreamRun);
+      // A declared pipeline may give this stage a timeout.
+      run.start();
+      run.markPending();
+      return run;
     } catch (error) {
-      // If it is strict, it has not begun, and neither has the stream.
+      // A strict instance throws, so neither this stage nor the stream has begun.
       this.#run.fail(error);
       throw error;
     }
   }
 
-  /** The scope that the function which opens the source gets. */
+  /** The scope that is passed to the function that opens the source. */
   get scope(): StageScope {
     return this.#run;
   }
 
-  /** Whether it has ended: its source may go on. */
-  get isOver(): boolean {
-    return this.#isOver;
+  /** Whether the stage has ended. The source may still be running. */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
   }
 
-  /** Whether an error of the source may come from an abort by this library. */
+  /** Returns whether an abort by this library may have caused an error of the source. */
   mayComeFromAbort(error: unknown): boolean {
     return this.#run.mayBeFromAbort(error);
   }
 
-  /** Opens the source, whose failure to open is one of the stage. */
+  /** Opens the source. If that throws, the stage fails. */
   open<T>(fn: () => T): T {
-    // As with any other scope that is cancelled beforehand, the function is not called.
+    // As in any scope that is cancelled before it starts, the function is not called.
     if (this.cancelledBy !== undefined) {
       this.endCode();
       throw this.cancelledBy.error;
     }
-    const opened = this.attempt(() => this.enter(fn));
-    if (opened === null) {
+    const source = this.attempt(() => this.enter(fn));
+    if (source === null) {
       this.complete();
       this.endCode();
     }
-    return opened;
+    return source;
   }
 
-  /** Calls a function that the stage fails with if it throws. */
+  /** Calls a function. If it throws, the stage fails. */
   attempt<T>(fn: () => T): T {
     try {
       return fn();
@@ -113,49 +114,49 @@ export class StreamMeasurement {
     }
   }
 
-  /** Calls the source's own code in the context of the pipeline and of the stage. */
+  /** Calls the source's own code in the context of the pipeline and the stage. */
   enter<T>(fn: () => T): T {
     return runInContext(this.#context, () => this.#run.runInSpan(fn));
   }
 
-  /** Calls the source's own code where no consumer waits for what it throws. */
+  /** Calls the source's own code. If it throws, no consumer would get the error. */
   guard(fn: () => void): void {
     this.#run.instance.issues.guard("stream", fn);
   }
 
-  /** Sets what passes a cancellation on to the consumer and the source. */
+  /** Sets the function that passes a cancellation on to the consumer and the source. */
   onCancel(listener: (error: unknown) => void): void {
     this.#onCancel = listener;
     if (this.cancelledBy !== undefined) this.#passOn(this.cancelledBy);
   }
 
-  /** Ends the time to the first chunk, as a chunk has come. */
-  chunk(): void {
-    this.#first?.complete();
-    this.#first = undefined;
+  /** Records that a chunk has arrived. The first one ends the stage `firstChunk`. */
+  recordChunk(): void {
+    this.#firstChunk?.complete();
+    this.#firstChunk = undefined;
   }
 
-  /** Ends it, as the source has ended. */
+  /** Ends the stage, as the source has ended. */
   complete(): void {
     this.#end((run) => run.complete());
   }
 
-  /** Ends it, as the source has failed. */
+  /** Ends the stage, as the source has failed. */
   fail(error: unknown): void {
     this.#end((run) => run.fail(error), error);
   }
 
-  /** Ends it, as the consumer stopped early. */
+  /** Ends the stage, as the consumer stopped early. */
   giveUp(): void {
     this.#end((run) => run.cancelByConsumer());
   }
 
-  /** Notes that the source has cleaned up after it was stopped. */
+  /** Records that the source has cleaned up after it was stopped. */
   endCode(): void {
     this.#run.markCodeEnded();
   }
 
-  #cancelled(cancellation: Cancellation): void {
+  #cancel(cancellation: Cancellation): void {
     this.cancelledBy = cancellation;
     this.#end((run) => run.cancel(cancellation), cancellation.error);
     this.#passOn(cancellation);
@@ -166,12 +167,12 @@ export class StreamMeasurement {
   }
 
   #end(settle: (run: StreamRun) => void, error?: unknown): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
     unregisterReader(this);
-    if (this.#first !== undefined) {
-      settle(this.#first);
-      this.#first.markCodeEnded();
+    if (this.#firstChunk !== undefined) {
+      settle(this.#firstChunk);
+      this.#firstChunk.markCodeEnded();
     }
     settle(this.#run);
     this.#endStream?.(this.#run.outcome!, this.#run.isGivenUp, error);
