@@ -68,7 +68,7 @@ export interface DeclaredPipeline<N extends string = string>
   open(): PipelineHandle<N>;
 }
 
-/** The options of stages, which the compiler keeps complete. */
+/** The names of the options of stages. The compiler checks that none is missing. */
 const STAGE_OPTIONS: { readonly [K in keyof Required<StageOptions>]: true } = {
   timeout: true,
   signal: true,
@@ -76,7 +76,7 @@ const STAGE_OPTIONS: { readonly [K in keyof Required<StageOptions>]: true } = {
   classifyResult: true,
 };
 
-/** The options of pipelines, which the compiler keeps complete. */
+/** The names of the options of pipelines. The compiler checks that none is missing. */
 const PIPELINE_OPTIONS: {
   readonly [K in keyof Required<PipelineOptions>]: true;
 } = { ...STAGE_OPTIONS, lane: true, detached: true };

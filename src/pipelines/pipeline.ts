@@ -128,10 +128,10 @@ export interface PipelineScope<N extends string = string>
   bind<F extends (...args: never[]) => unknown>(fn: F): F;
 }
 
-/** The options of a pipeline's stages, by name, where it declares them. */
+/** The options of the declared stages, by name. */
 export type DeclaredStages = ReadonlyMap<string, StageOptions>;
 
-/** One run of a pipeline; what its code finds in the context. */
+/** One run of a pipeline. Its code finds it in the async context. */
 export class PipelineRun extends Scope
   implements PipelineScope, PipelineContext {
   readonly node: PipelineNode;
@@ -140,11 +140,11 @@ export class PipelineRun extends Scope
   lastChild: Scope | undefined = undefined;
   abandonedBelow = 0;
   #openStreams = 0;
-  /** How its code ended, while streams keep it open. */
+  /** The outcome of its code, while streams keep it open. */
   #finishedAs: OutcomeLabel | undefined;
-  /** The outcomes of those of these streams that were given up. */
+  /** The outcomes of the streams that were given up. */
   #givenUpAs: Set<OutcomeLabel> | undefined;
-  /** Whether another one of them failed. */
+  /** Whether a stream failed or timed out without being given up. */
   #hasFailedStream = false;
 
   constructor(
@@ -200,9 +200,9 @@ export class PipelineRun extends Scope
     };
   }
 
-  /** Aborts its signal and those below it, so that open stages can stop. */
+  /** Fails, and aborts its signal and the signals below it, so that open stages stop. */
   override fail(error: unknown): void {
-    // Before it hands its open children over.
+    // Before it hands its open children over to its parent.
     const scopes = this.isSettled ? [] : subtree<Scope>(this);
     for (const each of scopes) each.markAborted(error);
     super.fail(error);
@@ -211,13 +211,13 @@ export class PipelineRun extends Scope
 
   beginStream(): EndStream {
     this.#openStreams++;
-    // A stream that begins after the code has returned is read by another stream's
-    // source, whose own end decides.
+    // A stream that begins after the code has returned is read by the source of another
+    // stream. That stream's outcome counts.
     const isOwn = this.#finishedAs === undefined;
     return (outcome, isGivenUp, error) => {
       this.#openStreams--;
       if (this.#finishedAs === undefined || this.isSettled) return;
-      if (isOwn) this.#noteStream(outcome, isGivenUp, error);
+      if (isOwn) this.#addStreamOutcome(outcome, isGivenUp, error);
       if (this.#openStreams > 0) return;
       const final = this.outcomeOverride ?? this.#finishedAs;
       const isCancelled = !this.#hasFailedStream &&
@@ -226,8 +226,8 @@ export class PipelineRun extends Scope
     };
   }
 
-  /** Takes over the outcome of a stream that did not succeed. */
-  #noteStream(
+  /** Takes over the outcome of a stream that failed or timed out. */
+  #addStreamOutcome(
     outcome: OutcomeLabel,
     isGivenUp: boolean,
     error: unknown,
@@ -236,15 +236,15 @@ export class PipelineRun extends Scope
       this.outcomeOverride = outcome;
       this.span?.recordError(error);
     }
-    // A failure must not be hidden by being subtracted.
+    // Cancelled runs are subtracted from failures, so a real failure must not be one.
     if (isGivenUp) (this.#givenUpAs ??= new Set()).add(outcome);
     else if (outcome !== "success") this.#hasFailedStream = true;
   }
 
-  /** Records it, or has the last of the streams that were begun in it do so. */
+  /** Records the pipeline now, or when the last of its streams ends. */
   protected override end(outcome: OutcomeLabel): void {
     if (this.#openStreams > 0) {
-      // The stages that are still running may be those of a stream's source.
+      // Stages that are still running may belong to the source of a stream.
       this.#finishedAs = outcome;
       return;
     }
@@ -252,7 +252,7 @@ export class PipelineRun extends Scope
   }
 
   #finish(outcome: OutcomeLabel, isCancelled: boolean): void {
-    // Found before it hands its open children over, and reported once it is recorded.
+    // Found before it hands its open children over, reported after it is recorded.
     const stageName = this.#findUnawaited();
     this.settle(outcome, isCancelled);
     if (stageName === undefined) return;
@@ -264,9 +264,9 @@ export class PipelineRun extends Scope
     );
   }
 
-  /** Returns the name of a stage that its code should have awaited, if there is one. */
+  /** Returns the name of a running stage that its code should have awaited, if any. */
   #findUnawaited(): string | undefined {
-    // Code that a deadline abandoned may be waiting for it.
+    // Code that a deadline abandoned may still be waiting for the stage.
     if (this.abandonedBelow > 0) return undefined;
     for (let child = this.lastChild; child; child = child.previous) {
       if (child.unawaitedName !== undefined) return child.unawaitedName;
@@ -275,7 +275,7 @@ export class PipelineRun extends Scope
   }
 }
 
-/** Makes a `pipeline` function. */
+/** Creates a `pipeline` function. */
 export function createPipelineFunction(
   source: InstanceSource,
 ): ScopeFunction {
@@ -289,9 +289,9 @@ export function createPipelineFunction(
 }
 
 /**
- * The innermost pipeline around the code that calls this.
+ * Returns the scope of the innermost enclosing pipeline.
  *
- * @returns Its scope, or `undefined` where there is none.
+ * @returns The scope, or `undefined` if there is no enclosing pipeline.
  *
  * @example
  * ```ts
@@ -306,26 +306,26 @@ export function createPipelineFunction(
  * ```
  */
 export function currentPipeline(): PipelineScope | undefined {
-  // Nothing else than the runs of above ever enters the context.
+  // Every pipeline in the context is a `PipelineRun`.
   return currentContext()?.pipeline as PipelineRun | undefined;
 }
 
-/** Starts a pipeline inside the one that runs now, or as a root. */
+/** Starts a pipeline: inside the enclosing one while that is open, or as a root. */
 export function startPipeline(
   source: InstanceSource,
   name: string,
   options: PipelineOptions | undefined,
   declaredStages?: DeclaredStages,
 ): PipelineRun {
-  const ambient = currentContext();
-  const around = ambient?.pipeline;
+  const context = currentContext();
+  const enclosing = context?.pipeline;
   const isDetached = options?.detached === true;
-  const isLate = around !== undefined && around.isDone;
-  const parent = isDetached || isLate ? undefined : around;
+  const isLate = enclosing !== undefined && enclosing.isDone;
+  const parent = isDetached || isLate ? undefined : enclosing;
   const instance = isDetached ? source.rootInstance() : source.instance();
   const { registration, tree, issues } = instance;
   registration.ensure(issues);
-  if (isLate && !isDetached) reportLate(name, around, issues);
+  if (isLate && !isDetached) reportLate(name, enclosing, issues);
   const lane = options?.lane === undefined
     ? parent?.node.lane ?? instance.lane
     : normalizeLane(options.lane, issues);
@@ -337,13 +337,13 @@ export function startPipeline(
     options,
     declaredStages,
     parent,
-    ambient?.captured,
+    context?.captured,
   );
   if (instance.tracing.isEnabled()) {
     run.startSpan({
       parent: parent?.span,
       isDetached,
-      endedParent: isLate ? around.span : undefined,
+      endedParent: isLate ? enclosing.span : undefined,
     });
   }
   return run;
@@ -358,12 +358,12 @@ function reportLate(
     "late_pipeline",
     `Pipeline ${quote(name)} started in the context of pipeline ${
       quote(ended.node.name)
-    }, which has ended: it runs as a root. Await what starts it, or, if a timer, server, pool or worker that was made there starts it, pass detached: true`,
+    }, which has ended: it runs as a root. Await the code that starts it, or pass detached: true if a timer, server, pool or worker that was created there starts it`,
   );
 }
 
-/** Returns the lane of the enclosing pipeline while it is open, else the instance's. */
-export function ambientLane(instance: Instance): string {
+/** Returns the lane of the enclosing open pipeline, or else of the instance. */
+export function currentLane(instance: Instance): string {
   const pipeline = currentContext()?.pipeline;
   return pipeline === undefined || pipeline.isDone
     ? instance.lane

@@ -113,7 +113,7 @@ export interface PipelineHandle<N extends string = string>
   fail(error: unknown): void;
 }
 
-/** Makes an `openPipeline` function. */
+/** Creates an `openPipeline` function. */
 export function createOpenFunction(
   source: InstanceSource,
 ): (name: string, options?: PipelineOptions) => PipelineHandle {
@@ -125,7 +125,7 @@ export function createOpenFunction(
   };
 }
 
-/** Makes the handle of a run. */
+/** Returns the handle of a run. */
 export function openRun(run: PipelineRun): PipelineHandle {
   let isClosed = false;
   let wasCancelled = false;
@@ -139,13 +139,13 @@ export function openRun(run: PipelineRun): PipelineHandle {
       end();
       return;
     }
-    // It is not the user's fault that a deadline came first.
+    // A deadline or signal ended the pipeline first, which is not a misuse.
     if (wasCancelled) return;
     run.instance.issues.report(
       "already_closed",
       `Pipeline ${
         quote(run.name)
-      } was closed already: call close() or fail() once`,
+      } was already closed: call close() or fail() once`,
     );
   }
 

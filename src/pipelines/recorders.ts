@@ -15,7 +15,7 @@ import {
   getOrCreatePipelineSeries,
   getOrCreateStageSeries,
 } from "../series/series_tree.ts";
-import { ambientLane } from "./pipeline.ts";
+import { currentLane } from "./pipeline.ts";
 
 /** A run of a pipeline that was measured elsewhere. */
 export interface PipelineRecord {
@@ -64,45 +64,48 @@ interface Recorders {
 /** Creates the functions that record runs that were measured elsewhere. */
 export function createRecorders(source: InstanceSource): Recorders {
   return {
-    recordPipelineMetrics(record) {
-      const instance = source.instance();
-      const { registration, tree, issues, now, tracing } = instance;
-      registration.ensure(issues);
-      const read = readRecord(record, copyPipelineRecord);
-      if (typeof read === "string") return issues.report(INVALID, read);
-      const name = sanitizeName(read.pipelineName, "pipeline", issues);
-      const lane = toRecordLane(read, ambientLane(instance), issues);
-      const node = tree.pipeline(lane, name);
-      getOrCreatePipelineSeries(instance, node).record(
-        normalizeOutcome(read.status, issues),
-        normalizeDuration(read.durationSec, issues),
-        now(),
-        tracing.activeLabels(),
-      );
-    },
-    recordStageMetrics(record) {
-      const read = readRecord(record, copyStageRecord);
-      const named = typeof read !== "string" &&
-        read.pipelineName !== undefined;
-      const instance = named ? source.instance() : source.context().instance;
-      const { registration, tree, issues, now, tracing } = instance;
-      registration.ensure(issues);
-      if (typeof read === "string") return issues.report(INVALID, read);
-      const stageName = sanitizeName(read.stageName, "stage", issues);
-      const pipelineName = named
-        ? sanitizeName(read.pipelineName, "pipeline", issues)
-        : ambientName(stageName, issues);
-      const fallback = named ? ambientLane(instance) : stageLane(instance);
-      const lane = toRecordLane(read, fallback, issues);
-      const node = tree.pipeline(lane, pipelineName);
-      getOrCreateStageSeries(instance, node, stageName).record(
-        normalizeOutcome(read.outcome, issues),
-        normalizeDuration(read.durationSec, issues),
-        now(),
-        tracing.activeLabels(),
-      );
-    },
+    recordPipelineMetrics: (record) => recordPipeline(source, record),
+    recordStageMetrics: (record) => recordStage(source, record),
   };
+}
+
+function recordPipeline(source: InstanceSource, record: PipelineRecord): void {
+  const instance = source.instance();
+  const { registration, tree, issues, now, tracing } = instance;
+  registration.ensure(issues);
+  const read = readRecord(record, copyPipelineRecord);
+  if (typeof read === "string") return issues.report(INVALID, read);
+  const name = sanitizeName(read.pipelineName, "pipeline", issues);
+  const lane = laneOf(read, currentLane(instance), issues);
+  const node = tree.pipeline(lane, name);
+  getOrCreatePipelineSeries(instance, node).record(
+    normalizeOutcome(read.status, issues),
+    normalizeDuration(read.durationSec, issues),
+    now(),
+    tracing.activeLabels(),
+  );
+}
+
+function recordStage(source: InstanceSource, record: StageRecord): void {
+  const read = readRecord(record, copyStageRecord);
+  const isNamed = typeof read !== "string" && read.pipelineName !== undefined;
+  const instance = isNamed ? source.instance() : source.context().instance;
+  const { registration, tree, issues, now, tracing } = instance;
+  registration.ensure(issues);
+  if (typeof read === "string") return issues.report(INVALID, read);
+  const stageName = sanitizeName(read.stageName, "stage", issues);
+  const pipelineName = isNamed
+    ? sanitizeName(read.pipelineName, "pipeline", issues)
+    : currentPipelineName(stageName, issues);
+  const fallback = isNamed ? currentLane(instance) : stageLane(instance);
+  const lane = laneOf(read, fallback, issues);
+  const node = tree.pipeline(lane, pipelineName);
+  getOrCreateStageSeries(instance, node, stageName).record(
+    normalizeOutcome(read.outcome, issues),
+    normalizeDuration(read.durationSec, issues),
+    now(),
+    tracing.activeLabels(),
+  );
 }
 
 const INVALID: Issue = "invalid_value";
@@ -110,21 +113,21 @@ const INVALID: Issue = "invalid_value";
 /**
  * Reads a record, whose getters may throw.
  *
- * @returns The record, or a message that says why there is none.
+ * @returns The record, or a message that says why it is invalid.
  */
 function readRecord<R extends object>(
   record: R,
   copy: (record: R) => R,
 ): R | string {
   if (typeof record !== "object" || record === null) {
-    return `A record must be an object, got ${typeof record}: nothing was recorded`;
+    return `Cannot record metrics: a record must be an object, got ${typeof record}`;
   }
   try {
     return copy(record);
   } catch (error) {
-    return `A record could not be read, it threw ${
+    return `Cannot record metrics: reading the record threw ${
       describeError(error)
-    }: nothing was recorded`;
+    }`;
   }
 }
 
@@ -140,8 +143,8 @@ function copyStageRecord(
   return { pipelineName, stageName, durationSec, outcome, lane };
 }
 
-/** @param fallback The lane where the record has none. */
-function toRecordLane(
+/** Returns the lane of a record, or else `fallback`. */
+function laneOf(
   { lane }: { readonly lane?: string | undefined },
   fallback: string,
   issues: IssueReporter,
@@ -149,19 +152,19 @@ function toRecordLane(
   return lane === undefined ? fallback : normalizeLane(lane, issues);
 }
 
-/** Returns the lane of the ambient pipeline's stages, also if that has ended. */
+/** Returns the lane of the enclosing pipeline, open or ended, or else of the instance. */
 function stageLane(instance: Instance): string {
   return currentContext()?.pipeline?.node.lane ?? instance.lane;
 }
 
-function ambientName(stageName: string, issues: IssueReporter): string {
+function currentPipelineName(stageName: string, issues: IssueReporter): string {
   const pipeline = currentContext()?.pipeline;
   if (pipeline !== undefined) return pipeline.node.name;
   issues.reportMisuse(
     "orphan_stage",
     `Stage ${
       quote(stageName)
-    } was recorded with no pipeline around it: give its pipelineName, or record it inside of pipeline()`,
+    } was recorded outside a pipeline: pass its pipelineName, or record it inside pipeline()`,
   );
   return UNKNOWN;
 }

@@ -153,61 +153,62 @@ export interface StageRunner<N extends string = string> {
 /** One run of a stage. */
 export class StageRun extends Scope implements StageScope {
   readonly name: string;
-  readonly #ambient: CurrentContext;
+  /** The context in which it started. */
+  readonly #outer: CurrentContext;
   /** Whether its pipeline had ended when it started. */
   readonly #isLate: boolean;
 
   constructor(
-    ambient: CurrentContext,
+    outer: CurrentContext,
     series: Series,
     options: StageOptions | undefined,
     name: string,
   ) {
-    const { instance, pipeline } = ambient;
-    // Not below a pipeline that has ended: its aborted signal would stop the work of a
-    // pool that was created in it.
+    const { instance, pipeline } = outer;
+    // Not a pipeline that has ended: its aborted signal would stop the work of a pool that
+    // was created in the pipeline.
     const parent = pipeline?.isDone ? undefined : pipeline;
     super(instance, series, options, parent);
     this.name = name;
-    this.#ambient = ambient;
+    this.#outer = outer;
     this.#isLate = parent !== pipeline;
   }
 
-  /** A stage has no children: scopes that start inside it belong to its pipeline. */
+  /** A stage has no children. Scopes that start inside it belong to its pipeline. */
   get lastChild(): undefined {
     return undefined;
   }
 
   get pipelineName(): string {
-    return this.#ambient.pipeline?.node.name ?? UNKNOWN;
+    return this.#outer.pipeline?.node.name ?? UNKNOWN;
   }
 
   get lane(): string {
-    return this.#ambient.pipeline?.node.lane ?? this.instance.lane;
+    return this.#outer.pipeline?.node.lane ?? this.instance.lane;
   }
 
   /**
-   * Without limits of its own, a stage shares the pipeline's: that costs nothing,
-   * and a body that is read after the stage has returned still stops with it.
+   * A stage without a timeout and signal of its own shares the signal of its pipeline. That
+   * is cheap, and a response body that is read after the stage stops with the pipeline.
    */
   override get signal(): AbortSignal {
-    const { pipeline } = this.#ambient;
+    const { pipeline } = this.#outer;
     const isOwn = this.cancelScope !== undefined || pipeline === undefined ||
       pipeline.isDone;
     return isOwn ? super.signal : pipeline.signal;
   }
 
   protected override get codePipeline(): PipelineContext | undefined {
-    return this.#isLate ? undefined : this.#ambient.pipeline;
+    return this.#isLate ? undefined : this.#outer.pipeline;
   }
 
   override get unawaitedName(): string | undefined {
     return this.isSettled ? undefined : this.name;
   }
 
-  /** The context of its code. */
+  /** The async context of its code. */
   get context(): CurrentContext {
-    return this.#ambient.pipeline ?? new OrphanContext(this.instance, this);
+    return this.#outer.pipeline ?? new OrphanContext(this.instance, this);
   }
 
   get bind(): StageScope["bind"] {
@@ -231,24 +232,24 @@ export class StageRun extends Scope implements StageScope {
   }
 }
 
-/** Makes a `stage` function for stages of the pipeline around them. */
+/** Creates a `stage` function for stages of the enclosing pipeline. */
 export function createStageFunction(
   { context }: Pick<InstanceSource, "context">,
 ): ScopeFunction {
   return createScopeFunction<StageScope, StageOptions>(
     "stage",
     (name, options, fn) => {
-      const ambient = context();
-      const run = startStage(ambient, name, options, StageRun);
-      // With a pipeline, this is its context already.
-      return ambient.pipeline === undefined
+      const outer = context();
+      const run = startStage(outer, name, options, StageRun);
+      // Inside a pipeline, this already is the context of the stage.
+      return outer.pipeline === undefined
         ? runInContext(run.context, runScope, run, fn)
         : runScope(run, fn);
     },
   );
 }
 
-/** Makes a `stage` function for stages of one pipeline, wherever they start. */
+/** Creates a `stage` function for stages of a given pipeline. */
 export function createPipelineStage(
   pipeline: PipelineContext,
 ): ScopeFunction {
@@ -269,12 +270,12 @@ export function createPipelineStage(
  * @param Run The class of the stage.
  */
 export function startStage<R extends StageRun>(
-  ambient: CurrentContext,
+  outer: CurrentContext,
   name: string,
   options: StageOptions | undefined,
   Run: new (...args: ConstructorParameters<typeof StageRun>) => R,
 ): R {
-  const { instance, pipeline } = ambient;
+  const { instance, pipeline } = outer;
   const { issues } = instance;
   const node = pipeline?.node ?? orphanNode(instance);
   const series = node.findStage(name);
@@ -286,12 +287,12 @@ export function startStage<R extends StageRun>(
     options = withDeclared(pipeline, name, options, issues);
   }
   const run = new Run(
-    ambient,
+    outer,
     series ?? getOrCreateStageSeries(instance, node, name),
     options,
     name,
   );
-  // A pipeline is traced as a whole, or not at all: its stages need not look again.
+  // Whether a pipeline is traced is decided when it starts, for all of its stages.
   const isTraced = pipeline === undefined
     ? instance.tracing.isEnabled()
     : pipeline.span !== undefined;
@@ -299,7 +300,7 @@ export function startStage<R extends StageRun>(
   return run;
 }
 
-/** Reports a stage that starts where no pipeline is open. */
+/** Reports a stage that starts outside an open pipeline. */
 function reportMisplaced(
   name: string,
   pipeline: PipelineContext | undefined,
@@ -310,19 +311,19 @@ function reportMisplaced(
       "orphan_stage",
       `Stage ${
         quote(name)
-      } ran with no pipeline around it: run it inside of pipeline(), or call the stage() of the pipeline's scope`,
+      } ran outside a pipeline: run it inside pipeline(), or call the stage() of the pipeline's scope`,
     );
   } else if (pipeline.abandonedBelow === 0) {
     issues.reportMisuse(
       "late_stage",
       `Stage ${quote(name)} started after its pipeline ${
         quote(pipeline.node.name)
-      } had ended: await what starts it inside the pipeline, or, if a pool, socket or timer that was made there calls back in its context, pass it the callback by the bind() of the scope that it belongs to`,
+      } had ended: await the code that starts it inside the pipeline. If a pool, socket or timer that was created there starts it, wrap the callback with the bind() of the scope that it belongs to`,
     );
   }
 }
 
-/** Adds what the pipeline declares of a stage to what the call says, which wins. */
+/** Merges the declared options of a stage into the options of a call, which win. */
 function withDeclared(
   { declaredStages, node }: PipelineContext,
   name: string,
@@ -333,16 +334,16 @@ function withDeclared(
   if (declared === undefined) {
     issues.reportMisuse(
       "undeclared_stage",
-      `Stage ${quote(name)} is none that pipeline ${
+      `Stage ${quote(name)} is not declared by pipeline ${
         quote(node.name)
-      } declares: add it to its definePipeline()`,
+      }: add it to its definePipeline()`,
     );
     return options;
   }
   return mergeScopeOptions(options, declared);
 }
 
-/** Where stages without a pipeline are recorded. */
+/** Returns the pipeline node under which stages without a pipeline are recorded. */
 function orphanNode({ registration, issues, tree, lane }: Instance) {
   registration.ensure(issues);
   return tree.pipeline(lane, UNKNOWN);

@@ -47,7 +47,7 @@ Deno.test("onIssue() receives the kind, the cause and the remedy of an issue", (
     ["one", "two"].map((name) => ({
       issue: "orphan_stage",
       message:
-        `Stage "${name}" ran with no pipeline around it: run it inside of pipeline(), or call the stage() of the pipeline's scope`,
+        `Stage "${name}" ran outside a pipeline: run it inside pipeline(), or call the stage() of the pipeline's scope`,
     })),
   );
 });
@@ -99,7 +99,7 @@ Deno.test("onIssue() defaults to one warning per kind", async () => {
   assertEquals(
     warnings.map((warning) => warning.replace(/:\d+:\d+;/, ":LINE;")),
     [
-      `stage-metrics: Stage "one" ran with no pipeline around it: run it inside of pipeline(), or call the stage() of the pipeline's scope (orphan_stage, at HERE:LINE; later occurrences are only counted)`,
+      `stage-metrics: Stage "one" ran outside a pipeline: run it inside pipeline(), or call the stage() of the pipeline's scope (orphan_stage, at HERE:LINE; later occurrences are only counted)`,
       `stage-metrics: A stage name must not be empty: recorded as "unknown" (invalid_name, at HERE:LINE; later occurrences are only counted)`,
     ],
   );
@@ -334,7 +334,7 @@ Deno.test("strict: stage() outside a pipeline throws, and does not run", async (
     assertThrows(
       () => stage("s", fail),
       Error,
-      `Stage "s" ran with no pipeline around it: run it inside of pipeline(), or call the stage() of the pipeline's scope`,
+      `Stage "s" ran outside a pipeline: run it inside pipeline(), or call the stage() of the pipeline's scope`,
     );
     assertThrows(
       () => {
@@ -345,7 +345,7 @@ Deno.test("strict: stage() outside a pipeline throws, and does not run", async (
         });
       },
       Error,
-      `Stage "recorded" was recorded with no pipeline around it: give its pipelineName, or record it inside of pipeline()`,
+      `Stage "recorded" was recorded outside a pipeline: pass its pipelineName, or record it inside pipeline()`,
     );
     assertEquals(await samplesOf(metrics), {
       [issuesTotal("orphan_stage")]: 2,
@@ -362,7 +362,7 @@ Deno.test("strict: stage() throws after its pipeline ended, and names both", asy
     assertThrows(
       late,
       Error,
-      `Stage "late" started after its pipeline "p" had ended: await what starts it inside the pipeline`,
+      `Stage "late" started after its pipeline "p" had ended: await the code that starts it inside the pipeline`,
     );
     assertEquals(await samplesOf(metrics), {
       [pipelineTotal("p", "success")]: 1,
@@ -377,7 +377,7 @@ Deno.test("strict: stage() throws if undeclared, and its pipeline fails", async 
     assertThrows(
       () => declared.run(() => stage("plian", () => {})),
       Error,
-      `Stage "plian" is none that pipeline "p" declares: add it to its definePipeline()`,
+      `Stage "plian" is not declared by pipeline "p": add it to its definePipeline()`,
     );
     assertEquals(await samplesOf(metrics), {
       [pipelineTotal("p", "failure")]: 1,
@@ -389,7 +389,7 @@ Deno.test("strict: stage() throws if undeclared, and its pipeline fails", async 
 Deno.test("strict: stageStream() leaves the stream unread if it throws, and nothing open", async () => {
   await captureMetrics(STRICT, async (metrics) => {
     const source = new ReadableStream();
-    assertThrows(() => stageStream("orphan", source), Error, "no pipeline");
+    assertThrows(() => stageStream("orphan", source), Error, "outside a pipeline");
     assertEquals(source.locked, false);
     const declared = definePipeline("p", { stages: { s: {} } });
     const options = { firstChunk: "first" };
