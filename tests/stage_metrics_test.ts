@@ -37,7 +37,7 @@ registered by configuring: true
 work: worked
 registered by a scope: true
 lukhas_orchestration_pipeline_total{lane="second",pipeline_name="p",status="success"} 2
-Error: Cannot configure the default instance: it is in use already, call configure() before the first scope, record or scrape
+Error: Cannot configure the default instance: it is already in use, call configure() before the first scope, record or scrape
 `,
   );
 });

@@ -1,15 +1,13 @@
 import { register } from "prom-client";
 import { captureStack, findCallSite } from "../common/call_site.ts";
 import { isObject } from "../common/is_object.ts";
+import type { IssueReporter } from "../common/issues.ts";
 import { hasIncompatibleCopies, perProcess } from "../common/per_process.ts";
-import { findGlobalRegistries } from "../registry/clients.ts";
-import { isOwnMetric } from "../registry/own_metric.ts";
 import {
   findRegistration,
   keepRegistration,
   Registration,
 } from "../registry/registration.ts";
-import { defaultRegistry, type MetricsRegistry } from "../registry/registry.ts";
 import {
   type CurrentContext,
   currentContext,
@@ -22,70 +20,72 @@ import {
   copyStageMetricsOptions,
   type StageMetricsOptions,
 } from "./stage_metrics_options.ts";
+import { hasUnservedMetrics } from "./unserved_metrics.ts";
 
-/** The default instance of the process, for all copies of this module. */
+/** The state of the default instance, which all copies of this module share. */
 interface DefaultInstance {
   /** The options that `configure` has set. */
   options: StageMetricsOptions;
-  /** The places in the code that it was called from. */
-  readonly places: Set<string | undefined>;
-  /** Shows declarations until a scope, record or scrape uses the instance. */
+  /** The places in the code from which `configure` was called. */
+  readonly callSites: Set<string | undefined>;
+  /** The instance that shows declarations before the first scope, record or scrape. */
   draft: Instance | undefined;
-  /** The context of scopes with nothing around them, once it is in use. */
+  /** The context of scopes without an enclosing scope, once the instance is in use. */
   root: CurrentContext | undefined;
-  /** Declarations that were made before it was in use. */
+  /** The declarations that were made before the instance was in use. */
   declarations: ((instance: Instance) => void)[];
-  /** Called with the instance as soon as it is in use. */
-  waiting: ((instance: Instance) => void)[];
-  hasReportedClients: boolean;
+  /** The functions to call once the instance is in use. */
+  listeners: ((instance: Instance) => void)[];
+  /** Whether metrics that the default handler does not serve have been reported. */
+  hasReportedUnserved: boolean;
 }
 
 const state = perProcess<DefaultInstance>("default instance", () => ({
   options: {},
-  places: new Set(),
+  callSites: new Set(),
   draft: undefined,
   root: undefined,
   declarations: [],
-  waiting: [],
-  hasReportedClients: false,
+  listeners: [],
+  hasReportedUnserved: false,
 }));
 
-/** Whether a scope, record or scrape came through this copy of the module. */
+/** Whether this copy of the module has started a scope, record or scrape. */
 let isUsedHere = false;
 
 /**
  * Sets options of the default instance.
  *
- * While it is in use, only a hot reload may set them again. If that evaluates the
- * caller's module but not this one, the call comes from the same place in the code, or
- * repeats the values of before.
+ * Once the instance is in use, only a hot reload may set them again. A call counts as a
+ * hot reload if this copy of the module is unused, if it comes from the same place in the
+ * code as an earlier call, or if it changes no values but functions and objects.
  *
  * @throws {TypeError} If an option has the wrong type, or is unknown.
- * @throws {RangeError} If an option is out of range, or does not go with the others.
+ * @throws {RangeError} If an option is out of range, or contradicts another option.
  * @throws {Error} If the instance is in use, and the call would change it.
  */
 export function configureDefault(options: StageMetricsOptions): void {
   const added = copyStageMetricsOptions(options);
   const merged: StageMetricsOptions = { ...state.options, ...added };
   checkStageMetricsOptions(merged);
-  const place = findCallSite(captureStack(""), "");
-  const isReloaded = !isUsedHere || state.places.has(place);
-  if (!isReloaded && !isSet(added, state.options)) {
+  const callSite = findCallSite(captureStack(""), "");
+  const isReloaded = !isUsedHere || state.callSites.has(callSite);
+  if (!isReloaded && !isUnchanged(added, state.options)) {
     throw new Error(
-      "Cannot configure the default instance: it is in use already, call configure() before the first scope, record or scrape",
+      "Cannot configure the default instance: it is already in use, call configure() before the first scope, record or scrape",
     );
   }
-  if (place !== undefined) state.places.add(place);
+  if (callSite !== undefined) state.callSites.add(callSite);
   state.options = merged;
   if (state.root === undefined) state.draft = createDraft();
   else state.root = recreateRoot(state.root.instance.registration);
 }
 
 /**
- * Returns whether options have these values already. Functions and objects may be new
- * ones, as a module that is evaluated again creates them again.
+ * Returns whether options already have these values. Functions and objects may differ, as
+ * a module that is evaluated again creates them again.
  */
-function isSet(
+function isUnchanged(
   added: StageMetricsOptions,
   options: StageMetricsOptions,
 ): boolean {
@@ -101,10 +101,10 @@ function isSet(
 export const defaultSource: InstanceSource = {
   context: () => currentContext() ?? useRoot(),
   instance() {
-    const ambient = currentContext();
-    return ambient === undefined || ambient.isDone
+    const context = currentContext();
+    return context === undefined || context.isDone
       ? rootInstance()
-      : ambient.instance;
+      : context.instance;
   },
   rootInstance,
   registries() {
@@ -113,17 +113,17 @@ export const defaultSource: InstanceSource = {
     const isChosen = instance !== state.root?.instance ||
       state.options.registry !== undefined;
     if (isChosen) return [registry];
-    reportClients(instance);
+    reportUnservedMetrics(instance.issues);
     return [...new Set([registry, register])];
   },
   onInstance(fn) {
-    const ambient = currentContext() ?? state.root;
-    if (ambient === undefined) state.waiting.push(fn);
-    else fn(ambient.instance);
+    const context = currentContext() ?? state.root;
+    if (context === undefined) state.listeners.push(fn);
+    else fn(context.instance);
   },
   declare(fn) {
-    const ambient = currentContext() ?? state.root;
-    if (ambient !== undefined) return fn(ambient.instance);
+    const context = currentContext() ?? state.root;
+    if (context !== undefined) return fn(context.instance);
     state.declarations.push(fn);
     if (state.draft === undefined) state.draft = createDraft();
     else fn(state.draft);
@@ -139,15 +139,17 @@ function useRoot(): CurrentContext {
   return state.root ??= createRoot();
 }
 
-/** Creates the instance that records, with the families of a draft that fits. */
+/** Creates the instance that records. It takes over the registration of a fitting draft. */
 function createRoot(): CurrentContext {
   prepareDraft();
   const instance = createInstance(state.options, { onConflict: "report" });
   state.draft = undefined;
   for (const fn of state.declarations.splice(0)) fn(instance);
-  for (const fn of state.waiting.splice(0)) fn(instance);
-  reportCopies(instance);
-  if (state.options.registry === undefined) reportClients(instance);
+  for (const fn of state.listeners.splice(0)) fn(instance);
+  reportIncompatibleCopies(instance.issues);
+  if (state.options.registry === undefined) {
+    reportUnservedMetrics(instance.issues);
+  }
   return {
     instance,
     pipeline: undefined,
@@ -156,6 +158,7 @@ function createRoot(): CurrentContext {
   };
 }
 
+/** Creates the instance that shows the declarations. */
 function createDraft(): Instance {
   prepareDraft();
   const instance = createDraftInstance(state.options);
@@ -163,13 +166,13 @@ function createDraft(): Instance {
   return instance;
 }
 
-/** Creates the instance anew with other options. Its counts go on in any registry. */
+/** Recreates the instance with other options. Its counts continue in any registry. */
 function recreateRoot(before: Registration): CurrentContext {
-  const { registry, prefix } = chosenPlace(before);
-  const mayGoOn = prefix === before.options.prefix &&
+  const { registry, prefix } = configuredPlace(before);
+  const canContinue = prefix === before.options.prefix &&
     findRegistration(registry, prefix) === undefined &&
     before.findConflict(state.options) === undefined;
-  if (mayGoOn) {
+  if (canContinue) {
     keepRegistration(new Registration(registry, before.options, before));
   }
   const after = createRoot();
@@ -181,47 +184,34 @@ function recreateRoot(before: Registration): CurrentContext {
 function prepareDraft(): void {
   const registration = state.draft?.registration;
   if (registration === undefined || registration.isInUse) return;
-  const { registry, prefix } = chosenPlace(registration);
+  const { registry, prefix } = configuredPlace(registration);
   const isSame = registry === registration.registry &&
     prefix === registration.options.prefix;
   if (isSame) registration.reset();
   else registration.remove();
 }
 
-/** Returns the configured registry and prefix, by default those of before. */
-function chosenPlace(before: Registration) {
+/** Returns the configured registry and prefix, by default those of `before`. */
+function configuredPlace(before: Registration) {
   const { registry = before.registry, prefix = before.options.prefix } =
     state.options;
   return { registry, prefix };
 }
 
-function reportCopies({ issues }: Instance): void {
+function reportIncompatibleCopies(issues: IssueReporter): void {
   if (!hasIncompatibleCopies()) return;
   issues.report(
     "registry_conflict",
-    "Several versions of this library are loaded that do not work together: a stage of one does not find the pipeline of another, and each has metrics of its own, so make all depend on one version",
+    "Incompatible versions of this library are loaded: a stage of one version does not find the pipeline of another, and each version has its own metrics. Install one version",
   );
 }
 
-/** Reports metrics that the default handler does not show, once. */
-function reportClients({ issues }: Instance): void {
-  if (state.hasReportedClients) return;
-  const shown: unknown[] = [defaultRegistry, register];
-  const hasOthers = [...findGlobalRegistries()].some((registry) =>
-    !shown.includes(registry) && hasForeignMetrics(registry)
-  );
-  if (!hasOthers) return;
-  state.hasReportedClients = true;
+function reportUnservedMetrics(issues: IssueReporter): void {
+  if (state.hasReportedUnserved || !hasUnservedMetrics()) return;
+  // First, as `onIssue` may scrape.
+  state.hasReportedUnserved = true;
   issues.report(
     "registry_conflict",
-    "Several copies of prom-client are loaded, and metrics are split among their registries: install one version for all, or pass the registry to serve to configure()",
+    "Several copies of prom-client are loaded, and metrics are split among their registries: install one version, or pass the registry to serve to configure()",
   );
-}
-
-function hasForeignMetrics(registry: MetricsRegistry): boolean {
-  try {
-    return registry.getMetricsAsArray().some((metric) => !isOwnMetric(metric));
-  } catch {
-    return false;
-  }
 }

@@ -27,93 +27,94 @@ const METRIC_NAME = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/;
 /** The options of {@linkcode createStageMetrics} and {@linkcode configure}. */
 export interface StageMetricsOptions {
   /**
-   * Where the metrics are registered.
+   * The registry in which the metrics are registered, of prom-client or its successor.
    *
-   * @default {prom-client's global `register`, the first one that the process loads}
+   * @default {the global `register` of the first prom-client that the process loads}
    */
   registry?: MetricsRegistry | undefined;
   /**
-   * What the names of the metrics begin with. Dashboards of other services share
-   * the default.
+   * The prefix of the names of the metrics. Other services, their dashboards and their
+   * alerts share the default.
    *
    * @default {"lukhas_orchestration_"}
    */
   prefix?: string | undefined;
   /**
-   * The label `lane` where no pipeline says one, trimmed and lower-cased.
+   * The label `lane` of pipelines that neither set one nor run inside another pipeline.
+   * It separates traffic or deployments, such as `production`, `canary` and `batch`. It is
+   * trimmed and lower-cased.
    *
-   * @default {the environment variable `LUKHAS_LANE`, or else `"production"`}
+   * @default {the environment variable `LUKHAS_LANE`, or else "production"}
    */
   lane?: string | undefined;
   /**
-   * Upper bounds of the duration buckets of pipelines, in seconds. Under the
-   * default prefix they may only go on from the standard ones.
+   * The upper bounds of the duration buckets of pipelines, in seconds. Under the default
+   * prefix they must begin with {@linkcode PIPELINE_BUCKETS}.
    *
-   * @default {those the registry has already, or else PIPELINE_BUCKETS}
+   * @default {the buckets that are already in the registry, or else `PIPELINE_BUCKETS`}
    */
   pipelineBuckets?: readonly number[] | undefined;
   /**
-   * Upper bounds of the duration buckets of stages, in seconds. Under the default
-   * prefix they may only go on from the standard ones.
+   * The upper bounds of the duration buckets of stages, in seconds. Under the default
+   * prefix they must begin with {@linkcode STAGE_BUCKETS}.
    *
-   * @default {those the registry has already, or else STAGE_BUCKETS}
+   * @default {the buckets that are already in the registry, or else `STAGE_BUCKETS`}
    */
   stageBuckets?: readonly number[] | undefined;
   /**
-   * How many label sets there may be, of pipelines and of stages together, their
-   * outcomes aside. What is new beyond is recorded under `overflow` in all three of
-   * `lane`, `pipeline_name` and `stage_name`, with the issue `label_overflow`. Declared
-   * pipelines and their stages always have their place.
+   * The maximum number of label sets of pipelines and stages, without outcomes. Further
+   * label sets are recorded with `overflow` as `lane`, `pipeline_name` and `stage_name`,
+   * and count as the issue `label_overflow`. Declared pipelines and their stages are always
+   * recorded under their own names.
    *
-   * @default {that of the metrics that the registry has already, or else 2000}
+   * @default {the limit of the metrics that are already in the registry, or else 2000}
    */
   cardinalityLimit?: number | undefined;
   /**
-   * Reads an error as an outcome; what it leaves open by `undefined` is read by
-   * the default.
+   * Returns the outcome of an error, or `undefined` to leave it to the default.
    *
    * @default {the exported `classifyError`}
    */
   classifyError?: ErrorClassifier | undefined;
   /**
-   * Reads a value as an outcome; `undefined` means `success`.
+   * Returns the outcome of a result, or `undefined` for `success`.
    *
-   * @default {none: what returns is a success}
+   * @default {none: every result is a success}
    */
   classifyResult?: ResultClassifier | undefined;
   /**
-   * Gets a report of each instrumentation issue, which is also counted: of each kind
-   * at most ten a second.
+   * Receives a report of each instrumentation issue, at most ten of each kind a second.
+   * Every issue is also counted in `instrumentation_issues_total`.
    *
    * @default {one warning on the console for each kind, with the place in your code}
    */
   onIssue?: ((report: IssueReport) => void) | undefined;
   /**
-   * Throws at the place of a misuse: where a stage starts without a pipeline, after
-   * its pipeline has ended, or undeclared in a pipeline that declares its stages, and
-   * where a pipeline starts in the context of one that has ended. For tests.
+   * Whether misuse throws where it happens. For tests. It is misuse to start a stage
+   * without a pipeline, after its pipeline has ended, or undeclared in a pipeline that
+   * declares its stages, and to start a pipeline in the context of an ended one.
    *
-   * @default {false: it runs, is recorded, and counts as an issue}
+   * @default {false: it is recorded, and counts as an issue}
    */
   strict?: boolean | undefined;
   /**
-   * Where the spans of pipelines and stages go: to the provider that is given, or with
-   * `"auto"` to the one that is registered with `@opentelemetry/api` when a pipeline
-   * starts, if there is one. With `false` there are neither spans nor exemplars.
+   * The tracer provider for the spans of pipelines and stages. With `"auto"` it is the
+   * provider that is registered with `@opentelemetry/api` when a pipeline starts, if any.
+   * With `false` there are neither spans nor exemplars.
    *
    * @default {"auto"}
    */
   tracing?: "auto" | false | TracerProvider | undefined;
   /**
-   * Measures durations, in seconds; must not run backwards.
+   * Returns the time, in seconds, from which durations are computed. It must be monotonic.
    *
-   * @default {performance.now() / 1000, or the clock of fake timers while there are some}
+   * @default {`performance.now() / 1000`, or the clock of fake timers while they are installed}
    */
   clock?: (() => number) | undefined;
 }
 
 /**
- * Checks options without touching anything.
+ * Checks options without side effects.
  *
  * @throws {TypeError} If an option has the wrong type, or is unknown.
  * @throws {RangeError} If an option is out of range.
@@ -131,10 +132,9 @@ export function checkStageMetricsOptions(options: StageMetricsOptions): void {
 }
 
 /**
- * Copies options that are to be merged with others. Those that are `undefined` are left
- * out.
+ * Copies options to merge them with others. Options that are `undefined` are left out.
  *
- * @throws {TypeError} If it is not an object, or if an option is unknown.
+ * @throws {TypeError} If `options` is not an object, or if an option is unknown.
  */
 export function copyStageMetricsOptions(
   options: StageMetricsOptions,
@@ -213,6 +213,6 @@ function checkCardinalityLimit(
   }
   if (limit >= 1 && (Number.isInteger(limit) || limit === Infinity)) return;
   throw new RangeError(
-    `Cannot ${action}: ${name} must be a whole number from 1 on, or Infinity, got ${limit}`,
+    `Cannot ${action}: ${name} must be an integer of at least 1, or Infinity, got ${limit}`,
   );
 }

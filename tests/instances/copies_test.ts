@@ -149,7 +149,7 @@ Deno.test("A hot reload goes on counting, and can configure anew", async () => {
 
 Deno.test("configure() changes options in use by a hot reload alone", async () => {
   const late =
-    "Error: Cannot configure the default instance: it is in use already, call configure() before the first scope, record or scrape\n";
+    "Error: Cannot configure the default instance: it is already in use, call configure() before the first scope, record or scrape\n";
   assertEquals(
     await runFixture("reconfigured", ["--allow-all"]),
     `reported to the hook of blue
@@ -211,7 +211,7 @@ Deno.test("Copies with clients of their own show the configured registry alone",
 
 Deno.test("Copies of incompatible versions say so", async () => {
   const issue =
-    "issue: Several versions of this library are loaded that do not work together\n";
+    "issue: Incompatible versions of this library are loaded\n";
   assertEquals(
     await useClients("incompatible versions"),
     `${issue}${issue}first

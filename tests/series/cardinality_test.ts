@@ -178,7 +178,7 @@ Deno.test("createStageMetrics() throws for a senseless cardinality limit", () =>
     assertThrows(
       () => create(limit),
       RangeError,
-      `Cannot create stage metrics: cardinalityLimit must be a whole number from 1 on, or Infinity, got ${limit}`,
+      `Cannot create stage metrics: cardinalityLimit must be an integer of at least 1, or Infinity, got ${limit}`,
     );
   }
   assertThrows(
