@@ -1,5 +1,6 @@
 /**
- * Serves metrics by `node:http` and what is built on it, as Express and Fastify.
+ * A metrics handler for `node:http` and frameworks that are built on it, such as Express
+ * and Fastify.
  *
  * @example
  * ```ts
@@ -29,7 +30,7 @@ import {
 
 export type { MetricsHandlerOptions };
 
-/** What is needed of a request of `node:http`. */
+/** The part of a `node:http` request that the handler uses. */
 export interface NodeRequest {
   /** The method, in upper case. */
   readonly method?: string | undefined;
@@ -39,42 +40,42 @@ export interface NodeRequest {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
 }
 
-/** What is needed of a response of `node:http`, which is a writable stream. */
+/** The part of a `node:http` response that the handler uses. It is a writable stream. */
 export interface NodeResponse {
   /** Sends the status and the headers. */
   writeHead(status: number, headers: Record<string, string>): unknown;
-  /** Sends some of the body. */
+  /** Sends a part of the body. */
   write(chunk: Uint8Array): boolean;
-  /** Sends the last of the body, if there is more, and ends the response. */
+  /** Sends the last part of the body, if any, and ends the response. */
   end(chunk?: string | Uint8Array): unknown;
-  /** Whether the client has left. */
+  /** Whether the connection has been closed. */
   readonly destroyed?: boolean | undefined;
   /** Whether the response has been ended. */
   readonly writableEnded?: boolean | undefined;
-  /** Calls a function when the response is complete or the client has left. */
+  /** Calls a function when the response is complete or the connection is closed. */
   once?(event: "close", listener: () => void): unknown;
 }
 
 /**
  * The options of {@linkcode nodeMetricsHandler}.
  *
- * @typeParam Q The request, as the server has it.
- * @typeParam S The response, as the server has it.
+ * @typeParam Q The type of the server's request.
+ * @typeParam S The type of the server's response.
  */
 export interface NodeMetricsHandlerOptions<
   Q extends NodeRequest = NodeRequest,
   S extends NodeResponse = NodeResponse,
 > extends Omit<MetricsHandlerOptions, "next"> {
   /**
-   * Handles the requests to all other paths. The listener's promise waits for a
-   * promise that it returns, and rejects as that does.
+   * Handles requests to all other paths. If it returns a promise, the promise of the
+   * listener settles with it.
    *
-   * @default {none}
+   * @default {none: every path serves metrics}
    */
   next?: ((request: Q, response: S) => unknown) | undefined;
 }
 
-/** The headers that decide on the answer. */
+/** The headers on which the response depends. */
 const HEADERS = [
   "accept",
   "accept-encoding",
@@ -83,22 +84,23 @@ const HEADERS = [
   SCRAPE_TIMEOUT_HEADER.toLowerCase(),
 ];
 
-/** The values that a header can have. A lenient parser lets others through. */
+/** A valid header value. A lenient parser also accepts others. */
 const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 /**
- * Makes a listener for `node:http` that serves metrics, as `metricsHandler` does it
- * for the Web platform's servers.
+ * Returns a request listener for `node:http` that serves metrics, like `metricsHandler` for
+ * servers of the Web platform.
  *
- * It serves `createServer(nodeMetricsHandler({ next }))` of `node:http`,
- * `app.get("/metrics", nodeMetricsHandler())` of Express, and with `request.raw` and
- * `reply.raw`, after `reply.hijack()`, Fastify.
+ * - `node:http`: `createServer(nodeMetricsHandler({ next }))`
+ * - Express: `app.get("/metrics", nodeMetricsHandler())`
+ * - Fastify: call the listener with `request.raw` and `reply.raw`, after `reply.hijack()`
  *
- * @typeParam Q The request, as the server has it.
- * @typeParam S The response, as the server has it.
- * @param options The options, those of `metricsHandler`.
- * @returns The listener. Its promise resolves when the response is complete or the
- * client has gone, and with `next` when the promise of `next` does.
+ * @typeParam Q The type of the server's request.
+ * @typeParam S The type of the server's response.
+ * @param options The options, like those of `metricsHandler`.
+ * @returns The listener. Its promise resolves when the response is complete or its
+ * connection is closed. For a request that `next` handles, it settles with the promise of
+ * `next`.
  * @throws {TypeError} If an option has the wrong type, or is unknown.
  * @throws {RangeError} If an option is out of range.
  *
@@ -131,15 +133,13 @@ export function nodeMetricsHandler<
     ...copyOptions(options, HANDLER_OPTION_CHECKS),
     next: undefined,
   });
-  // Not async: an error that `next` throws is thrown here, too. Express 4 would not
-  // see a rejection.
+  // Not async: Express 4 handles an error that `next` throws, but not a rejection.
   return (request, response) => {
     if (next !== undefined && pathOf(request.url ?? "/") !== path) {
       return settle(next(request, response));
     }
-    // A client that leaves early is no error of the server, nor is a response that
-    // was ended elsewhere meanwhile.
-    return answer(serve, request, response).catch(() => {});
+    // A closed connection, or a response that was ended elsewhere, is not an error.
+    return respond(serve, request, response).catch(() => {});
   };
 }
 
@@ -147,28 +147,28 @@ async function settle(result: unknown): Promise<void> {
   await result;
 }
 
-async function answer(
+async function respond(
   serve: (request: Request) => Promise<Response>,
   request: NodeRequest,
   response: NodeResponse,
 ): Promise<void> {
-  const client = new AbortController();
-  response.once?.("close", () => client.abort());
-  if (isOver(response)) return;
+  const connection = new AbortController();
+  response.once?.("close", () => connection.abort());
+  if (isClosed(response)) return;
   const { status, headers, body } = await serve(
-    toFetchRequest(request, client.signal),
+    toFetchRequest(request, connection.signal),
   );
   if (body === null) {
     response.writeHead(status, Object.fromEntries(headers));
     response.end();
     return;
   }
-  // The types of the Web's streams and of Node's differ in name alone.
+  // The global type of Web streams and that of `node:stream/web` are not assignable.
   const source = Readable.fromWeb(body as never);
-  // It can also fail while nothing is piped from it, which would end the process.
+  // An error while the stream is not piped would end the process.
   source.on("error", () => {});
   try {
-    if (isOver(response)) return;
+    if (isClosed(response)) return;
     response.writeHead(status, Object.fromEntries(headers));
     await pipeline(source, response as unknown as NodeJS.WritableStream);
   } finally {
@@ -176,12 +176,12 @@ async function answer(
   }
 }
 
-/** Returns whether nobody is left to be answered. */
-function isOver({ destroyed, writableEnded }: NodeResponse): boolean {
+/** Returns whether the response can no longer be sent. */
+function isClosed({ destroyed, writableEnded }: NodeResponse): boolean {
   return destroyed === true || writableEnded === true;
 }
 
-/** The request as far as it decides on the answer, its path aside. */
+/** Returns the part of a request on which the response depends, without its path. */
 function toFetchRequest(
   { method = "GET", url = "/", headers }: NodeRequest,
   signal: AbortSignal,
@@ -193,7 +193,7 @@ function toFetchRequest(
     relevant.set(name, String(value));
   }
   return new Request(`http://localhost/?${queryOf(url)}`, {
-    // All others are refused alike, and some of them no `Request` can have.
+    // The handler rejects all other methods, and `Request` does not accept some of them.
     method: method === "GET" || method === "HEAD" ? method : "POST",
     headers: relevant,
     signal,

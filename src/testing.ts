@@ -1,5 +1,5 @@
 /**
- * Helpers for tests of code that uses this library.
+ * Helpers to test code that uses this library.
  *
  * @example
  * ```ts
@@ -39,23 +39,39 @@ import { type StageMetrics, toStageMetrics } from "./stage_metrics.ts";
 export type { MetricsRegistry, StageMetrics, StageMetricsOptions };
 
 /**
- * Runs code, all of whose metrics go to a fresh registry: everything that the
- * imported functions record inside, however deep, and nothing from outside.
+ * Calls a function, and captures its metrics in a new registry. The registry gets all
+ * metrics that the imported functions record inside the call, and no others.
  *
- * @typeParam T The type of the value.
- * @param fn The code, given the instance that it records to.
- * @returns What `fn` returns.
+ * @typeParam T The type of the returned value.
+ * @param fn The function, which gets the instance with the new registry.
+ * @returns The value of `fn`.
+ * @throws The error that `fn` throws.
+ *
+ * @example
+ * ```ts
+ * import { stage } from "@lukhas/stage-metrics";
+ * import { captureMetrics, sampleValue } from "@lukhas/stage-metrics/testing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await captureMetrics(async ({ pipeline, registry }) => {
+ *   pipeline("import", () => stage("parse", () => {}));
+ *
+ *   const name = "lukhas_orchestration_pipeline_total";
+ *   const labels = { lane: "production", pipeline_name: "import", status: "success" };
+ *   assertEquals(await sampleValue(registry, name, labels), 1);
+ * });
+ * ```
  */
 export function captureMetrics<T>(fn: (metrics: StageMetrics) => T): T;
 /**
- * Runs code, all of whose metrics go to a fresh registry, with options.
+ * Calls a function with options, and captures its metrics in a new registry.
  *
- * @typeParam T The type of the value.
- * @param options The options of the instance, as those of `createStageMetrics`.
- * @param fn The code, given the instance that it records to.
- * @returns What `fn` returns.
- * @throws {TypeError} If an option has the wrong type.
- * @throws {RangeError} If an option has a senseless value.
+ * @typeParam T The type of the returned value.
+ * @param options The options of the instance, like those of `createStageMetrics`.
+ * @param fn The function, which gets the instance with the new registry.
+ * @returns The value of `fn`.
+ * @throws {TypeError} If an option has the wrong type, or is unknown.
+ * @throws {RangeError} If an option is out of range.
  *
  * @example
  * ```ts
@@ -99,13 +115,13 @@ export function captureMetrics<T>(
 }
 
 /**
- * Reads the value of one sample.
+ * Returns the value of a sample.
  *
  * @param registry The registry.
- * @param name The name of the sample, as a scrape has it: that of a histogram's
- * bucket ends in `_bucket`.
- * @param labels All of its labels, the order aside; `le` is spelled as in a
- * scrape, `"1.0"`.
+ * @param name The name of the sample as in a scrape, such as the name of a histogram with
+ * the suffix `_bucket`.
+ * @param labels All labels of the sample, in any order. `le` is spelled as in a scrape,
+ * such as `"1.0"`.
  * @returns The value, or `undefined` if there is no such sample.
  *
  * @example
@@ -132,26 +148,26 @@ export async function sampleValue(
   return families.flatMap(({ samples }) => samples).find((sample) =>
     sample.name === name &&
     Object.keys(sample.labels).length === names.length &&
-    names.every((each) => String(sample.labels[each]) === labels[each])
+    names.every((label) => String(sample.labels[label]) === labels[label])
   )?.value;
 }
 
-/** A clock that stands still until it is told to go on. */
+/** A clock that is advanced by hand. */
 export interface ManualClock {
-  /** The time it shows, in seconds. */
+  /** Returns the time, in seconds. */
   (): number;
   /**
-   * Puts it forward.
+   * Advances the clock.
    *
-   * @param seconds By how much.
+   * @param seconds The number of seconds.
    */
   advance(seconds: number): void;
 }
 
 /**
- * Makes a clock for the option `clock`. It moves durations, not deadlines.
+ * Creates a clock for the option `clock`. It affects durations, but not timeouts.
  *
- * @returns A clock that shows 0.
+ * @returns A clock at 0 seconds.
  *
  * @example
  * ```ts
