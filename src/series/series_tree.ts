@@ -55,27 +55,28 @@ export class PipelineNode {
     const series = this.#stages.get(name);
     if (series !== undefined) return series;
     if (this.#tree.isFull) return this.#tree.overflow.declareStage(OVERFLOW);
-    return this.declareStage(name);
+    return this.#addStage(name);
   }
 
   /** The same, whatever the limit. */
   declareStage(name: string): Series {
-    let series = this.#stages.get(name);
-    if (series === undefined) {
-      name = copyText(name);
-      series = this.#tree.add(
-        new Series(
-          new LabelSet({
-            lane: this.lane,
-            pipeline_name: this.name,
-            stage_name: name,
-          }),
-          this.#tree.stageBounds,
-          undefined,
-        ),
-      );
-      this.#stages.set(name, series);
-    }
+    return this.#stages.get(name) ?? this.#addStage(name);
+  }
+
+  #addStage(name: string): Series {
+    name = copyText(name);
+    const series = this.#tree.add(
+      new Series(
+        new LabelSet({
+          lane: this.lane,
+          pipeline_name: this.name,
+          stage_name: name,
+        }),
+        this.#tree.stageBounds,
+        undefined,
+      ),
+    );
+    this.#stages.set(name, series);
     return series;
   }
 
@@ -210,9 +211,7 @@ export function getOrCreateStageSeries(
   node: PipelineNode,
   name: string,
 ): Series {
-  const series = node.findStage(name);
-  if (series !== undefined) return series;
-  if (tree.isFull) {
+  if (tree.isFull && node.findStage(name) === undefined) {
     reportOverflow(
       issues,
       `Stage ${quote(name)} of pipeline ${quote(node.name)}`,
