@@ -1,4 +1,4 @@
-/** The two import rules that `src/README.md` states. */
+/** Tests the two import rules of `src/README.md`. */
 import { assertEquals } from "@std/assert";
 
 const SRC = new URL("../src/", import.meta.url);
@@ -25,7 +25,7 @@ const FRONT_FILES: Readonly<Record<string, string>> = {
   http: "http/handler.ts",
 };
 
-/** Finds the relative imports and exports of a module. */
+/** Matches the relative imports and exports of a module. */
 const IMPORT = /(?:\bfrom|\bimport)\s*\(?\s*"(\.[^"]+)"/g;
 
 function folderOf(path: string): string {
@@ -64,12 +64,12 @@ function readModules(folder: URL = SRC): Map<string, string> {
   return modules;
 }
 
-Deno.test("src/ has the folders of the map, in its order", () => {
+Deno.test("src/ has the folders of its README.md in the same order", () => {
   const folders = new Set([...readModules().keys()].map(folderOf));
   assertEquals([...folders].sort(), FOLDERS.toSorted());
 });
 
-Deno.test("src/ imports only from folders above, and through front files", () => {
+Deno.test("src/ imports only from folders above and through front files", () => {
   assertEquals(findViolations(readModules()), []);
 });
 

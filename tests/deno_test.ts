@@ -1,18 +1,18 @@
-/** What only Deno has: its permissions, its errors, its server. */
+/** Tests behaviour that only Deno has: permissions, errors, its server, Web workers. */
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { Registry } from "prom-client";
 import { classifyError, createStageMetrics } from "../mod.ts";
 import { fixtureUrl, runFixture } from "./support/process.ts";
 import { startThread } from "./support/threads.ts";
 
-Deno.test("The library runs with no permission at all: without a prompt, and without a warning", async () => {
+Deno.test("pipeline() runs without permissions, a prompt or a warning", async () => {
   assertEquals(
     await runFixture("print_lane", [], { LUKHAS_LANE: "canary" }),
     "production\n",
   );
 });
 
-Deno.test("The lane is production where the environment cannot be read", () => {
+Deno.test("pipeline() has the lane production when the environment is unreadable", () => {
   const { querySync } = Deno.permissions;
   try {
     Deno.permissions.querySync = () => {
@@ -25,11 +25,11 @@ Deno.test("The lane is production where the environment cannot be read", () => {
   }
 });
 
-Deno.test("classifyError() reads Deno.errors.TimedOut as a timeout", () => {
+Deno.test("classifyError() classifies Deno.errors.TimedOut as timeout", () => {
   assertEquals(classifyError(new Deno.errors.TimedOut("Too late")), "timeout");
 });
 
-Deno.test("A deadline's error that nobody handles is an unhandled rejection, as that of any promise", async () => {
+Deno.test("pipeline() leaves an unhandled TimeoutError an unhandled rejection", async () => {
   const { pipeline } = createStageMetrics({ registry: new Registry() });
   const { promise, resolve } = Promise.withResolvers<unknown>();
   const onUnhandled = (event: PromiseRejectionEvent) => {
@@ -41,7 +41,7 @@ Deno.test("A deadline's error that nobody handles is an unhandled rejection, as 
   assertEquals((await promise as Error).name, "TimeoutError");
 });
 
-Deno.test("metricsHandler() serves over HTTP, from Deno.serve", async () => {
+Deno.test("metricsHandler() serves over HTTP with Deno.serve", async () => {
   const { metricsHandler, pipeline } = createStageMetrics({
     registry: new Registry(),
     lane: "test",
@@ -53,7 +53,7 @@ Deno.test("metricsHandler() serves over HTTP, from Deno.serve", async () => {
   await using server = Deno.serve({ port: 0, onListen() {} }, handler);
   const url = `http://localhost:${(server.addr as Deno.NetAddr).port}`;
   await (await fetch(url)).text();
-  // Deno's fetch asks for gzip, and unpacks it.
+  // Deno's fetch accepts gzip, and decompresses it.
   const response = await fetch(`${url}/metrics`);
   assertStringIncludes(
     await response.text(),
@@ -62,46 +62,46 @@ Deno.test("metricsHandler() serves over HTTP, from Deno.serve", async () => {
   assertEquals((await fetch(url, { method: "HEAD" })).status, 200);
 });
 
-/** Has a Web worker count a run, leave one open and end, and awaits what is told. */
-async function assertToldAfter(
+/** Asserts the counts after a Web worker has counted a run, left one open and ended. */
+async function assertCountsAfter(
   end: string,
   expected: { total: string; running: string },
 ): Promise<void> {
   await using thread = await startThread({ timeout: 1000 });
   const worker = new Worker(fixtureUrl("web_worker").href, { type: "module" });
-  // Else this process would end with it.
+  // An unhandled error of the worker would end this process.
   worker.onerror = (event) => event.preventDefault();
   await new Promise((resolve) => worker.onmessage = resolve);
   worker.postMessage(end);
-  let told = {};
-  // Nobody can say when it has ended.
+  let counts = {};
+  // There is no event for the end of a worker.
   for (let tries = 0; tries < 100; tries++) {
     const text = await thread.tell("scrape");
     const valueOf = (series: string) =>
       text.match(`lukhas_orchestration_${series}} (.*)`)?.[1];
     const labels = '{lane="test",pipeline_name="p"';
-    told = {
+    counts = {
       total: valueOf(`pipeline_total${labels},status="failure"`),
       running: valueOf(`pipeline_in_progress${labels}`),
     };
-    if (JSON.stringify(told) === JSON.stringify(expected)) break;
+    if (JSON.stringify(counts) === JSON.stringify(expected)) break;
   }
   worker.terminate();
-  assertEquals(told, expected);
+  assertEquals(counts, expected);
 }
 
 for (const end of ["an error", "a rejection", "Deno.exit"]) {
-  Deno.test(`A Web worker that ends by ${end} leaves its counts, and takes its gauges`, async () => {
-    await assertToldAfter(end, { total: "1", running: "0" });
+  Deno.test(`shareMetrics() keeps the counts of a Web worker that ends by ${end}`, async () => {
+    await assertCountsAfter(end, { total: "1", running: "0" });
   });
 }
 
-Deno.test("A Web worker that handles an error lives on", async () => {
+Deno.test("shareMetrics() keeps the gauges of a Web worker that handles an error", async () => {
   const end = "an error that it handles";
-  await assertToldAfter(end, { total: "1", running: "1" });
+  await assertCountsAfter(end, { total: "1", running: "1" });
 });
 
-Deno.test("metricsHandler() does not read the signal of a request, for which Deno.serve prints a warning", async () => {
+Deno.test("metricsHandler() does not read request.signal, so Deno.serve prints no warning", async () => {
   const { metricsHandler } = createStageMetrics({ registry: new Registry() });
   const request = new Request("http://localhost/metrics");
   Object.defineProperty(request, "signal", {

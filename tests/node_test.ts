@@ -37,7 +37,7 @@ interface Answer {
   readonly text: string;
 }
 
-/** Serves by a listener for as long as a function asks. */
+/** Serves with a listener while a test sends requests. */
 async function serve(
   listener: RequestListener,
   test: (
@@ -80,7 +80,7 @@ async function serve(
   }
 }
 
-Deno.test("nodeMetricsHandler() serves what metricsHandler() does, in both formats", async () => {
+Deno.test("nodeMetricsHandler() serves both formats like metricsHandler()", async () => {
   await serve(nodeMetricsHandler({ registry: registryOf() }), async (ask) => {
     const { status, headers, text } = await ask("/anything?a=b");
     assertEquals([status, text], [200, EXPOSITION]);
@@ -98,7 +98,7 @@ Deno.test("nodeMetricsHandler() serves what metricsHandler() does, in both forma
   });
 });
 
-Deno.test("nodeMetricsHandler() compresses where the client takes it", async () => {
+Deno.test("nodeMetricsHandler() compresses for clients that accept gzip", async () => {
   await serve(nodeMetricsHandler({ registry: registryOf() }), async (ask) => {
     const { headers, body } = await ask("/", { "Accept-Encoding": "gzip" });
     assertEquals(headers["content-encoding"], "gzip");
@@ -106,7 +106,7 @@ Deno.test("nodeMetricsHandler() compresses where the client takes it", async () 
   });
 });
 
-Deno.test("nodeMetricsHandler() answers HEAD without a body, and refuses all other methods", async () => {
+Deno.test("nodeMetricsHandler() responds to HEAD without a body, and rejects POST", async () => {
   await serve(nodeMetricsHandler({ registry: registryOf() }), async (ask) => {
     const head = await ask("/", {}, "HEAD");
     assertEquals([head.status, head.text], [200, ""]);
@@ -117,7 +117,7 @@ Deno.test("nodeMetricsHandler() answers HEAD without a body, and refuses all oth
   });
 });
 
-Deno.test("nodeMetricsHandler() hands every other path to `next`, as it came", async () => {
+Deno.test("nodeMetricsHandler() passes other paths to next unchanged", async () => {
   const listener = nodeMetricsHandler({
     registry: registryOf(),
     next: (request: IncomingMessage, response) =>
@@ -135,7 +135,7 @@ Deno.test("nodeMetricsHandler() hands every other path to `next`, as it came", a
   });
 });
 
-Deno.test("nodeMetricsHandler() answers 400 when the Host header cannot be a host", async () => {
+Deno.test("nodeMetricsHandler() responds with 400 to an invalid Host header", async () => {
   const registry = registryOf();
   const next = (_: IncomingMessage, response: ServerResponse) =>
     response.end("next");
@@ -157,7 +157,7 @@ Deno.test("nodeMetricsHandler() answers 400 when the Host header cannot be a hos
   }
 });
 
-Deno.test("nodeMetricsHandler() asks for the token", async () => {
+Deno.test("nodeMetricsHandler() requires the token", async () => {
   const listener = nodeMetricsHandler({
     registry: registryOf(),
     token: "secret",
@@ -170,7 +170,7 @@ Deno.test("nodeMetricsHandler() asks for the token", async () => {
   });
 });
 
-Deno.test("nodeMetricsHandler() survives a client that leaves in the middle", async () => {
+Deno.test("nodeMetricsHandler() survives a client that disconnects early", async () => {
   const registry = registryOf();
   const labelNames = ["id"];
   const registers = [registry];
@@ -189,7 +189,7 @@ Deno.test("nodeMetricsHandler() survives a client that leaves in the middle", as
   });
 });
 
-Deno.test("nodeMetricsHandler() takes a request without a URL for one of the root", async () => {
+Deno.test("nodeMetricsHandler() handles a request without a URL as the root path", async () => {
   const status = await new Promise((resolve) => {
     const handler = nodeMetricsHandler({
       registry: registryOf(),
@@ -202,7 +202,7 @@ Deno.test("nodeMetricsHandler() takes a request without a URL for one of the roo
   assertEquals(status, 200);
 });
 
-Deno.test("nodeMetricsHandler() leaves a request alone that another has answered", async () => {
+Deno.test("nodeMetricsHandler() ignores a request that was already answered", async () => {
   const handler = nodeMetricsHandler({ registry: registryOf() });
   await serve((request, response) => {
     handler(request, response);
@@ -213,7 +213,7 @@ Deno.test("nodeMetricsHandler() leaves a request alone that another has answered
   });
 });
 
-Deno.test("nodeMetricsHandler() answers whatever a lenient parser lets through", async () => {
+Deno.test("nodeMetricsHandler() responds to requests that only a lenient parser accepts", async () => {
   const registry = registryOf();
   const urls = [
     "//",
@@ -261,7 +261,7 @@ Deno.test("nodeMetricsHandler() answers whatever a lenient parser lets through",
   }
 });
 
-Deno.test("nodeMetricsHandler() collects nothing when nobody is left to be answered", async () => {
+Deno.test("nodeMetricsHandler() does not collect when the connection is closed", async () => {
   let collected = 0;
   const registry = registryOf();
   new Gauge({
@@ -274,16 +274,16 @@ Deno.test("nodeMetricsHandler() collects nothing when nobody is left to be answe
   for (const over of [{ destroyed: true }, { writableEnded: true }]) {
     const response = {
       ...over,
-      writeHead: () => assert(false, "It is not answered"),
+      writeHead: () => assert(false, "It responds"),
       write: () => false,
-      end: () => assert(false, "It is not ended"),
+      end: () => assert(false, "It ends the response"),
     };
     await handler({ url: "/", headers: {} }, response);
   }
   assertEquals(collected, 0);
 });
 
-/** A registry with a metric whose collector never ends. */
+/** Returns a registry with a metric whose collector never settles. */
 function hangingRegistry(): Registry {
   const registry = registryOf();
   new Gauge({
@@ -295,7 +295,7 @@ function hangingRegistry(): Registry {
   return registry;
 }
 
-Deno.test("nodeMetricsHandler() returns a promise of the whole response", async () => {
+Deno.test("nodeMetricsHandler() returns a promise that resolves after the response", async () => {
   const handler = nodeMetricsHandler({ registry: registryOf() });
   const isDone: boolean[] = [];
   await serve(async (request, response) => {
@@ -311,7 +311,7 @@ Deno.test("nodeMetricsHandler() returns a promise of the whole response", async 
   assertEquals(isDone, [false, true, false, true, false, true]);
 });
 
-Deno.test("nodeMetricsHandler() returns a promise that resolves when the client has gone", async () => {
+Deno.test("nodeMetricsHandler() resolves its promise when the client disconnects", async () => {
   const many = registryOf();
   const labelNames = ["id"];
   const gauge = new Gauge({
@@ -344,14 +344,14 @@ Deno.test("nodeMetricsHandler() returns a promise that resolves when the client 
       }, (response) => response.once("data", () => client.destroy()));
       client.on("error", () => {}).end();
       await hasArrived;
-      // The second one leaves while its metrics are collected.
+      // The second client disconnects while its metrics are collected.
       if (handler === handlers[1]) client.destroy();
       await isHandled;
     });
   }
 });
 
-Deno.test("nodeMetricsHandler() awaits `next`, and lets its errors pass as they are", async () => {
+Deno.test("nodeMetricsHandler() awaits next, and rethrows its errors unchanged", async () => {
   const handle = (next: () => unknown) =>
     nodeMetricsHandler({ registry: registryOf(), next })(
       { url: "/", headers: {} },
@@ -367,7 +367,7 @@ Deno.test("nodeMetricsHandler() awaits `next`, and lets its errors pass as they 
   assertEquals(await handle(() => 1), undefined);
   const error = new Error("Mine");
   await assertRejects(() => handle(() => Promise.reject(error)), Error, "Mine");
-  // Not a rejection, which Express 4 would not see.
+  // Thrown, as Express 4 does not handle rejections.
   assertThrows(
     () => {
       handle(() => {
@@ -379,7 +379,7 @@ Deno.test("nodeMetricsHandler() awaits `next`, and lets its errors pass as they 
   );
 });
 
-Deno.test("nodeMetricsHandler() hands on the query and the scrape's timeout", async () => {
+Deno.test("nodeMetricsHandler() passes on the query and the scrape timeout", async () => {
   const registry = hangingRegistry();
   const listener = nodeMetricsHandler({ registry, next: () => {} });
   await serve(listener, async (ask) => {
@@ -392,7 +392,7 @@ Deno.test("nodeMetricsHandler() hands on the query and the scrape's timeout", as
   });
 });
 
-Deno.test("nodeMetricsHandler() answers only in the `formats` that it is given", async () => {
+Deno.test("nodeMetricsHandler() responds only in the given formats", async () => {
   const listener = nodeMetricsHandler({
     registry: registryOf(),
     formats: ["text"],
@@ -403,7 +403,7 @@ Deno.test("nodeMetricsHandler() answers only in the `formats` that it is given",
   });
 });
 
-Deno.test("nodeMetricsHandler() throws for senseless options", () => {
+Deno.test("nodeMetricsHandler() throws for invalid options", () => {
   const create = (options: unknown) => () =>
     nodeMetricsHandler(options as NodeMetricsHandlerOptions);
   assertThrows(

@@ -29,7 +29,7 @@ function create(options: StageMetricsOptions = {}) {
   });
 }
 
-Deno.test("The default instance touches nothing until a first scope, and is configured before that", async () => {
+Deno.test("configure() sets up the default instance before its first scope", async () => {
   assertEquals(
     await runFixture("default_instance", []),
     `registered by declaring: false
@@ -42,12 +42,12 @@ Error: Cannot configure the default instance: it is already in use, call configu
   );
 });
 
-/** Leaves of the place in a warning only the name of the fixture. */
+/** Replaces the place in a warning by the name of the fixture. */
 function withoutPlace(printed: string): string {
   return printed.replace(/, at \S+[\\/](\w+)[.][jt]s:\d+:\d+;/g, ", at $1;");
 }
 
-Deno.test("The default instance carries on unregistered where a name is taken, and says so", async () => {
+Deno.test("default instance works unregistered with an issue when a name is taken", async () => {
   assertEquals(
     withoutPlace(await runFixture("conflict", [])),
     `stage-metrics: Error: Cannot register "lukhas_orchestration_stage_total": the registry has a metric of that name already, and it is not this library's (registry_conflict, at conflict; later occurrences are only counted)
@@ -61,7 +61,7 @@ true
   );
 });
 
-Deno.test("The default instance shares metrics that have other buckets than its own, and says so", async () => {
+Deno.test("default instance shares metrics with other buckets, with an issue", async () => {
   assertEquals(
     withoutPlace(await runFixture("disagreement", [])).replace(
       /have the pipelineBuckets.*\(/,
@@ -74,7 +74,7 @@ work: 1
   );
 });
 
-Deno.test("createStageMetrics() makes functions that work destructured, on a registry and prefix of its own", async () => {
+Deno.test("createStageMetrics() returns functions that work destructured", async () => {
   const metrics = create({ prefix: "billing_" });
   const { pipeline, stage, registry } = metrics;
   assertEquals(pipeline("p", () => stage("s", () => 1)), 1);
@@ -85,7 +85,7 @@ Deno.test("createStageMetrics() makes functions that work destructured, on a reg
   );
 });
 
-Deno.test("createStageMetrics() forces its pipelines; stages go with the pipeline around them", async () => {
+Deno.test("createStageMetrics() records its pipelines, and stages where they belong", async () => {
   const one = create({ lane: "one" });
   const two = create({ lane: "two" });
   one.pipeline("outer", () => {
@@ -115,7 +115,7 @@ Deno.test("createStageMetrics() forces its pipelines; stages go with the pipelin
   });
 });
 
-Deno.test("The code of an instance's orphan stage belongs to that instance", async () => {
+Deno.test("stage() of an instance runs its code in the context of the instance", async () => {
   const two = create({ lane: "two" });
   const plain = (name: string) => {
     pipeline(name, ({ lane }) => assertEquals(lane, "two"));
@@ -167,7 +167,7 @@ Deno.test("The code of an instance's orphan stage belongs to that instance", asy
   });
 });
 
-Deno.test("Pipelines in the context of an orphan stage that has ended are the default instance's", async () => {
+Deno.test("pipeline() in the context of an ended stage uses the default instance", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const two = create({ lane: "two" });
     const later = two.stage(
@@ -179,7 +179,7 @@ Deno.test("Pipelines in the context of an orphan stage that has ended are the de
     });
     assertEquals(during, undefined);
     later();
-    // Within captureMetrics(), the default instance is the captured one.
+    // Inside captureMetrics(), the default instance is the captured one.
     assertEquals(await samplesOf(metrics), {
       [pipelineTotal("p", "success")]: 1,
     });
@@ -189,7 +189,7 @@ Deno.test("Pipelines in the context of an orphan stage that has ended are the de
   });
 });
 
-Deno.test("recordStageMetrics() of an instance goes with the pipeline around it, unless it names one", async () => {
+Deno.test("recordStageMetrics() records to the enclosing pipeline unless it names one", async () => {
   const one = create();
   const two = create();
   const record = {
@@ -208,7 +208,7 @@ Deno.test("recordStageMetrics() of an instance goes with the pipeline around it,
   assertEquals(await samplesOf(two), { [stageTotal("q", "s", "success")]: 1 });
 });
 
-Deno.test("createStageMetrics() twice on one registry and prefix shares the metrics", async () => {
+Deno.test("createStageMetrics() twice with a registry and prefix shares the metrics", async () => {
   const registry = new Registry();
   const buckets = [...PIPELINE_BUCKETS, 10];
   const one = create({ registry, pipelineBuckets: buckets });
@@ -222,7 +222,7 @@ Deno.test("createStageMetrics() twice on one registry and prefix shares the metr
   });
 });
 
-Deno.test("createStageMetrics() throws where the registry's metrics have other buckets or another clock", () => {
+Deno.test("createStageMetrics() throws if the registry has other buckets or a clock", () => {
   const registry = new Registry();
   const clock = manualClock();
   create({ registry, clock });
@@ -239,7 +239,7 @@ Deno.test("createStageMetrics() throws where the registry's metrics have other b
   );
 });
 
-Deno.test("createStageMetrics() throws where a name is taken, and leaves the registry as it was", () => {
+Deno.test("createStageMetrics() throws if a name is taken, and registers nothing", () => {
   const registry = new Registry();
   const taken = new Counter({
     name: "lukhas_orchestration_stage_in_progress",
@@ -257,7 +257,7 @@ Deno.test("createStageMetrics() throws where a name is taken, and leaves the reg
   create({ registry }).pipeline("p", () => {});
 });
 
-Deno.test("createStageMetrics() takes back what a registry took before it refused the rest", () => {
+Deno.test("createStageMetrics() unregisters its metrics if the registry rejects some", () => {
   const registry = new Registry();
   const registerMetric = registry.registerMetric.bind(registry);
   let left = 3;
@@ -269,7 +269,7 @@ Deno.test("createStageMetrics() takes back what a registry took before it refuse
   assertEquals(registry.getMetricsAsArray(), []);
 });
 
-Deno.test("createStageMetrics() throws for senseless options, and leaves the registry as it was", () => {
+Deno.test("createStageMetrics() throws for invalid options, and registers nothing", () => {
   const registry = new Registry();
   const senseless: [object | null, typeof TypeError, string][] = [
     [null, TypeError, "options must be an object, got null"],
@@ -304,7 +304,7 @@ Deno.test("createStageMetrics() throws for senseless options, and leaves the reg
   assertEquals(registry.getMetricsAsArray(), []);
 });
 
-Deno.test("createStageMetrics() takes any buckets under another prefix", async () => {
+Deno.test("createStageMetrics() accepts any buckets with another prefix", async () => {
   const { pipeline, registry } = create({
     prefix: "my_",
     pipelineBuckets: [60, 3600],
@@ -321,7 +321,7 @@ Deno.test("createStageMetrics() takes any buckets under another prefix", async (
   );
 });
 
-Deno.test("The metrics register anew at the next scope or scrape after registry.clear()", async () => {
+Deno.test("metrics register again with the next scope or scrape after clear()", async () => {
   const registry = new Registry();
   const metrics = create({ registry });
   const total = "lukhas_orchestration_pipeline_total";
@@ -344,7 +344,7 @@ Deno.test("The metrics register anew at the next scope or scrape after registry.
   assertStrictEquals(registry.getSingleMetric(total) === undefined, false);
 });
 
-Deno.test("A registry that fails later is an issue, and costs the work nothing", async () => {
+Deno.test("pipeline() reports a registry that fails later, and is not affected", async () => {
   const registry = new Registry();
   const issues: string[] = [];
   const metrics = create({
@@ -364,7 +364,7 @@ Deno.test("A registry that fails later is an issue, and costs the work nothing",
   });
 });
 
-Deno.test("A registry is whatever has its methods", async () => {
+Deno.test("createStageMetrics() accepts any object with the methods of a registry", async () => {
   const metrics = new Map<string, { name: string }>();
   const registry: MetricsRegistry = {
     registerMetric(metric) {

@@ -10,7 +10,7 @@ import {
 import { captureMetrics, manualClock, sampleValue } from "../src/testing.ts";
 import { pipelineTotal, samplesOf, stageTotal } from "./support/samples.ts";
 
-Deno.test("captureMetrics() gives what its function gives, and rethrows what it throws", async () => {
+Deno.test("captureMetrics() returns the value of its function, and rethrows", async () => {
   assertEquals(captureMetrics(() => 1), 1);
   assertEquals(await captureMetrics(() => Promise.resolve(2)), 2);
   assertEquals(captureMetrics({ lane: "test" }, () => 3), 3);
@@ -34,7 +34,7 @@ Deno.test("captureMetrics() gives what its function gives, and rethrows what it 
   );
 });
 
-Deno.test("captureMetrics() keeps what runs at once, and what is around it, apart", async () => {
+Deno.test("captureMetrics() keeps concurrent and enclosing code apart", async () => {
   const options = { lane: "test", onIssue() {} };
   await captureMetrics(options, async (outer) => {
     await pipeline("outer", async () => {
@@ -63,13 +63,13 @@ Deno.test("captureMetrics() keeps what runs at once, and what is around it, apar
   });
 });
 
-Deno.test("captureMetrics() leaves the default registry alone", async () => {
+Deno.test("captureMetrics() does not change the default registry", async () => {
   await captureMetrics(() => pipeline("only captured", () => {}));
   const response = await metricsHandler()(new Request("http://localhost/"));
   assertEquals((await response.text()).includes("only captured"), false);
 });
 
-Deno.test("sampleValue() finds a sample by its name and all of its labels", async () => {
+Deno.test("sampleValue() finds a sample by its name and all labels", async () => {
   const registry = new Registry();
   const gauge = new Gauge({
     name: "g",
@@ -89,7 +89,7 @@ Deno.test("sampleValue() finds a sample by its name and all of its labels", asyn
   assertEquals(await sampleValue(registry, "h", { a: "1", b: "2" }), undefined);
 });
 
-Deno.test("manualClock() stands still until it is put forward", () => {
+Deno.test("manualClock() changes only by advance()", () => {
   const clock = manualClock();
   assertEquals(clock(), 0);
   clock.advance(1.5);

@@ -1,6 +1,6 @@
 /**
- * Holds the types by lines that compile, and by `@ts-expect-error` over those that
- * must not; the compiler is what fails.
+ * Tests the types: by code that compiles, and by `@ts-expect-error` above code that must
+ * not compile.
  *
  * @module
  */
@@ -19,6 +19,7 @@ import {
   recordPipelineMetrics,
   recordStageMetrics,
   stage,
+  type StageMetrics,
   type StageMetricsOptions,
   type StageOptions,
   type StageScope,
@@ -26,18 +27,18 @@ import {
 } from "../mod.ts";
 import { captureMetrics } from "../src/testing.ts";
 
-/** Whether two types are the same, `any` told from all others. */
+/** Whether two types are identical. `any` is identical only to `any`. */
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends
   (<T>() => T extends B ? 1 : 2) ? true : false;
 
 function same<A, B>(_: Same<A, B>): void {}
 
-/** A query that runs when it is awaited, as those of Knex, Drizzle and Prisma. */
+/** A query that runs when it is awaited, as in Knex, Drizzle and Prisma. */
 interface LazyQuery<T> extends PromiseLike<T> {
   where(condition: string): LazyQuery<T>;
 }
 
-/** A promise with methods of its own, like those of the package "openai". */
+/** A promise with additional methods, as in the package "openai". */
 interface ApiPromise<T> extends Promise<T> {
   asResponse(): Promise<Response>;
 }
@@ -64,11 +65,11 @@ interface Debounced<R> {
 
 declare const anything: unknown;
 
-/** Is compiled, and never called. */
+/** Compiled, but never called. */
 function _types(): void {
   const lazy = anything as LazyQuery<string[]>;
 
-  // A sync function stays sync, an async one gives a native promise.
+  // A sync function stays sync, an async function returns a native promise.
   const sync = stage("s", () => 1);
   same<typeof sync, number>(true);
   const async = stage("s", () => Promise.resolve(1));
@@ -88,7 +89,7 @@ function _types(): void {
   // deno-lint-ignore no-explicit-any
   same<typeof any, any>(true);
 
-  // Inside of generic functions the type is the callback's.
+  // Inside generic functions the type is that of the callback.
   function generic<T>(fn: () => T): T {
     return stage("s", fn);
   }
@@ -98,7 +99,7 @@ function _types(): void {
   same<ReturnType<typeof generic<string>>, string>(true);
   same<ReturnType<typeof genericAsync<string>>, Promise<string>>(true);
 
-  // A wrapper has the function's own type, generics, overloads, `this` and `any`.
+  // A wrapper keeps the type of the function: generics, overloads, `this` and `any`.
   const identity = stage("s")(<T>(value: T, times?: number) =>
     [value, times] as const
   );
@@ -126,7 +127,7 @@ function _types(): void {
   // @ts-expect-error: a class cannot be called
   stage("s")(class {});
 
-  // A thenable that is not a native promise becomes one, its own methods are gone.
+  // A thenable becomes a native promise, without the methods of the thenable.
   const lazyString = anything as LazyQuery<string>;
   const query = stage("s")((_id: string, _limit?: number) => lazy);
   same<Parameters<typeof query>, [_id: string, _limit?: number | undefined]>(
@@ -160,14 +161,14 @@ function _types(): void {
   // @ts-expect-error: a promise has no such method
   mixed("x").where("x");
 
-  // Properties stay, also where the type of the value changes.
+  // Properties stay, even if the type of the value changes.
   const debounced = stage("s")(anything as Debounced<Promise<string>>);
   same<typeof debounced, Debounced<Promise<string>>>(true);
   const debouncedQuery = stage("s")(anything as Debounced<LazyQuery<string>>);
   same<ReturnType<typeof debouncedQuery>, Promise<string>>(true);
   debouncedQuery.cancel() satisfies void;
 
-  // Generic and overloaded functions that return promises keep their very types.
+  // Generic and overloaded functions that return promises keep their types.
   const load = stage("s")(<T>(value: T): Promise<T> => Promise.resolve(value));
   same<typeof load, <T>(value: T) => Promise<T>>(true);
   const overloads = stage("s")(anything as PromiseOverloads);
@@ -205,7 +206,7 @@ function _types(): void {
   // @ts-expect-error: the method would return a promise
   stage("s")({}, "find", lazyMethod);
 
-  // As a decorator it keeps the method's type, generics and `this` included.
+  // A decorator keeps the type of the method, including generics and `this`.
   class Service {
     @pipeline("p")
     async run<T>(this: Service, value: T): Promise<T> {
@@ -243,7 +244,7 @@ function _types(): void {
     true,
   );
 
-  // Callers with `exactOptionalPropertyTypes` may pass on what may be undefined.
+  // With `exactOptionalPropertyTypes`, callers may pass values that may be undefined.
   const maybe = anything as string | undefined;
   const maybeNumber = anything as number | undefined;
   const undefineds: StageOptions = {
@@ -289,7 +290,7 @@ function _types(): void {
   // @ts-expect-error: a stage has no lane of its own
   stage("s", { lane: "batch" }, () => {});
 
-  // Classifiers may know more of their value than `unknown`.
+  // Classifiers may narrow the type of their value.
   stage("s", {
     classifyError: (error) => error === "late" ? "timeout" : undefined,
     classifyResult: (response: Response) => response.ok ? undefined : "failure",
@@ -297,7 +298,18 @@ function _types(): void {
   // @ts-expect-error: an outcome is one of three
   stage("s", { classifyResult: () => "unknown" }, () => {});
 
-  // The scopes' types, and their stages.
+  // The functions, instances and scopes declare the same overloads.
+  same<StageMetrics["pipeline"], typeof pipeline>(true);
+  same<StageMetrics["stage"], typeof stage>(true);
+  same<StageMetrics["stageStream"], typeof stageStream>(true);
+  same<PipelineScope["stage"], typeof stage>(true);
+  same<PipelineScope["stageStream"], typeof stageStream>(true);
+  same<PipelineHandle["stageStream"], typeof stageStream>(true);
+  same<StageMetrics["metricsHandler"], typeof metricsHandler>(true);
+  same<StageMetrics["definePipeline"], typeof definePipeline>(true);
+  same<StageMetrics["openPipeline"], typeof openPipeline>(true);
+
+  // The types of scopes and of their stages.
   pipeline("p", (scope) => {
     same<typeof scope, PipelineScope>(true);
     const nested = scope.stage("s", (scope) => {
@@ -311,7 +323,7 @@ function _types(): void {
     scope.lane = "batch";
   });
 
-  // A declared pipeline knows the names of its stages, a misspelt one is none.
+  // A declared pipeline restricts the names of its stages.
   const declared = definePipeline("p", {
     timeout: 250,
     stages: { intent: { timeout: 50 }, decision: {} },
@@ -341,7 +353,7 @@ function _types(): void {
   // @ts-expect-error: the options of a stage
   definePipeline("p", { stages: { intent: { timeout: "50" } } });
 
-  // A stream's kind stays, and null with it.
+  // A stream keeps its kind, and null stays null.
   async function* generate() {
     yield await Promise.resolve(1);
   }
@@ -357,7 +369,7 @@ function _types(): void {
   // @ts-expect-error: no stream
   stageStream("s", [1]);
 
-  // Registries of both clients, and whatever the server gives on to `next`.
+  // Registries of both clients, and arguments that the server passes to `next`.
   const registries: MetricsRegistry[] = [
     new Registry(),
     new SuccessorRegistry(),

@@ -12,7 +12,7 @@ import { registerSdk } from "../support/sdk.ts";
 
 let loaded: Promise<Copy[]> | undefined;
 
-/** Loads two copies, by the first test that needs them. */
+/** Loads two copies of the module, once. */
 async function loadTwo(): Promise<{ one: Copy; two: Copy }> {
   const [one, two] = await (loaded ??= Promise.all([loadCopy(), loadCopy()]));
   return { one: one!, two: two! };
@@ -20,7 +20,7 @@ async function loadTwo(): Promise<{ one: Copy; two: Copy }> {
 
 const never = () => new Promise<never>(() => {});
 
-Deno.test("A stage of one copy finds the pipeline of another, and ends with it", async () => {
+Deno.test("stage() of one copy belongs to the pipeline of another copy", async () => {
   const { one, two } = await loadTwo();
   const options = { registry: new Registry(), lane: "test", onIssue() {} };
   const metrics = one.createStageMetrics(options);
@@ -63,7 +63,7 @@ Deno.test("A stage of one copy finds the pipeline of another, and ends with it",
   });
 });
 
-Deno.test("A stage of one copy is a span below that of the pipeline of another", async () => {
+Deno.test("stage() of one copy has a span below the pipeline of another copy", async () => {
   const { one, two } = await loadTwo();
   using sdk = registerSdk();
   const registry = new Registry();
@@ -84,7 +84,7 @@ Deno.test("A stage of one copy is a span below that of the pipeline of another",
   );
 });
 
-Deno.test("Copies on one registry count together, and show one picture", async () => {
+Deno.test("copies of the module on one registry share their metrics", async () => {
   const { one, two } = await loadTwo();
   const registry = new Registry();
   const metrics = [one, two].map(({ createStageMetrics }) =>
@@ -109,7 +109,7 @@ Deno.test("Copies on one registry count together, and show one picture", async (
   );
 });
 
-Deno.test("A scrape by one copy shows the metrics of another as they are when all is collected", async () => {
+Deno.test("metricsHandler() of one copy shows another copy's metrics after collection", async () => {
   const { one, two } = await loadTwo();
   const registry = new Registry();
   const { pipeline } = one.createStageMetrics({ registry, lane: "test" });
@@ -128,7 +128,7 @@ Deno.test("A scrape by one copy shows the metrics of another as they are when al
   });
 });
 
-Deno.test("captureMetrics() of one copy captures what another records", async () => {
+Deno.test("captureMetrics() of one copy captures the metrics of another copy", async () => {
   const { one, two } = await loadTwo();
   const { captureMetrics } = one.testing;
   await captureMetrics({ lane: "test" }, async (metrics) => {
@@ -140,14 +140,14 @@ Deno.test("captureMetrics() of one copy captures what another records", async ()
   });
 });
 
-Deno.test("A hot reload goes on counting, and can configure anew", async () => {
+Deno.test("configure() works after a hot reload, which keeps the counts", async () => {
   assertEquals(
     await runFixture("reloaded", ["--allow-all"]),
     "5 runs, 0 open\n5 runs, 0 open\n",
   );
 });
 
-Deno.test("configure() changes options in use by a hot reload alone", async () => {
+Deno.test("configure() changes options in use only after a hot reload", async () => {
   const late =
     "Error: Cannot configure the default instance: it is already in use, call configure() before the first scope, record or scrape\n";
   assertEquals(
@@ -170,7 +170,7 @@ function useClients(scenario: string): Promise<string> {
   return runFixture("several_clients", ["--allow-all"], environment);
 }
 
-/** The counters of three pipelines, and of two kinds of issues. */
+/** The counters of three pipelines and two kinds of issues. */
 const COUNTS = [
   'pipeline_total{lane="canary",pipeline_name="declared",status="success"} 0',
   'pipeline_total{lane="canary",pipeline_name="p",status="success"} 2',
@@ -179,7 +179,7 @@ const COUNTS = [
   'instrumentation_issues_total{issue="registry_conflict"} 1',
 ].map((line) => `  lukhas_orchestration_${line}\n`).join("");
 
-Deno.test("Copies with clients of their own have one default instance, and show their registries", async () => {
+Deno.test("copies with different prom-clients share the default instance", async () => {
   assertEquals(
     await useClients("one default instance"),
     `issue: A pipeline name must not be empty
@@ -199,7 +199,7 @@ true
   );
 });
 
-Deno.test("Copies with clients of their own show the configured registry alone", async () => {
+Deno.test("copies with different prom-clients serve only a configured registry", async () => {
   assertEquals(
     await useClients("a chosen registry"),
     `second
@@ -209,9 +209,8 @@ Deno.test("Copies with clients of their own show the configured registry alone",
   );
 });
 
-Deno.test("Copies of incompatible versions say so", async () => {
-  const issue =
-    "issue: Incompatible versions of this library are loaded\n";
+Deno.test("copies of incompatible versions are reported as registry_conflict", async () => {
+  const issue = "issue: Incompatible versions of this library are loaded\n";
   assertEquals(
     await useClients("incompatible versions"),
     `${issue}${issue}first

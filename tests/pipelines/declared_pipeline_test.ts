@@ -32,7 +32,7 @@ const DECLARED = definePipeline("declared", {
   },
 });
 
-Deno.test("definePipeline(): its series are there at 0 before the first run", async () => {
+Deno.test("definePipeline() creates its series at 0 before the first run", async () => {
   const { definePipeline, registry } = createStageMetrics({
     ...OPTIONS,
     registry: new Registry(),
@@ -54,7 +54,7 @@ Deno.test("definePipeline(): its series are there at 0 before the first run", as
   assertEquals(await value("pipeline_in_progress", own), 0);
 });
 
-/** Declarations before the default instance is in use, by `fixtures/declared.ts`. */
+/** The output of `fixtures/declared.ts`, which declares before the default instance is in use. */
 const EARLY_DECLARATIONS = [
   {
     name:
@@ -135,7 +135,7 @@ for (const { name, scenario, printed } of EARLY_DECLARATIONS) {
   });
 }
 
-Deno.test("definePipeline(): plain and typed stages have the declared options, and a call's own win", async () => {
+Deno.test("definePipeline() applies stage options, which a call overrides", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     await DECLARED.run(async () => {
       await assertRejects(
@@ -169,7 +169,7 @@ Deno.test("definePipeline(): plain and typed stages have the declared options, a
   });
 });
 
-Deno.test("definePipeline(): a stage that it does not declare is recorded, with an issue", async () => {
+Deno.test("definePipeline() records an undeclared stage with an issue", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     DECLARED.run((scope: PipelineScope) => {
       stage("intruder", () => {});
@@ -187,7 +187,7 @@ Deno.test("definePipeline(): a stage that it does not declare is recorded, with 
   });
 });
 
-Deno.test("definePipeline(): open() gives a handle of it", async () => {
+Deno.test("definePipeline().open() returns a handle", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const handle = DECLARED.open();
     await assertRejects(() => handle.stage("quick", never), DOMException);
@@ -202,7 +202,7 @@ Deno.test("definePipeline(): open() gives a handle of it", async () => {
   });
 });
 
-Deno.test("definePipeline() again under the same name shares the series; options belong to each", async () => {
+Deno.test("definePipeline() twice with a name shares series, but not options", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const quick = definePipeline("twice", { timeout: 1, stages: {} });
     const slow = definePipeline("twice", { stages: {} });
@@ -216,7 +216,7 @@ Deno.test("definePipeline() again under the same name shares the series; options
   });
 });
 
-Deno.test("definePipeline() throws for a senseless declaration, run() for a missing function", () => {
+Deno.test("definePipeline() throws for an invalid declaration or function", () => {
   const define = (name: unknown, declaration: unknown) => () =>
     definePipeline(name as string, declaration as PipelineDeclaration);
   assertThrows(

@@ -15,7 +15,7 @@ import {
 
 const OPTIONS = { lane: "test", onIssue() {} };
 
-Deno.test("openPipeline() is open until it is closed, and measures that long", async () => {
+Deno.test("openPipeline() measures until its handle is closed", async () => {
   const clock = manualClock();
   await captureMetrics({ ...OPTIONS, clock }, async (metrics) => {
     const handle = openPipeline("p", { lane: "Batch" });
@@ -33,7 +33,7 @@ Deno.test("openPipeline() is open until it is closed, and measures that long", a
   });
 });
 
-Deno.test("openPipeline(): stage() goes with it, plain stages only inside of run()", async () => {
+Deno.test("openPipeline() owns its stage(), and plain stages only inside run()", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const { stage: ownStage, run, close } = openPipeline("p");
     ownStage("own", () => {});
@@ -58,7 +58,7 @@ Deno.test("openPipeline(): stage() goes with it, plain stages only inside of run
   });
 });
 
-Deno.test("openPipeline(): run() lets an error pass, and records nothing of it", async () => {
+Deno.test("openPipeline().run() rethrows errors without recording them", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const handle = openPipeline("p");
     assertThrows(
@@ -74,7 +74,7 @@ Deno.test("openPipeline(): run() lets an error pass, and records nothing of it",
   });
 });
 
-Deno.test("openPipeline(): close() takes an outcome, or the one that was set", async () => {
+Deno.test("openPipeline().close() records its outcome or that of setOutcome()", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     openPipeline("given").close("timeout");
     openPipeline("nonsense").close("done" as Outcome);
@@ -90,7 +90,7 @@ Deno.test("openPipeline(): close() takes an outcome, or the one that was set", a
   });
 });
 
-Deno.test("openPipeline(): fail() classifies its error, and aborts the signal with it", async () => {
+Deno.test("openPipeline().fail() classifies its error and aborts the signal", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const late = new DOMException("Too late", "TimeoutError");
     const handle = openPipeline("p");
@@ -105,7 +105,7 @@ Deno.test("openPipeline(): fail() classifies its error, and aborts the signal wi
   });
 });
 
-Deno.test("openPipeline(): closing twice is an issue, and counts once", async () => {
+Deno.test("openPipeline().close() counts once, and a second call is an issue", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const handle = openPipeline("p");
     handle.close();
@@ -118,7 +118,7 @@ Deno.test("openPipeline(): closing twice is an issue, and counts once", async ()
   });
 });
 
-Deno.test("openPipeline(): disposed of unclosed it is a failure, and closed it is what it was", async () => {
+Deno.test("openPipeline() records failure when disposed of before it is closed", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     {
       using _unclosed = openPipeline("unclosed");
@@ -132,7 +132,7 @@ Deno.test("openPipeline(): disposed of unclosed it is a failure, and closed it i
   });
 });
 
-Deno.test("openPipeline(): its caller's signal ends it, also one that is aborted beforehand", async () => {
+Deno.test("openPipeline() ends when its signal aborts, or was aborted before", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const caller = new AbortController();
     const handle = openPipeline("p", { signal: caller.signal });
@@ -154,7 +154,7 @@ Deno.test("openPipeline(): its caller's signal ends it, also one that is aborted
   });
 });
 
-Deno.test("openPipeline() throws for senseless options", () => {
+Deno.test("openPipeline() throws for invalid options", () => {
   assertThrows(
     () => openPipeline("p", { timeout: NaN }),
     RangeError,

@@ -15,7 +15,7 @@ import {
 
 const OPTIONS = { lane: "test", onIssue() {} };
 
-Deno.test("pipeline() gives its name and lane to every stage inside", async () => {
+Deno.test("pipeline() passes its name and lane to every stage inside", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     await pipeline("p", { lane: " Canary " }, async ({ name, lane }) => {
       assertEquals([name, lane], ["p", "canary"]);
@@ -39,7 +39,7 @@ Deno.test("pipeline() gives its name and lane to every stage inside", async () =
   });
 });
 
-Deno.test("pipeline() inside of a pipeline labels its own stages, and inherits the lane", async () => {
+Deno.test("pipeline() inside a pipeline labels its stages, and inherits the lane", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     await pipeline("outer", { lane: "canary" }, async () => {
       await stage("s", async () => {
@@ -63,7 +63,7 @@ Deno.test("pipeline() inside of a pipeline labels its own stages, and inherits t
   });
 });
 
-Deno.test("pipeline() leaves no context behind: neither for its caller nor for a sibling", async () => {
+Deno.test("pipeline() does not leak its context to its caller or siblings", async () => {
   await captureMetrics(OPTIONS, async () => {
     assertEquals(currentPipeline(), undefined);
     const first = pipeline("first", async () => {
@@ -80,7 +80,7 @@ Deno.test("pipeline() leaves no context behind: neither for its caller nor for a
   });
 });
 
-Deno.test("currentPipeline() gives the innermost scope, the one that the callback got", () => {
+Deno.test("currentPipeline() returns the scope of the innermost callback", () => {
   captureMetrics(OPTIONS, () => {
     pipeline("outer", (outer) => {
       pipeline("inner", (inner) => {
@@ -91,7 +91,7 @@ Deno.test("currentPipeline() gives the innermost scope, the one that the callbac
   });
 });
 
-Deno.test("stage() of a scope goes with its pipeline where the context is lost", async () => {
+Deno.test("PipelineScope.stage() works where the async context is lost", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const { promise, resolve } = Promise.withResolvers<PipelineScope>();
     const outside = promise.then(async ({ stage }) => {
@@ -111,7 +111,7 @@ Deno.test("stage() of a scope goes with its pipeline where the context is lost",
   });
 });
 
-Deno.test("stage() with no pipeline around it is recorded as one of unknown, with an issue", async () => {
+Deno.test("stage() outside a pipeline is recorded as unknown with an issue", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     assertEquals(stage("s", ({ pipelineName }) => pipelineName), "unknown");
     assertEquals(await samplesOf(metrics), {
@@ -121,7 +121,7 @@ Deno.test("stage() with no pipeline around it is recorded as one of unknown, wit
   });
 });
 
-Deno.test("stage() that starts after its pipeline has ended is recorded with its labels, with an issue", async () => {
+Deno.test("stage() after the end of its pipeline keeps its labels, with an issue", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const { promise, resolve } = Promise.withResolvers<void>();
     let late: Promise<void> | undefined;
@@ -139,7 +139,7 @@ Deno.test("stage() that starts after its pipeline has ended is recorded with its
   });
 });
 
-Deno.test("stage() that starts after its pipeline has thrown is late as well", async () => {
+Deno.test("stage() after its pipeline has thrown is an issue as well", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const { promise, resolve } = Promise.withResolvers<void>();
     let late: Promise<void> | undefined;
@@ -157,7 +157,7 @@ Deno.test("stage() that starts after its pipeline has thrown is late as well", a
   });
 });
 
-Deno.test("stage() that was open when its pipeline threw is recorded as it ends, with no issue", async () => {
+Deno.test("stage() that is open when its pipeline throws is recorded as it ends", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const { promise, resolve } = Promise.withResolvers<void>();
     let open: Promise<void> | undefined;
@@ -174,7 +174,7 @@ Deno.test("stage() that was open when its pipeline threw is recorded as it ends,
   });
 });
 
-Deno.test("The gauges of what is running follow parallel and nested scopes, and end at 0", async () => {
+Deno.test("in_progress gauges follow parallel and nested scopes, and end at 0", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const gauges = () => samplesOf(metrics, /_in_progress$/);
     const { promise, resolve } = Promise.withResolvers<void>();

@@ -16,7 +16,7 @@ import {
 
 const OPTIONS = { lane: "test", onIssue() {} };
 
-Deno.test("recordPipelineMetrics() records what was measured elsewhere", async () => {
+Deno.test("recordPipelineMetrics() records a given run", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     for (const status of ["success", "failure", "timeout", "error"] as const) {
       recordPipelineMetrics({ pipelineName: "p", durationSec: 0.75, status });
@@ -35,12 +35,12 @@ Deno.test("recordPipelineMetrics() records what was measured elsewhere", async (
       "lukhas_orchestration_pipeline_last_end_timestamp_seconds",
       { lane: "test", pipeline_name: "p", status: "timeout" },
     );
-    // A clock may be set while this runs; a wrong unit or epoch is years away.
+    // The system clock may be set in the meantime. A wrong unit or epoch is years off.
     assert(Math.abs(lastEnd! - Date.now() / 1000) < 3600, `${lastEnd}`);
   });
 });
 
-Deno.test("recordStageMetrics() records what was measured elsewhere", async () => {
+Deno.test("recordStageMetrics() records a given run", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     recordStageMetrics({
       pipelineName: "p",
@@ -57,7 +57,7 @@ Deno.test("recordStageMetrics() records what was measured elsewhere", async () =
   });
 });
 
-Deno.test("recordStageMetrics() says nothing about the runs of its pipeline", async () => {
+Deno.test("recordStageMetrics() does not record a run of its pipeline", async () => {
   await captureMetrics(OPTIONS, async ({ registry }) => {
     recordStageMetrics({
       pipelineName: "p",
@@ -77,7 +77,7 @@ Deno.test("recordStageMetrics() says nothing about the runs of its pipeline", as
   });
 });
 
-Deno.test("The recorders take lane and pipeline from the ambient pipeline", async () => {
+Deno.test("recorders default to the lane and name of the enclosing pipeline", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     await pipeline("ambient", { lane: "canary" }, async () => {
       await Promise.resolve();
@@ -101,7 +101,7 @@ Deno.test("The recorders take lane and pipeline from the ambient pipeline", asyn
   });
 });
 
-Deno.test("recordStageMetrics() with no pipeline around it is recorded as one of unknown, with an issue", async () => {
+Deno.test("recordStageMetrics() outside a pipeline records unknown with an issue", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     recordStageMetrics({ stageName: "s", durationSec: 1, outcome: "success" });
     assertEquals(await samplesOf(metrics), {
@@ -111,7 +111,7 @@ Deno.test("recordStageMetrics() with no pipeline around it is recorded as one of
   });
 });
 
-Deno.test("The recorders record odd durations as 0, and Infinity without adding to the sum", async () => {
+Deno.test("recorders record invalid durations as 0, and keep Infinity out of the sum", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     for (const durationSec of [-1, NaN, "1" as unknown as number, Infinity]) {
       recordPipelineMetrics({
@@ -142,7 +142,7 @@ Deno.test("The recorders record odd durations as 0, and Infinity without adding 
   });
 });
 
-Deno.test("The recorders record what is no outcome as unknown, with an issue", async () => {
+Deno.test("recorders record an invalid outcome as unknown with an issue", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     for (const status of ["Success", "cancelled", undefined, {}]) {
       recordPipelineMetrics(
@@ -165,7 +165,7 @@ Deno.test("The recorders record what is no outcome as unknown, with an issue", a
   });
 });
 
-Deno.test("The recorders record names that are none as unknown, with an issue", async () => {
+Deno.test("recorders record invalid names as unknown with an issue", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     for (const name of ["", 7, null, Symbol("p")]) {
       recordPipelineMetrics(
@@ -192,7 +192,7 @@ Deno.test("The recorders record names that are none as unknown, with an issue", 
   });
 });
 
-Deno.test("The recorders record nothing of what is no record, with an issue", async () => {
+Deno.test("recorders ignore an invalid record with an issue", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     for (const record of [undefined, null, "success"]) {
       recordPipelineMetrics(record as unknown as PipelineRecord);
@@ -204,7 +204,7 @@ Deno.test("The recorders record nothing of what is no record, with an issue", as
   });
 });
 
-Deno.test("The recorders count a record whose getters throw as an issue", async () => {
+Deno.test("recorders report a record whose getters throw", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const fields = {
       pipelineName: "p",
@@ -234,7 +234,7 @@ Deno.test("The recorders count a record whose getters throw as an issue", async 
   });
 });
 
-Deno.test("The recorders record fields that cannot be converted as unknown or 0", async () => {
+Deno.test("recorders record fields that cannot be converted as unknown or 0", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const { proxy, revoke } = Proxy.revocable({}, {});
     revoke();
@@ -260,7 +260,7 @@ Deno.test("The recorders record fields that cannot be converted as unknown or 0"
   });
 });
 
-Deno.test("The recorders read getters of a class, and each of them once", async () => {
+Deno.test("recorders read each getter of a record once", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     let reads = 0;
     class Job {
@@ -277,7 +277,7 @@ Deno.test("The recorders read getters of a class, and each of them once", async 
   });
 });
 
-Deno.test("The recorders copy: a record changed later changes nothing", async () => {
+Deno.test("recorders copy the record", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const record: { -readonly [K in keyof PipelineRecord]: PipelineRecord[K] } =
       {

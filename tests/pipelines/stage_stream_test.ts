@@ -30,7 +30,7 @@ async function* numbers(count: number): AsyncGenerator<number> {
   }
 }
 
-/** A stream that is read by nobody has pulled nothing. */
+/** Returns a stream that pulls no chunk before it is read. */
 function readableOf(
   chunks: unknown[],
   hooks: { onPull?(): void; onCancel?(reason: unknown): void } = {},
@@ -48,7 +48,7 @@ function readableOf(
   }, { highWaterMark: 0 });
 }
 
-Deno.test("stageStream() of an async iterable: the chunks come out, and it is recorded once, at its end", async () => {
+Deno.test("stageStream() of an async iterable yields its chunks, and is recorded once", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const stream = pipeline("p", () => stageStream("s", numbers(3)));
     assertEquals(await samplesOf(metrics), {});
@@ -61,7 +61,7 @@ Deno.test("stageStream() of an async iterable: the chunks come out, and it is re
   });
 });
 
-Deno.test("stageStream() of a ReadableStream: a Response's body fits as it is", async () => {
+Deno.test("stageStream() accepts the body of a Response", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const response = pipeline("p", () => {
       const { body } = new Response("Hello, Ada!");
@@ -76,7 +76,7 @@ Deno.test("stageStream() of a ReadableStream: a Response's body fits as it is", 
   });
 });
 
-Deno.test("stageStream(): null stays null, and nothing is recorded", async () => {
+Deno.test("stageStream() returns null for null, and records nothing", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const empty = pipeline(
       "p",
@@ -89,7 +89,7 @@ Deno.test("stageStream(): null stays null, and nothing is recorded", async () =>
   });
 });
 
-Deno.test("stageStream(): a byte stream stays one", async () => {
+Deno.test("stageStream() of a byte stream is a byte stream", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const source = () => {
       let left = 3;
@@ -129,7 +129,7 @@ Deno.test("stageStream(): a byte stream stays one", async () => {
   });
 });
 
-Deno.test("stageStream() keeps backpressure: nothing is pulled before it is asked for", async () => {
+Deno.test("stageStream() keeps backpressure, and pulls nothing ahead", async () => {
   await captureMetrics(OPTIONS, async () => {
     let pulls = 0;
     const stream = pipeline(
@@ -146,7 +146,7 @@ Deno.test("stageStream() keeps backpressure: nothing is pulled before it is aske
   });
 });
 
-Deno.test("stageStream(): a failure of the source comes out as it is, and is classified", async () => {
+Deno.test("stageStream() passes on an error of the source, and classifies it", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const error = new Error("Broken source");
     const late = new DOMException("Too late", "TimeoutError");
@@ -183,7 +183,7 @@ Deno.test("stageStream(): a failure of the source comes out as it is, and is cla
   });
 });
 
-Deno.test("a consumer stops a stageStream early: a success, counted as cancelled, and the source knows", async () => {
+Deno.test("stageStream() counts an early stop by the consumer as cancelled success", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const told: unknown[] = [];
     async function* source() {
@@ -217,7 +217,7 @@ Deno.test("a consumer stops a stageStream early: a success, counted as cancelled
   });
 });
 
-Deno.test("stageStream() passes values, return() and throw() on to the source", async () => {
+Deno.test("stageStream() passes values, return() and throw() to the source", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const got: unknown[] = [];
     async function* source(): AsyncGenerator<number, string, unknown> {
@@ -238,7 +238,7 @@ Deno.test("stageStream() passes values, return() and throw() on to the source", 
     assertEquals(await iterator.next(), { done: true, value: "end" });
     assertEquals(got, ["a", "b"]);
 
-    // A source that has neither of the two.
+    // A source with neither method.
     const bare: AsyncIterable<number> = {
       [Symbol.asyncIterator]: () => ({
         next: () => Promise.resolve({ done: false, value: 1 }),
@@ -272,7 +272,7 @@ Deno.test("stageStream() passes values, return() and throw() on to the source", 
   });
 });
 
-Deno.test("stageStream() passes pulls that come together on at once", async () => {
+Deno.test("stageStream() passes on concurrent pulls at once", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     let active = 0;
     let most = 0;
@@ -304,7 +304,7 @@ Deno.test("stageStream() passes pulls that come together on at once", async () =
   });
 });
 
-Deno.test("stageStream(): a generator runs inside of its pipeline, also when the consumer is outside", async () => {
+Deno.test("stageStream() runs a generator inside its pipeline for any consumer", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const seen: unknown[] = [];
     async function* generator() {
@@ -329,7 +329,7 @@ Deno.test("stageStream(): a generator runs inside of its pipeline, also when the
   });
 });
 
-Deno.test("stageStream(): the source of a ReadableStream runs inside of its pipeline, also when the consumer is outside", async () => {
+Deno.test("stageStream() runs a ReadableStream's source inside its pipeline", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const seen: unknown[] = [];
     const readable = readableOf([1], {
@@ -354,7 +354,7 @@ Deno.test("stageStream(): the source of a ReadableStream runs inside of its pipe
   });
 });
 
-Deno.test("the callback returns while a stageStream is unfinished: the value goes out, and the pipeline stays open until the last such stream ends", async () => {
+Deno.test("pipeline() returns at once, and stays open until its last stream ends", async () => {
   const clock = manualClock();
   await captureMetrics({ ...OPTIONS, clock }, async (metrics) => {
     const [one, two] = await pipeline("p", async () => {
@@ -389,7 +389,7 @@ Deno.test("the callback returns while a stageStream is unfinished: the value goe
   });
 });
 
-Deno.test("a stream that begins when the callback has returned is for the source that reads it to judge", async () => {
+Deno.test("stageStream() inside another stream's source does not decide the outcome", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     async function* fails() {
       yield "never";
@@ -420,7 +420,7 @@ Deno.test("a stream that begins when the callback has returned is for the source
   });
 });
 
-Deno.test("a stream that is stopped after its end ends once", async () => {
+Deno.test("stageStream() that is stopped after its end is recorded once", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const [one, two] = pipeline("p", () =>
       [
@@ -442,7 +442,7 @@ Deno.test("a stream that is stopped after its end ends once", async () => {
   });
 });
 
-Deno.test("a source that cleans up after its pipeline's deadline may start stages, with no issue", async () => {
+Deno.test("stageStream() lets a source start stages in cleanup after a deadline", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const { promise, resolve } = Promise.withResolvers<void>();
     async function* source() {
@@ -469,7 +469,7 @@ Deno.test("a source that cleans up after its pipeline's deadline may start stage
   });
 });
 
-Deno.test("a stream that ended before the callback returned leaves the outcome to the callback", async () => {
+Deno.test("stageStream() that ends before the callback leaves it the outcome", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     await pipeline("p", async () => {
       const broken = readableOf([]).pipeThrough(
@@ -488,7 +488,7 @@ Deno.test("a stream that ended before the callback returned leaves the outcome t
   });
 });
 
-Deno.test("a pipeline that throws leaves its streams to end as they do", async () => {
+Deno.test("pipeline() that throws does not end its streams", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     let stream: AsyncIterable<number> | undefined;
     await assertRejects(() =>
@@ -508,7 +508,7 @@ Deno.test("a pipeline that throws leaves its streams to end as they do", async (
   });
 });
 
-Deno.test("a stageStream's own deadline passes: the consumer gets the error, and the source is told", async () => {
+Deno.test("stageStream() passes its TimeoutError to the consumer and the source", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const told: string[] = [];
     async function* slow() {
@@ -543,7 +543,7 @@ Deno.test("a stageStream's own deadline passes: the consumer gets the error, and
       () => stageStream("s", { timeout: 5 }, stuck),
     );
     await assertRejects(() => Array.fromAsync(readable), DOMException, "5 ms");
-    // What nobody was reading tells when it is read.
+    // An unread stream throws when it is read.
     const unread = pipeline(
       "p",
       () => stageStream("s", { timeout: 1 }, slow()),
@@ -558,7 +558,7 @@ Deno.test("a stageStream's own deadline passes: the consumer gets the error, and
   });
 });
 
-Deno.test("a pipeline's deadline passes while its streams are open: they are settled first, also after the callback returned", async () => {
+Deno.test("pipeline() settles open streams first when its timeout fires", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const stuck = () => new ReadableStream();
     const stream = await pipeline("p", { timeout: 5 }, async () => {
@@ -581,7 +581,7 @@ Deno.test("a pipeline's deadline passes while its streams are open: they are set
   });
 });
 
-Deno.test("the caller's signal ends a stageStream, also one that is aborted beforehand", async () => {
+Deno.test("stageStream() ends when its signal aborts, or was aborted before", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const caller = new AbortController();
     const { signal } = caller;
@@ -609,7 +609,7 @@ Deno.test("the caller's signal ends a stageStream, also one that is aborted befo
   });
 });
 
-Deno.test("firstChunk records the time to the first chunk as a stage of that name", async () => {
+Deno.test("stageStream() records the time to the first chunk as the stage firstChunk", async () => {
   const clock = manualClock();
   await captureMetrics({ ...OPTIONS, clock }, async (metrics) => {
     async function* tokens(count: number) {
@@ -641,7 +641,7 @@ Deno.test("firstChunk records the time to the first chunk as a stage of that nam
   });
 });
 
-Deno.test("stageStream() of a handle and of no pipeline at all", async () => {
+Deno.test("stageStream() works on a handle and outside a pipeline", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const handle = openPipeline("p");
     const stream = handle.stageStream("s", numbers(1));
@@ -658,7 +658,7 @@ Deno.test("stageStream() of a handle and of no pipeline at all", async () => {
   });
 });
 
-Deno.test("stageStream(): streamed responses count no issue", async () => {
+Deno.test("stageStream() of a streamed response causes no issue", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     async function* chunks() {
       yield await stage("render", () => Promise.resolve("<p>"));
@@ -685,7 +685,7 @@ Deno.test("stageStream(): streamed responses count no issue", async () => {
   });
 });
 
-Deno.test("stageStream() throws for what is no stream, and for a locked one", async () => {
+Deno.test("stageStream() throws for an invalid or locked source", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const call = stageStream as (...args: unknown[]) => unknown;
     for (const source of [undefined, 1, "text", {}, [1]]) {

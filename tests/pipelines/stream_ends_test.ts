@@ -1,4 +1,4 @@
-/** How streams end: by their consumer, by their source, by an abort, or unread. */
+/** Tests the ends of streams: by the consumer, by the source, by an abort, and unread. */
 import {
   assert,
   assertEquals,
@@ -31,7 +31,7 @@ import {
 
 const OPTIONS = { lane: "test", onIssue() {} };
 
-/** Every total, and the scopes in progress. */
+/** Returns all totals, and the numbers of scopes in progress. */
 const ENDS = /_(total|in_progress)$/;
 
 const GIVEN_UP = {
@@ -48,12 +48,12 @@ async function* numbers(count: number): AsyncGenerator<number> {
   }
 }
 
-/** A turn of the event loop. */
+/** Waits for a turn of the event loop. */
 function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve));
 }
 
-Deno.test("stageStream() hands return() on while a source is silent", async () => {
+Deno.test("stageStream() passes on return() while the source is waiting", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const emitter = new EventEmitter();
     const stream = pipeline(
@@ -70,7 +70,7 @@ Deno.test("stageStream() hands return() on while a source is silent", async () =
   });
 });
 
-Deno.test("stageStream() records a return() at once when a generator never answers", async () => {
+Deno.test("stageStream() records return() at once when a generator never settles it", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     async function* stuck() {
       yield await new Promise<number>(() => {});
@@ -89,7 +89,7 @@ Deno.test("stageStream() records a return() at once when a generator never answe
   });
 });
 
-Deno.test("stageStream() hands a pull's chunk on to a consumer that returned since", async () => {
+Deno.test("stageStream() passes a pending chunk to a consumer that has returned", async () => {
   await captureMetrics(OPTIONS, async () => {
     const iterator = pipeline("p", () => stageStream("s", numbers(3)));
     const [first, second, end] = await Promise.all([
@@ -101,7 +101,7 @@ Deno.test("stageStream() hands a pull's chunk on to a consumer that returned sin
   });
 });
 
-Deno.test("stageStream() records how a source cleans up that was idle", async () => {
+Deno.test("stageStream() records the cleanup of an idle source", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const error = new Error("Cannot clean up");
     async function* source() {
@@ -122,7 +122,7 @@ Deno.test("stageStream() records how a source cleans up that was idle", async ()
   });
 });
 
-Deno.test("stageStream() goes on when a source yields after return() or throw()", async () => {
+Deno.test("stageStream() continues when a source yields after return() or throw()", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     async function* stubborn() {
       try {
@@ -146,7 +146,7 @@ Deno.test("stageStream() goes on when a source yields after return() or throw()"
   });
 });
 
-Deno.test("throw() of an error that comes out again counts as the consumer stopping", async () => {
+Deno.test("stageStream() counts throw() of an error that is rethrown as a stop", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const iterator = pipeline("p", () => stageStream("s", numbers(3)));
     await iterator.next();
@@ -156,7 +156,7 @@ Deno.test("throw() of an error that comes out again counts as the consumer stopp
   });
 });
 
-Deno.test("throw() of an error that the source replaces is a failure", async () => {
+Deno.test("stageStream() records failure when the source replaces a thrown error", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     async function* source() {
       try {
@@ -179,7 +179,7 @@ Deno.test("throw() of an error that the source replaces is a failure", async () 
   });
 });
 
-/** A client that leaves after the first chunk. */
+/** A destination that is destroyed after the first chunk. */
 function leavingClient(): Writable {
   return new Writable({
     objectMode: true,
@@ -203,7 +203,7 @@ for (
     ],
   ] as const
 ) {
-  Deno.test(`stageStream() is given up when a client leaves stream.pipeline() of ${name}`, async () => {
+  Deno.test(`stageStream() is cancelled when a client leaves stream.pipeline() of ${name}`, async () => {
     await captureMetrics(OPTIONS, async (metrics) => {
       let isCleanedUp = false;
       async function* source() {
@@ -225,7 +225,7 @@ for (
   });
 }
 
-/** The chunks of a stream; of one of bytes all of them in one, as it may join them. */
+/** Returns the chunks of a stream. A byte stream may join chunks, so it returns one. */
 async function contentOf(stream: Readable): Promise<unknown> {
   const chunks = await Array.fromAsync(stream);
   return stream.readableObjectMode ? chunks : Buffer.concat(
@@ -273,7 +273,7 @@ Deno.test("stageStream() of a Readable is a Readable with the same chunks", asyn
   });
 });
 
-Deno.test("stageStream() of a Readable reads nothing before it is asked for", async () => {
+Deno.test("stageStream() of a Readable reads nothing ahead", async () => {
   await captureMetrics(OPTIONS, async () => {
     let reads = 0;
     const source = new Readable({
@@ -294,7 +294,7 @@ Deno.test("stageStream() of a Readable reads nothing before it is asked for", as
   });
 });
 
-Deno.test("stageStream() of a Readable passes errors and ends on, both ways", async () => {
+Deno.test("stageStream() of a Readable passes on errors and ends in both directions", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const error = new Error("Disk on fire");
     const open = (source: Readable) =>
@@ -310,7 +310,7 @@ Deno.test("stageStream() of a Readable passes errors and ends on, both ways", as
       await Array.fromAsync(broken).catch((error) => error),
       error,
     );
-    // Before anybody reads it, too.
+    // Also before the stream is read.
     const unread = new Readable({ read() {} });
     const waiting = once(open(unread), "error");
     unread.destroy(error);
@@ -332,7 +332,7 @@ Deno.test("stageStream() of a Readable passes errors and ends on, both ways", as
   });
 });
 
-Deno.test("A deadline destroys a measured Readable and its source with the error", async () => {
+Deno.test("stageStream() destroys a Readable and its source when the timeout fires", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const source = new Readable({ read() {} });
     const measured = pipeline(
@@ -353,10 +353,10 @@ function once(emitter: Readable, event: string): Promise<unknown> {
   return new Promise((resolve) => emitter.once(event, resolve));
 }
 
-Deno.test("stageStream() gives an unread stream up when it is collected", async () => {
+Deno.test("stageStream() stops the source when an unread stream is collected", async () => {
   const printed = await runFixture("unread", ["--v8-flags=--expose-gc"]);
   const [kept, ...others] = printed.trim().split("\n");
-  // A stream that is still referenced is not given up.
+  // A stream that is still referenced is not stopped.
   assertEquals(kept, "kept: 1 in progress");
   assertEquals(
     others,
@@ -423,7 +423,7 @@ Deno.test("setOutcome() of a stream's scope makes an error chunk a failure", asy
           }),
       );
     assertEquals(await Array.fromAsync(model(1)), ["test/s", "error", "more"]);
-    // A consumer that stops then does not hide it.
+    // A consumer that stops afterwards does not change the outcome.
     for await (const chunk of model(9)) {
       if (chunk === "more") break;
     }
@@ -490,7 +490,7 @@ Deno.test("stageStream() fails when its function throws or returns no stream", a
   });
 });
 
-Deno.test("stageStream() does not call its function when its signal is aborted", async () => {
+Deno.test("stageStream() does not call its function when its signal was aborted", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const reason = new Error("Gone");
     const options = { signal: AbortSignal.abort(reason) };
@@ -511,7 +511,7 @@ Deno.test("stageStream() does not call its function when its signal is aborted",
   });
 });
 
-Deno.test("stageStream() never ends early without an error, whenever it is aborted", async () => {
+Deno.test("stageStream() never ends early without an error when it is aborted", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const expected = [1, 2, 3];
     const ends = { success: 0, failure: 0 };
@@ -535,7 +535,7 @@ Deno.test("stageStream() never ends early without an error, whenever it is abort
         const end = await read;
         ends[end]++;
         if (end === "success") assertEquals(chunks, expected, `${microtasks}`);
-        // The consumer's result and the recorded outcome agree.
+        // The consumer's result matches the recorded outcome.
         assertEquals(await samplesOf(metrics, /stage_total$/), {
           [stageTotal("p", "s", "failure")]: ends.failure,
           ...(ends.success &&
@@ -547,7 +547,7 @@ Deno.test("stageStream() never ends early without an error, whenever it is abort
   });
 });
 
-Deno.test("A stream that fails is not hidden by another one that is given up", async () => {
+Deno.test("pipeline() records a failed stream even if another one is cancelled", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     async function* failing() {
       yield 1;
@@ -577,7 +577,7 @@ Deno.test("A stream that fails is not hidden by another one that is given up", a
   });
 });
 
-Deno.test("A stream that its caller cancels has its pipeline counted as cancelled", async () => {
+Deno.test("pipeline() counts as cancelled when the caller cancels its stream", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const caller = new AbortController();
     const { signal } = caller;
@@ -596,7 +596,7 @@ Deno.test("A stream that its caller cancels has its pipeline counted as cancelle
   });
 });
 
-Deno.test("stageStream() of an async generator is usable as one", async () => {
+Deno.test("stageStream() of an async generator is an async generator", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const open = () => pipeline("p", () => stageStream("s", numbers(3)));
     const generator = open();
@@ -616,7 +616,7 @@ Deno.test("stageStream() of an async generator is usable as one", async () => {
   });
 });
 
-Deno.test("A stage of a stream's source is not forgotten when the callback returns", async () => {
+Deno.test("pipeline() reports a stage of a stream's source that it did not await", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     async function* source() {
       await stage("slow", turn);
@@ -632,7 +632,7 @@ Deno.test("A stage of a stream's source is not forgotten when the callback retur
     await Array.fromAsync(stream.stream);
     assertEquals(await samplesOf(metrics, /_issues_total$/), {});
 
-    // One that is running still when the last stream ends is.
+    // A stage that is still running when the last stream ends is reported.
     let forgotten: Promise<void> | undefined;
     await Array.fromAsync(
       pipeline("p", () => {
@@ -647,7 +647,7 @@ Deno.test("A stage of a stream's source is not forgotten when the callback retur
   });
 });
 
-Deno.test("stageStream() of a Readable that is over already ends as that does", async () => {
+Deno.test("stageStream() of a Readable that has ended ends in the same way", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const ended = Readable.from(["a"]);
     await Array.fromAsync(ended);
@@ -672,7 +672,7 @@ Deno.test("stageStream() of a Readable that is over already ends as that does", 
   });
 });
 
-Deno.test("stageStream() of a Readable that closes before its end is a failure", async () => {
+Deno.test("stageStream() of a Readable that closes before its end records failure", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const source = new Readable({ read() {} });
     source.push("a");
@@ -687,10 +687,10 @@ Deno.test("stageStream() of a Readable that closes before its end is a failure",
   });
 });
 
-Deno.test("stageStream() of an old Readable that closes as it ends loses nothing", async () => {
+Deno.test("stageStream() of an old Readable that closes at its end loses nothing", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const source = new PassThrough();
-    // As in readable-stream 2, which does not know whether it has ended.
+    // Like readable-stream 2, which has no `readableEnded`.
     Object.defineProperty(source, "readableEnded", { value: undefined });
     source.on("end", () => source.emit("close"));
     source.write("a");
@@ -709,7 +709,7 @@ Deno.test("stageStream() of an old Readable that closes as it ends loses nothing
   });
 });
 
-Deno.test("stageStream() of a Readable calls its consumer in that one's context", async () => {
+Deno.test("stageStream() of a Readable calls the consumer in the consumer's context", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     await pipeline("outer", async () => {
       const stream = pipeline(
@@ -734,7 +734,7 @@ Deno.test("stageStream() of a Readable calls its consumer in that one's context"
   });
 });
 
-Deno.test("stageStream() cleans a generator up in the context of its pipeline", async () => {
+Deno.test("stageStream() cleans up a generator in the context of its pipeline", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     async function* tokens() {
       try {
@@ -768,7 +768,7 @@ Deno.test("stageStream() cleans a generator up in the context of its pipeline", 
   });
 });
 
-Deno.test("stageStream() leaves an iterator's nonsense to its consumer", async () => {
+Deno.test("stageStream() passes invalid results of an iterator to the consumer", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const open = (result: unknown) =>
       pipeline("p", () =>
@@ -795,7 +795,7 @@ Deno.test("stageStream() leaves an iterator's nonsense to its consumer", async (
   });
 });
 
-Deno.test("firstChunk has the deadline that its pipeline declares", async () => {
+Deno.test("stageStream() applies the declared timeout to firstChunk", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const chat = definePipeline("p", {
       stages: { s: {}, first: { timeout: 2 } },
@@ -816,7 +816,7 @@ Deno.test("firstChunk has the deadline that its pipeline declares", async () => 
   });
 });
 
-Deno.test("A stream's source is aborted with a pipeline that has returned it", async () => {
+Deno.test("pipeline() aborts the source of a stream that it has returned", async () => {
   await captureMetrics(OPTIONS, async () => {
     const caller = new AbortController();
     const gone = new Error("Gone");

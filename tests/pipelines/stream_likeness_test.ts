@@ -1,4 +1,4 @@
-/** What consumers see of a measured stream, beside what they see of its source. */
+/** Compares measured streams with their sources, as their consumers observe them. */
 import { assert, assertEquals } from "@std/assert";
 import { Readable } from "node:stream";
 import { pipeline, stageStream } from "../../mod.ts";
@@ -14,7 +14,7 @@ function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve));
 }
 
-/** Describes how a promise settles, or that it has not after a turn. */
+/** Describes how a promise has settled after one turn of the event loop. */
 async function settled(promise: Promise<unknown>): Promise<unknown> {
   const late = turn().then(() => "pending");
   const result = await Promise.race([
@@ -29,7 +29,7 @@ const bytes = (...values: number[]) => new Uint8Array(values);
 
 type Start = (controller: ReadableStreamController<unknown>) => void;
 
-/** Streams, and what closes, fails or feeds them from outside. */
+/** Streams, with controllers that feed, close or fail them. */
 const SOURCES: Readonly<Record<string, (start: Start) => ReadableStream>> = {
   "of values": (start) => new ReadableStream({ start }, { highWaterMark: 0 }),
   "of bytes": (start) => new ReadableStream({ start, type: "bytes" }),
@@ -40,7 +40,7 @@ interface Fed {
   readonly controller: ReadableStreamController<unknown>;
 }
 
-/** What is done with a stream, and what is seen of it. */
+/** Consumers of a stream, by name. They return their observations. */
 const CONSUMERS: Readonly<Record<string, (fed: Fed) => Promise<unknown>>> = {
   "waits for the end": async ({ stream, controller }) => {
     const { closed } = stream.getReader();
@@ -53,7 +53,7 @@ const CONSUMERS: Readonly<Record<string, (fed: Fed) => Promise<unknown>>> = {
     controller.error(FAILURE);
     return [await settled(reader.closed), await settled(reader.read())];
   },
-  "waits for the end of a stream that is over": async (
+  "waits for the end of an ended stream": async (
     { stream, controller },
   ) => {
     controller.close();
@@ -66,7 +66,7 @@ const CONSUMERS: Readonly<Record<string, (fed: Fed) => Promise<unknown>>> = {
     controller.close();
     return [await settled(read), await settled(reader.closed)];
   },
-  "reads chunks that wait when the source closes": async (
+  "reads buffered chunks of a closed source": async (
     { stream, controller },
   ) => {
     for (let i = 0; i < 3; i++) controller.enqueue(bytes(i) as never);
@@ -83,7 +83,7 @@ const CONSUMERS: Readonly<Record<string, (fed: Fed) => Promise<unknown>>> = {
   "reads a chunk before a failure": async ({ stream, controller }) => {
     const reader = stream.getReader();
     const read = reader.read();
-    // So that the source has been asked, too.
+    // Lets the measured stream pull from its source, too.
     await turn();
     controller.enqueue(bytes(1) as never);
     controller.error(FAILURE);
@@ -125,7 +125,7 @@ const CONSUMERS: Readonly<Record<string, (fed: Fed) => Promise<unknown>>> = {
   },
 };
 
-/** What a consumer with a buffer of its own does with a stream of bytes. */
+/** Consumers that read a byte stream into their own buffers. */
 const BYTE_CONSUMERS: typeof CONSUMERS = {
   "reads into its buffer": async ({ stream, controller }) => {
     const reader = stream.getReader({ mode: "byob" });
@@ -162,7 +162,7 @@ for (const [kind, make] of Object.entries(SOURCES)) {
     ? { ...CONSUMERS, ...BYTE_CONSUMERS }
     : CONSUMERS;
   for (const [name, consume] of Object.entries(consumers)) {
-    Deno.test(`A measured stream ${kind} is like its source to one who ${name}`, async () => {
+    Deno.test(`stageStream() ${kind} resembles its source: ${name}`, async () => {
       let controller: ReadableStreamController<unknown>;
       const source = () =>
         make((given) => {
@@ -186,7 +186,7 @@ for (const [kind, make] of Object.entries(SOURCES)) {
   }
 }
 
-Deno.test("stageStream() records the end of a ReadableStream that nobody reads", async () => {
+Deno.test("stageStream() records the end of an unread ReadableStream", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const controllers: ReadableStreamDefaultController[] = [];
     const streams = [1, 2].map(() =>
@@ -213,7 +213,7 @@ Deno.test("stageStream() records the end of a ReadableStream that nobody reads",
   });
 });
 
-/** Async iterators, and whether they have been disposed of. */
+/** Async iterators that record whether they have been disposed of. */
 function disposables() {
   const calls: string[] = [];
   const iterable = {
@@ -239,7 +239,7 @@ function disposables() {
   return { calls, iterable, generate };
 }
 
-Deno.test("stageStream() disposes of an iterable as that does", async () => {
+Deno.test("stageStream() disposes of an iterable by its own method", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const { calls, iterable, generate } = disposables();
     for (const source of [iterable, generate(), iterable]) {
@@ -257,7 +257,7 @@ Deno.test("stageStream() disposes of an iterable as that does", async () => {
   });
 });
 
-Deno.test("stageStream() passes on what disposing of an iterable throws", async () => {
+Deno.test("stageStream() passes on an error of disposing of an iterable", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const { iterable } = disposables();
     const source = {
@@ -275,7 +275,7 @@ Deno.test("stageStream() passes on what disposing of an iterable throws", async 
   });
 });
 
-Deno.test("A measured Readable can be disposed of where its source can", async () => {
+Deno.test("stageStream() of a disposable Readable is disposable", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const source = Readable.from([1, 2]) as Readable & Partial<AsyncDisposable>;
     const measured = stageStream("s", source) as typeof source;
@@ -292,7 +292,7 @@ Deno.test("A measured Readable can be disposed of where its source can", async (
   });
 });
 
-Deno.test("A measured generator has the tag of one", async () => {
+Deno.test("stageStream() of a generator has the tag AsyncGenerator", async () => {
   await captureMetrics(OPTIONS, async () => {
     const { generate, iterable } = disposables();
     const tagOf = (value: unknown) => Object.prototype.toString.call(value);
