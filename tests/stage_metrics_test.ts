@@ -271,7 +271,7 @@ Deno.test("createStageMetrics() unregisters its metrics if the registry rejects 
 
 Deno.test("createStageMetrics() throws for invalid options, and registers nothing", () => {
   const registry = new Registry();
-  const senseless: [object | null, typeof TypeError, string][] = [
+  const invalid: [object | null, typeof TypeError, string][] = [
     [null, TypeError, "options must be an object, got null"],
     [{ registry: {} }, TypeError, "it has no method registerMetric()"],
     [{ registry: null }, TypeError, "it has no method registerMetric()"],
@@ -291,7 +291,7 @@ Deno.test("createStageMetrics() throws for invalid options, and registers nothin
       "extend them upwards, or set another prefix",
     ],
   ];
-  for (const [options, errorClass, message] of senseless) {
+  for (const [options, errorClass, message] of invalid) {
     assertThrows(
       () =>
         createStageMetrics(

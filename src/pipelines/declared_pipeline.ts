@@ -11,7 +11,9 @@ import { type InstanceSource, runInContext } from "../scopes/context.ts";
 import { checkPipelineOptions, checkScopeOptions } from "../scopes/options.ts";
 import type { ScopeFunction } from "../scopes/overloads.ts";
 import { runScope } from "../scopes/run.ts";
+import type { Instance } from "../scopes/scope.ts";
 import {
+  type DeclaredStages,
   type PipelineOptions,
   type PipelineRun,
   type PipelineScope,
@@ -96,38 +98,13 @@ export function createDefineFunction(
   declaration: PipelineDeclaration<N>,
 ) => DeclaredPipeline<N> {
   return (name, declaration) => {
-    const action = "declare a pipeline";
-    checkName(action, "name", name);
-    checkObject(action, declaration);
-    checkOptionNames(action, declaration, DECLARATION_OPTIONS);
-    checkPipelineOptions(action, declaration);
+    checkDeclaration(name, declaration);
     const options: PipelineOptions = copyOptions(declaration, PIPELINE_OPTIONS);
     const { stages } = declaration;
-    checkObject(action, stages, "stages");
-    const declaredStages = new Map<string, StageOptions>();
-    for (
-      const [stageName, stageOptions] of Object.entries<StageOptions>(stages)
-    ) {
-      checkName(action, "the name of a stage", stageName);
-      const stageAction = `declare the stage ${quote(stageName)}`;
-      checkObject(stageAction, stageOptions);
-      checkOptionNames(stageAction, stageOptions, STAGE_OPTIONS);
-      checkScopeOptions(stageAction, stageOptions);
-      declaredStages.set(toLabelValue(stageName), stageOptions);
-    }
-    source.declare(({ tree, lane, issues }) => {
-      const ownLane = options.lane === undefined
-        ? lane
-        : normalizeLane(options.lane, issues);
-      const node = tree.declarePipeline(
-        ownLane,
-        sanitizeName(name, "pipeline", issues),
-      );
-      node.declareSeries();
-      for (const stageName of Object.keys(stages)) {
-        node.declareStage(sanitizeName(stageName, "stage", issues));
-      }
-    });
+    const declaredStages = readStages(stages);
+    source.declare((instance) =>
+      declareSeries(instance, name, options.lane, Object.keys(stages))
+    );
     const start = () => startPipeline(source, name, options, declaredStages);
     return {
       name,
@@ -140,4 +117,50 @@ export function createDefineFunction(
       },
     };
   };
+}
+
+const ACTION = "declare a pipeline";
+
+/** Checks the name and the options of a pipeline. */
+function checkDeclaration(
+  name: string,
+  declaration: PipelineDeclaration,
+): void {
+  checkName(ACTION, "name", name);
+  checkObject(ACTION, declaration);
+  checkOptionNames(ACTION, declaration, DECLARATION_OPTIONS);
+  checkPipelineOptions(ACTION, declaration);
+}
+
+/** Checks the declared stages, and returns their options by name. */
+function readStages(stages: PipelineDeclaration["stages"]): DeclaredStages {
+  checkObject(ACTION, stages, "stages");
+  const options = new Map<string, StageOptions>();
+  for (const [name, stageOptions] of Object.entries(stages)) {
+    checkName(ACTION, "the name of a stage", name);
+    const action = `declare the stage ${quote(name)}`;
+    checkObject(action, stageOptions);
+    checkOptionNames(action, stageOptions, STAGE_OPTIONS);
+    checkScopeOptions(action, stageOptions);
+    options.set(toLabelValue(name), stageOptions);
+  }
+  return options;
+}
+
+/** Creates the series of a pipeline and its stages, so that they exist at 0. */
+function declareSeries(
+  instance: Instance,
+  name: string,
+  lane: string | undefined,
+  stageNames: readonly string[],
+): void {
+  const { tree, issues } = instance;
+  const node = tree.declarePipeline(
+    lane === undefined ? instance.lane : normalizeLane(lane, issues),
+    sanitizeName(name, "pipeline", issues),
+  );
+  node.declareSeries();
+  for (const stageName of stageNames) {
+    node.declareStage(sanitizeName(stageName, "stage", issues));
+  }
 }

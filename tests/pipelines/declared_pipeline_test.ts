@@ -57,8 +57,7 @@ Deno.test("definePipeline() creates its series at 0 before the first run", async
 /** The output of `fixtures/declared.ts`, which declares before the default instance is in use. */
 const EARLY_DECLARATIONS = [
   {
-    name:
-      "definePipeline() shows its counters at 0 whoever renders the registry",
+    name: "definePipeline() shows its counters at 0 in every rendering",
     scenario: "rendered at once",
     printed: `declared
   production declared 0
@@ -66,7 +65,7 @@ const EARLY_DECLARATIONS = [
 `,
   },
   {
-    name: "definePipeline() declares anew when configure() changes the lane",
+    name: "definePipeline() declares again when configure() changes the lane",
     scenario: "other options",
     printed: `other lane
   canary declared 0

@@ -185,12 +185,12 @@ Deno.test("stageStream() passes on an error of the source, and classifies it", a
 
 Deno.test("stageStream() counts an early stop by the consumer as cancelled success", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
-    const told: unknown[] = [];
+    const stops: unknown[] = [];
     async function* source() {
       try {
         yield* numbers(9);
       } finally {
-        told.push("returned");
+        stops.push("returned");
       }
     }
     const iterable = pipeline("p", () => stageStream("s", source()));
@@ -202,11 +202,11 @@ Deno.test("stageStream() counts an early stop by the consumer as cancelled succe
       () =>
         stageStream(
           "s",
-          readableOf([1, 2], { onCancel: (reason) => told.push(reason) }),
+          readableOf([1, 2], { onCancel: (reason) => stops.push(reason) }),
         ),
     );
     await readable.cancel("Tab closed");
-    assertEquals(told, ["returned", "Tab closed"]);
+    assertEquals(stops, ["returned", "Tab closed"]);
     const expected = {
       [pipelineTotal("p", "success")]: 2,
       [cancelledTotal(pipelineTotal("p", "success"))]: 2,
@@ -510,14 +510,14 @@ Deno.test("pipeline() that throws does not end its streams", async () => {
 
 Deno.test("stageStream() passes its TimeoutError to the consumer and the source", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
-    const told: string[] = [];
+    const stops: string[] = [];
     async function* slow() {
       try {
         yield 1;
         await new Promise((resolve) => setTimeout(resolve, 20));
         yield 2;
       } finally {
-        told.push("iterable");
+        stops.push("iterable");
       }
     }
     const iterable = pipeline(
@@ -535,7 +535,7 @@ Deno.test("stageStream() passes its TimeoutError to the consumer and the source"
 
     const stuck = new ReadableStream({
       cancel: () => {
-        told.push("readable");
+        stops.push("readable");
       },
     });
     const readable = pipeline(
@@ -550,7 +550,7 @@ Deno.test("stageStream() passes its TimeoutError to the consumer and the source"
     );
     await new Promise((resolve) => setTimeout(resolve, 30));
     await assertRejects(() => Array.fromAsync(unread), DOMException, "1 ms");
-    assertEquals(told.sort(), ["iterable", "readable"]);
+    assertEquals(stops.sort(), ["iterable", "readable"]);
     assertEquals(await samplesOf(metrics), {
       [pipelineTotal("p", "timeout")]: 3,
       [stageTotal("p", "s", "timeout")]: 3,
