@@ -17,7 +17,7 @@
  *   the option `lane` of the pipeline, or else the lane of the enclosing pipeline, the
  *   option of the instance, the environment variable `LUKHAS_LANE`, or `production`.
  * - **Outcome**: `success`, `failure` or `timeout`. An error is classified by
- *   {@linkcode classifyError}, a result by the option `classifyResult`. The outcome is the
+ *   `classifyError`, a result by the option `classifyResult`. The outcome is the
  *   label `outcome` of a stage and the label `status` of a pipeline.
  * - **Scope**: one run of a pipeline or stage, and the object that its function gets, with
  *   `signal` and `setOutcome`. Its option `timeout` ends it after that many milliseconds,
@@ -41,11 +41,11 @@
  *
  * The default prefix `lukhas_orchestration_` is that of an existing Python fleet, so that
  * services in both languages share dashboards and alerts. The option `prefix` of
- * {@linkcode configure} or {@linkcode createStageMetrics} replaces it.
+ * `configure` or `createStageMetrics` replaces it.
  *
  * ## Streams
  *
- * `stage()` measures a call. {@linkcode stageStream} measures a stream from start to end: a
+ * `stage()` measures a call. `stageStream` measures a stream from start to end: a
  * `ReadableStream`, an async iterable, an async generator or a `Readable` of Node.js.
  *
  * ## Supported versions
