@@ -39,8 +39,8 @@
  * Further metrics count running, cancelled and recently ended scopes, and the issues of the
  * instrumentation itself. The README lists all of them.
  *
- * The default prefix `lukhas_orchestration_` is that of an existing Python fleet, so that
- * services in both languages share dashboards and alerts. The option `prefix` of
+ * The default prefix `lukhas_orchestration_` comes from an existing Python fleet: services in
+ * both languages share dashboards and alerts. The option `prefix` of
  * `configure` or `createStageMetrics` replaces it.
  *
  * ## Streams

@@ -444,7 +444,7 @@ export function stage(
  *
  * A stream is a `ReadableStream`, an async iterable, an async generator or a `Readable`
  * of Node.js. The result is of the same kind, and passes each chunk on without buffering.
- * `null` stays `null`, so that `response.body` can be passed as it is.
+ * `null` stays `null`, so `response.body` can be passed directly.
  *
  * The source's own code runs in the context of the pipeline. If the consumer stops early,
  * the stage is a success that also counts as cancelled.
@@ -564,8 +564,8 @@ export function recordPipelineMetrics(record: PipelineRecord): void {
 /**
  * Records a run of a stage that was measured elsewhere.
  *
- * The pipeline and the lane default to those of the enclosing pipeline. A negative duration
- * and `NaN` are recorded as 0. `Infinity` is counted, but adds nothing to the histogram's
+ * The pipeline name and the lane default to the enclosing pipeline. A negative duration and
+ * `NaN` are recorded as 0. `Infinity` is counted, but adds nothing to the histogram's
  * sum. An invalid record is the issue `invalid_value`.
  *
  * @param record The run.

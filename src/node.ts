@@ -97,7 +97,7 @@ const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
  *
  * @typeParam Q The type of the server's request.
  * @typeParam S The type of the server's response.
- * @param options The options, like those of `metricsHandler`.
+ * @param options The options. They are the options of `metricsHandler`, with another `next`.
  * @returns The listener. Its promise resolves when the response is complete or its
  * connection is closed. For a request that `next` handles, it settles with the promise of
  * `next`.
@@ -163,7 +163,7 @@ async function respond(
     response.end();
     return;
   }
-  // The global type of Web streams and that of `node:stream/web` are not assignable.
+  // The global `ReadableStream` is not assignable to the type in `node:stream/web`.
   const source = Readable.fromWeb(body as never);
   // An error while the stream is not piped would end the process.
   source.on("error", () => {});

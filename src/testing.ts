@@ -67,7 +67,7 @@ export function captureMetrics<T>(fn: (metrics: StageMetrics) => T): T;
  * Calls a function with options, and captures its metrics in a new registry.
  *
  * @typeParam T The type of the returned value.
- * @param options The options of the instance, like those of `createStageMetrics`.
+ * @param options The options of the instance, as for `createStageMetrics`.
  * @param fn The function, which gets the instance with the new registry.
  * @returns The value of `fn`.
  * @throws {TypeError} If an option has the wrong type, or is unknown.

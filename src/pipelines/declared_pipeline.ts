@@ -147,7 +147,7 @@ function readStages(stages: PipelineDeclaration["stages"]): DeclaredStages {
   return options;
 }
 
-/** Creates the series of a pipeline and its stages, so that they exist at 0. */
+/** Creates the series of a pipeline and its stages, at 0. */
 function declareSeries(
   instance: Instance,
   name: string,

@@ -88,7 +88,7 @@ class IteratorReader implements SourceReader {
   }
 
   stop(): void {
-    this.measurement.giveUp();
+    this.measurement.cancelByConsumer();
     this.close();
   }
 
@@ -148,7 +148,7 @@ export class MeasuredIterator
       await this.return();
       return;
     }
-    measurement.giveUp();
+    measurement.cancelByConsumer();
     try {
       await dispose();
     } finally {
@@ -162,12 +162,12 @@ export class MeasuredIterator
 
   return(...args: [] | [unknown]): Promise<IteratorResult<unknown>> {
     // A source that is waiting may never settle this call.
-    if (this.#pending.size > 0) this.#reader.measurement.giveUp();
+    if (this.#pending.size > 0) this.#reader.measurement.cancelByConsumer();
     return this.#call("return", args);
   }
 
   throw(error?: unknown): Promise<IteratorResult<unknown>> {
-    if (this.#pending.size > 0) this.#reader.measurement.giveUp();
+    if (this.#pending.size > 0) this.#reader.measurement.cancelByConsumer();
     return this.#call("throw", [error]);
   }
 
@@ -193,7 +193,7 @@ export class MeasuredIterator
         if (measurement.mayComeFromAbort(error)) ignoreRejection(result);
         const isFromConsumer = method === "throw" && Object.is(error, args[0]);
         measurement.endCode();
-        if (isFromConsumer) measurement.giveUp();
+        if (isFromConsumer) measurement.cancelByConsumer();
         else measurement.fail(error);
         reject(error);
       });
@@ -216,10 +216,10 @@ export class MeasuredIterator
       measurement.recordChunk();
       return;
     }
-    // First, so that giving up does not count the code as abandoned.
+    // First: a cancellation would otherwise count the code as abandoned.
     measurement.endCode();
     if (method === "next") measurement.complete();
-    else measurement.giveUp();
+    else measurement.cancelByConsumer();
   }
 
   /** Handles a call after the cancellation: like a generator, rejects once. */

@@ -13,7 +13,7 @@ export function isNodeReadable(source: unknown): source is Readable {
 class NodeReader implements SourceReader {
   readonly #source: Readable;
   readonly #measurement: StreamMeasurement;
-  /** Weak while no read is pending, so that an unread stream can be collected. */
+  /** Weak while no read is pending, so an unread stream can be collected. */
   #consumer: WeakRef<Readable> | Readable | undefined;
   /** The async context of the consumer's last read. */
   #request: AsyncResource | undefined;
@@ -56,7 +56,7 @@ class NodeReader implements SourceReader {
 
   /** Stops the source, as the consumer was destroyed or collected. */
   stop(error?: Error): void {
-    this.#measurement.giveUp();
+    this.#measurement.cancelByConsumer();
     this.#destroySource(error);
   }
 

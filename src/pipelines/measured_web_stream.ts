@@ -36,7 +36,7 @@ class WebReader implements SourceReader {
   }
 
   stop(): void {
-    this.#measurement.giveUp();
+    this.#measurement.cancelByConsumer();
     this.cancel(undefined).catch(() => {});
   }
 }
@@ -57,7 +57,7 @@ class MeasuredSource {
   }
 
   start(controller: Controller): void {
-    // Weak, so that an unread stream can be collected.
+    // Weak, so an unread stream can be collected.
     const ref = new WeakRef(controller);
     this.#measurement.onCancel((error) => {
       ref.deref()?.error(error);
@@ -102,7 +102,7 @@ class MeasuredSource {
   }
 
   cancel(reason: unknown): Promise<void> {
-    this.#measurement.giveUp();
+    this.#measurement.cancelByConsumer();
     return this.#reader.cancel(reason);
   }
 

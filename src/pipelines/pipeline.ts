@@ -115,9 +115,9 @@ export interface PipelineScope<N extends string = string>
     source: S | ((scope: StageScope) => S),
   ): MeasuredStream<S>;
   /**
-   * Binds a function to the context of this pipeline, so that the stages it starts
-   * belong to this pipeline. For callbacks of pools, queues, loaders and emitters, which
-   * otherwise run in the context in which the pool or emitter was created.
+   * Binds a function to the context of this pipeline: the stages it starts belong to this
+   * pipeline. For callbacks of pools, queues, loaders and emitters, which otherwise run in
+   * the context in which the pool or emitter was created.
    *
    * @typeParam F The type of the function.
    * @param fn The function.
@@ -142,9 +142,9 @@ export class PipelineRun extends Scope
   #openStreams = 0;
   /** The outcome of its code, while streams keep it open. */
   #finishedAs: OutcomeLabel | undefined;
-  /** The outcomes of the streams that were given up. */
-  #givenUpAs: Set<OutcomeLabel> | undefined;
-  /** Whether a stream failed or timed out without being given up. */
+  /** The outcomes of its cancelled streams. */
+  #cancelledAs: Set<OutcomeLabel> | undefined;
+  /** Whether a stream failed or timed out without being cancelled. */
   #hasFailedStream = false;
 
   constructor(
@@ -200,7 +200,7 @@ export class PipelineRun extends Scope
     };
   }
 
-  /** Fails, and aborts its signal and the signals below it, so that open stages stop. */
+  /** Fails, and aborts its signal and the signals below it to stop open stages. */
   override fail(error: unknown): void {
     // Before it hands its open children over to its parent.
     const scopes = this.isSettled ? [] : subtree<Scope>(this);
@@ -214,14 +214,14 @@ export class PipelineRun extends Scope
     // A stream that begins after the code has returned is read by the source of another
     // stream. That stream's outcome counts.
     const isOwn = this.#finishedAs === undefined;
-    return (outcome, isGivenUp, error) => {
+    return (outcome, wasCancelled, error) => {
       this.#openStreams--;
       if (this.#finishedAs === undefined || this.isSettled) return;
-      if (isOwn) this.#addStreamOutcome(outcome, isGivenUp, error);
+      if (isOwn) this.#addStreamOutcome(outcome, wasCancelled, error);
       if (this.#openStreams > 0) return;
       const final = this.outcomeOverride ?? this.#finishedAs;
       const isCancelled = !this.#hasFailedStream &&
-        this.#givenUpAs?.has(final) === true;
+        this.#cancelledAs?.has(final) === true;
       this.#finish(final, isCancelled);
     };
   }
@@ -229,7 +229,7 @@ export class PipelineRun extends Scope
   /** Takes over the outcome of a stream that failed or timed out. */
   #addStreamOutcome(
     outcome: OutcomeLabel,
-    isGivenUp: boolean,
+    wasCancelled: boolean,
     error: unknown,
   ): void {
     if (outcome !== "success") {
@@ -237,7 +237,7 @@ export class PipelineRun extends Scope
       this.span?.recordError(error);
     }
     // Cancelled runs are subtracted from failures, so a real failure must not be one.
-    if (isGivenUp) (this.#givenUpAs ??= new Set()).add(outcome);
+    if (wasCancelled) (this.#cancelledAs ??= new Set()).add(outcome);
     else if (outcome !== "success") this.#hasFailedStream = true;
   }
 

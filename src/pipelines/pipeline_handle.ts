@@ -76,9 +76,9 @@ export interface PipelineHandle<N extends string = string>
     source: S | ((scope: StageScope) => S),
   ): MeasuredStream<S>;
   /**
-   * Binds a function to the context of this pipeline, so that the stages it starts
-   * belong to this pipeline. For callbacks of pools, queues, loaders and emitters, which
-   * otherwise run in the context in which the pool or emitter was created.
+   * Binds a function to the context of this pipeline: the stages it starts belong to this
+   * pipeline. For callbacks of pools, queues, loaders and emitters, which otherwise run in
+   * the context in which the pool or emitter was created.
    *
    * @typeParam F The type of the function.
    * @param fn The function.
@@ -88,8 +88,8 @@ export interface PipelineHandle<N extends string = string>
    */
   bind<F extends (...args: never[]) => unknown>(fn: F): F;
   /**
-   * Calls a function in the context of the pipeline, so that the stages it starts belong
-   * to the pipeline. Its result and its errors do not affect the pipeline's outcome.
+   * Calls a function in the context of the pipeline: the stages it starts belong to the
+   * pipeline. Its result and its errors do not affect the pipeline's outcome.
    *
    * @typeParam T The type of the returned value.
    * @param fn The function to run.
@@ -98,8 +98,8 @@ export interface PipelineHandle<N extends string = string>
    */
   run<T>(fn: (scope: PipelineScope<N>) => T): T;
   /**
-   * Ends the pipeline. A second call is the issue `already_closed`. After a timeout or
-   * an aborted `signal` has ended the pipeline, the first call does nothing.
+   * Ends the pipeline. A second call is the issue `already_closed`. If a timeout or an
+   * aborted `signal` has ended the pipeline before, calls do nothing.
    *
    * @param outcome The outcome.
    * @default {the outcome that `setOutcome` has set, or else "success"}

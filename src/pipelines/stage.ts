@@ -64,8 +64,8 @@ export interface StageScope {
    */
   setOutcome(outcome: Outcome): void;
   /**
-   * Binds a function to the context of this stage, so that the stages it starts belong
-   * to the pipeline of this stage. For callbacks of pools, queues, loaders and emitters,
+   * Binds a function to the context of this stage: the stages it starts belong to the
+   * pipeline of this stage. For callbacks of pools, queues, loaders and emitters,
    * which otherwise run in the context in which the pool or emitter was created.
    *
    * @typeParam F The type of the function.

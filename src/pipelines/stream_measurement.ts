@@ -13,15 +13,15 @@ import type { StreamOptions } from "./stage_stream.ts";
 class StreamRun extends StageRun {
   onCancelled: ((cancellation: Cancellation) => void) | undefined;
   /** Whether it was recorded as cancelled by its caller or consumer. */
-  isGivenUp = false;
+  wasCancelled = false;
 
   override get unawaitedName(): undefined {
     return undefined;
   }
 
-  protected override settle(outcome: OutcomeLabel, isGivenUp = false): void {
-    this.isGivenUp = isGivenUp;
-    super.settle(outcome, isGivenUp);
+  protected override settle(outcome: OutcomeLabel, wasCancelled = false): void {
+    this.wasCancelled = wasCancelled;
+    super.settle(outcome, wasCancelled);
   }
 
   override afterCancel(cancellation: Cancellation): void {
@@ -147,7 +147,7 @@ export class StreamMeasurement {
   }
 
   /** Ends the stage, as the consumer stopped early. */
-  giveUp(): void {
+  cancelByConsumer(): void {
     this.#end((run) => run.cancelByConsumer());
   }
 
@@ -175,6 +175,6 @@ export class StreamMeasurement {
       this.#firstChunk.markCodeEnded();
     }
     settle(this.#run);
-    this.#endStream?.(this.#run.outcome!, this.#run.isGivenUp, error);
+    this.#endStream?.(this.#run.outcome!, this.#run.wasCancelled, error);
   }
 }
