@@ -396,7 +396,7 @@ Deno.test("strict: stageStream() leaves the stream unread if it throws, and noth
     assertThrows(
       () => declared.run(() => stageStream("s", options, source)),
       Error,
-      `Stage "first" is none`,
+      `Stage "first" is not declared`,
     );
     assertEquals(source.locked, false);
     assertEquals(await samplesOf(metrics, /_(total|in_progress)$/), {
