@@ -4,70 +4,70 @@ import { InvalidMessage } from "./invalid_message.ts";
 import { isWorkerId } from "./message_checks.ts";
 import { fields, isBoolean, whole } from "./shape.ts";
 
-/** Bytes of a letter that go into one message. */
-const PIECE_SIZE = 60 * 1024;
+/** Bytes of a message that go into one message. */
+const CHUNK_SIZE = 60 * 1024;
 
 /** How many UTF-16 code units are collected before they are sent. */
 const BATCH_SIZE = 30 * 1024;
 
-/** The largest size of the messages that wait to be read, and of incomplete letters, in bytes. */
+/** The largest size of the messages that wait to be read, and of incomplete messages, in bytes. */
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 
-/** How many letters may be incomplete at the same time. */
+/** How many messages may be incomplete at the same time. */
 const MAX_INCOMPLETE = 256;
 
 /** How many bytes take about as long to write or read as one sample takes to handle. */
 const BYTES_PER_ITEM = 120;
 
 /**
- * A piece of a letter. Pieces arrive in the order in which they were sent, but some may
+ * A chunk of a message. Pieces arrive in the order in which they were sent, but some may
  * be lost: Deno drops messages when the queue of a blocked thread is full.
  */
-interface Piece {
+interface Chunk {
   readonly from: string;
-  /** The number of the letter. Pieces of several letters may alternate. */
-  readonly letter: number;
-  /** The number of the piece in its letter, from 0. */
+  /** The number of the message. Pieces of several messages may alternate. */
+  readonly message: number;
+  /** The number of the chunk in its message, from 0. */
   readonly index: number;
   readonly isLast: boolean;
-  /** Lines of JSON: the enclosed items, then the letter itself. */
+  /** Lines of JSON: the items items, then the message itself. */
   readonly bytes: Uint8Array;
 }
 
-const isPieceShape = fields({
+const isChunkShape = fields({
   from: isWorkerId,
-  letter: whole(),
+  message: whole(),
   index: whole(),
   isLast: isBoolean,
   // Unlike `instanceof`, it knows the arrays of other realms, as those of Jest.
-  bytes: (value) => ArrayBuffer.isView(value) && value.byteLength <= PIECE_SIZE,
+  bytes: (value) => ArrayBuffer.isView(value) && value.byteLength <= CHUNK_SIZE,
 });
 
-/** Who reads the letters of a channel. */
+/** Who reads the messages of a channel. */
 export interface Reader<L, E> {
-  isLetter(value: unknown): value is L;
-  isEnclosed(value: unknown): value is E;
-  /** Called with each letter of another's, one after the other. */
-  onLetter(from: string, letter: L, enclosed: E[]): Promise<void>;
+  isMessage(value: unknown): value is L;
+  isItem(value: unknown): value is E;
+  /** Called with each message of another's, one after the other. */
+  onMessage(from: string, message: L, items: E[]): Promise<void>;
   /** Called with the reason for which something was not read. */
-  onRefused(reason: string): void;
+  onRejected(reason: string): void;
 }
 
 /** The part of `BroadcastChannel` that is used here. */
 interface RawChannel {
   onmessage: (event: { readonly data: unknown }) => void;
-  postMessage(message: Piece): void;
+  postMessage(message: Chunk): void;
   unref(): void;
 }
 
 /**
- * Sends letters to all threads of the process, and receives theirs.
+ * Sends messages to all threads of the process, and receives theirs.
  *
- * A letter is of any size. It is read in slices, and passed on once it is complete; no
+ * A message is of any size. It is read in slices, and passed on once it is complete; no
  * message is larger than 64 KB.
  *
- * @typeParam L The letters; anything that JSON can hold.
- * @typeParam E The items that a letter may enclose.
+ * @typeParam L The messages; anything that JSON can hold.
+ * @typeParam E The items that a message may toItems.
  */
 export class Channel<L extends { readonly kind: string }, E> {
   /** The name by which the others know this thread. */
@@ -75,15 +75,15 @@ export class Channel<L extends { readonly kind: string }, E> {
   readonly #raw: RawChannel;
   readonly #reader: Reader<L, E>;
   #count = 0;
-  readonly #unread: Piece[] = [];
+  readonly #unread: Chunk[] = [];
   #unreadBytes = 0;
   #isReading = false;
-  /** The letters that are not complete yet, by sender and then by number. */
+  /** The messages that are not complete yet, by sender and then by number. */
   readonly #incoming = new Map<string, Map<number, Incoming<E>>>();
 
   /**
-   * @param name All channels of one name hear each other.
-   * @param reader Validates and receives the letters of other threads, one after the other.
+   * @param name All channels of one name receive each other.
+   * @param reader Validates and receives the messages of other threads, one after the other.
    * @throws {Error} If the runtime has no `BroadcastChannel`.
    */
   constructor(name: string, reader: Reader<L, E>) {
@@ -92,12 +92,12 @@ export class Channel<L extends { readonly kind: string }, E> {
     this.#reader = reader;
     this.#raw.onmessage = ({ data }) => {
       // The channel's name is public: anyone can write anything.
-      if (!isPiece(data)) {
-        reader.onRefused("it is not a piece of a letter");
+      if (!isChunk(data)) {
+        reader.onRejected("it is not a chunk of a message");
         return;
       }
       if (this.#unreadBytes > MAX_WAITING_BYTES) {
-        reader.onRefused("there are too many at once");
+        reader.onRejected("there are too many at once");
         return;
       }
       this.#unread.push(data);
@@ -112,32 +112,32 @@ export class Channel<L extends { readonly kind: string }, E> {
     return this.#isReading;
   }
 
-  /** Whether a letter of a sender is not complete yet. */
+  /** Whether a message of a sender is not complete yet. */
   isReceiving(from: string): boolean {
     return this.#incoming.has(from);
   }
 
-  /** Drops the incomplete letters of a sender that has ended. */
+  /** Drops the incomplete messages of a sender that has ended. */
   forget(from: string): void {
     this.#incoming.delete(from);
   }
 
-  /** Sends a letter at once. */
-  post(letter: L, enclosed: Iterable<E> = []): void {
+  /** Sends a message at once. */
+  post(message: L, items: Iterable<E> = []): void {
     const outgoing = this.#open();
-    for (const each of enclosed) outgoing.write(each);
-    outgoing.write(letter);
+    for (const each of items) outgoing.write(each);
+    outgoing.write(message);
     outgoing.close();
   }
 
   /**
-   * Sends a letter that encloses many items, in slices.
+   * Sends a message that encloses many items, in slices.
    *
-   * @param finish Returns the letter itself, once its items have been sent.
+   * @param finish Returns the message itself, once its items have been sent.
    */
-  async postInSlices(enclosed: Iterable<E>, finish: () => L): Promise<void> {
+  async postInSlices(items: Iterable<E>, finish: () => L): Promise<void> {
     const outgoing = this.#open();
-    for (const each of enclosed) {
+    for (const each of items) {
       const turn = countItems(outgoing.write(each) / BYTES_PER_ITEM);
       if (turn !== undefined) await turn;
     }
@@ -146,80 +146,80 @@ export class Channel<L extends { readonly kind: string }, E> {
   }
 
   #open(): Outgoing {
-    const letter = ++this.#count;
+    const message = ++this.#count;
     return new Outgoing((bytes, index, isLast) =>
-      this.#raw.postMessage({ from: this.id, letter, index, isLast, bytes })
+      this.#raw.postMessage({ from: this.id, message, index, isLast, bytes })
     );
   }
 
   async #readAll(): Promise<void> {
     this.#isReading = true;
     for (;;) {
-      const piece = this.#unread.shift();
-      if (piece === undefined) break;
-      this.#unreadBytes -= sizeOf(piece);
+      const chunk = this.#unread.shift();
+      if (chunk === undefined) break;
+      this.#unreadBytes -= sizeOf(chunk);
       try {
-        await this.#read(piece);
+        await this.#read(chunk);
       } catch (error) {
-        this.#reader.onRefused((error as InvalidMessage).message);
+        this.#reader.onRejected((error as InvalidMessage).message);
       }
-      const turn = countItems(piece.bytes.byteLength / BYTES_PER_ITEM);
+      const turn = countItems(chunk.bytes.byteLength / BYTES_PER_ITEM);
       if (turn !== undefined) await turn;
     }
     this.#isReading = false;
   }
 
-  async #read(piece: Piece): Promise<void> {
-    const { from, letter, index, isLast, bytes } = piece;
-    const letters = this.#incoming.get(from) ??
+  async #read(chunk: Chunk): Promise<void> {
+    const { from, message, index, isLast, bytes } = chunk;
+    const messages = this.#incoming.get(from) ??
       new Map<number, Incoming<E>>();
     const incoming = index === 0
-      ? new Incoming(this.#reader.isEnclosed)
-      : letters.get(letter);
-    // A new thread receives the last pieces of letters that were sent before it started.
+      ? new Incoming(this.#reader.isItem)
+      : messages.get(message);
+    // A new thread receives the last chunks of messages that were sent before it started.
     if (incoming === undefined) return;
-    this.#drop(from, letter);
+    this.#drop(from, message);
     // After a gap, the state is requested again.
     if (!incoming.isNext(index)) return;
     incoming.read(bytes, isLast);
     if (!isLast) {
-      this.#incoming.set(from, letters.set(letter, incoming));
-      this.#limit();
+      this.#incoming.set(from, messages.set(message, incoming));
+      this.#dropExcess();
       return;
     }
-    const { last, enclosed, isComplete } = incoming;
-    const { isLetter, onLetter, onRefused } = this.#reader;
-    if (!isLetter(last)) throw new InvalidMessage("it is not a letter");
-    if (!isComplete) onRefused(`"${last.kind}" encloses invalid items`);
-    await onLetter(from, last, enclosed);
+    const { last, items, isComplete } = incoming;
+    const { isMessage, onMessage, onRejected } = this.#reader;
+    if (!isMessage(last)) throw new InvalidMessage("it is not a message");
+    if (!isComplete) onRejected(`"${last.kind}" encloses invalid items`);
+    await onMessage(from, last, items);
   }
 
-  #drop(from: string, letter: number): void {
-    const letters = this.#incoming.get(from);
-    letters?.delete(letter);
-    if (letters?.size === 0) this.#incoming.delete(from);
+  #drop(from: string, message: number): void {
+    const messages = this.#incoming.get(from);
+    messages?.delete(message);
+    if (messages?.size === 0) this.#incoming.delete(from);
   }
 
-  /** Drops the oldest letters of the senders with the most incomplete ones. */
-  #limit(): void {
+  /** Drops the oldest messages of the senders with the most incomplete ones. */
+  #dropExcess(): void {
     for (;;) {
-      const sizes = [...this.#incoming].map(([from, letters]) => {
-        const sizes = [...letters.values()].map(({ size }) => size);
-        return { from, letters, bytes: sum(sizes), count: sizes.length };
+      const sizes = [...this.#incoming].map(([from, messages]) => {
+        const sizes = [...messages.values()].map(({ size }) => size);
+        return { from, messages, bytes: sum(sizes), count: sizes.length };
       });
       const bytes = sum(sizes.map(({ bytes }) => bytes));
       const count = sum(sizes.map(({ count }) => count));
       if (bytes <= MAX_WAITING_BYTES && count <= MAX_INCOMPLETE) return;
       const key = bytes > MAX_WAITING_BYTES ? "bytes" : "count";
       const largest = sizes.reduce((a, b) => b[key] > a[key] ? b : a);
-      const [oldest] = largest.letters.keys();
+      const [oldest] = largest.messages.keys();
       this.#drop(largest.from, oldest!);
-      this.#reader.onRefused("too many are incomplete");
+      this.#reader.onRejected("too many are incomplete");
     }
   }
 }
 
-/** A letter that is being sent. */
+/** A message that is being sent. */
 class Outgoing {
   readonly #post: (bytes: Uint8Array, index: number, isLast: boolean) => void;
   #text = "";
@@ -245,43 +245,43 @@ class Outgoing {
 
   #flush(isLast: boolean): void {
     const bytes = new TextEncoder().encode(this.#text);
-    for (let at = 0; at < bytes.length; at += PIECE_SIZE) {
-      const end = at + PIECE_SIZE;
+    for (let at = 0; at < bytes.length; at += CHUNK_SIZE) {
+      const end = at + CHUNK_SIZE;
       // A view would be sent with all of the buffer behind it.
-      const piece = bytes.slice(at, end);
-      this.#post(piece, this.#index++, isLast && end >= bytes.length);
+      const chunk = bytes.slice(at, end);
+      this.#post(chunk, this.#index++, isLast && end >= bytes.length);
     }
     this.#text = "";
   }
 }
 
-/** A letter that is being received. */
+/** A message that is being received. */
 class Incoming<E> {
-  /** The value of the last line read: in the end, the letter itself. */
+  /** The value of the last line read: in the end, the message itself. */
   last: unknown;
-  /** The valid values of the lines before it: the enclosed items. */
-  readonly enclosed: E[] = [];
-  /** Whether all enclosed items were valid. */
+  /** The valid values of the lines before it: the items items. */
+  readonly items: E[] = [];
+  /** Whether all items items were valid. */
   isComplete = true;
-  readonly #isEnclosed: (value: unknown) => value is E;
+  readonly #isItem: (value: unknown) => value is E;
   readonly #decoder = new TextDecoder();
-  /** The pieces of a line that is not complete yet. */
-  #pieces: string[] = [];
+  /** The chunks of a line that is not complete yet. */
+  #chunks: string[] = [];
   #next = 0;
-  /** Its approximate size in memory, in bytes: an empty piece takes room, too. */
+  /** Its approximate size in memory, in bytes: an empty chunk takes room, too. */
   size = 0;
 
-  constructor(isEnclosed: (value: unknown) => value is E) {
-    this.#isEnclosed = isEnclosed;
+  constructor(isItem: (value: unknown) => value is E) {
+    this.#isItem = isItem;
   }
 
-  /** Returns whether no piece is missing before this one. */
+  /** Returns whether no chunk is missing before this one. */
   isNext(index: number): boolean {
     return index === this.#next;
   }
 
   /**
-   * Reads the next piece.
+   * Reads the next chunk.
    *
    * @throws {InvalidMessage} If it cannot be read.
    */
@@ -293,10 +293,10 @@ class Incoming<E> {
       const lines = text.split("\n");
       const rest = lines.pop()!;
       for (const line of lines) {
-        this.#add(JSON.parse(this.#pieces.join("") + line));
-        this.#pieces = [];
+        this.#add(JSON.parse(this.#chunks.join("") + line));
+        this.#chunks = [];
       }
-      this.#pieces.push(rest);
+      this.#chunks.push(rest);
     } catch {
       throw new InvalidMessage("it is not JSON");
     }
@@ -306,13 +306,13 @@ class Incoming<E> {
     const { last } = this;
     this.last = value;
     if (last === undefined) return;
-    if (this.#isEnclosed(last)) this.enclosed.push(last);
+    if (this.#isItem(last)) this.items.push(last);
     else this.isComplete = false;
   }
 }
 
-/** Returns the approximate size of a piece in memory, in bytes. */
-function sizeOf({ bytes }: Pick<Piece, "bytes">): number {
+/** Returns the approximate size of a chunk in memory, in bytes. */
+function sizeOf({ bytes }: Pick<Chunk, "bytes">): number {
   return bytes.byteLength + BYTES_PER_ITEM;
 }
 
@@ -337,6 +337,6 @@ function openChannel(name: string): RawChannel {
   }
 }
 
-function isPiece(data: unknown): data is Piece {
-  return isPieceShape(data);
+function isChunk(data: unknown): data is Chunk {
+  return isChunkShape(data);
 }

@@ -44,7 +44,7 @@ export type SeriesDelta = [
 /** What a tree holds that is not so in the one told last, if there is one. */
 export function diff(
   tree: SeriesTree,
-  told: SeriesTree | undefined,
+  sent: SeriesTree | undefined,
 ): SeriesDelta[] {
   const changes: SeriesDelta[] = [];
   const add = (
@@ -65,7 +65,7 @@ export function diff(
   };
   for (const node of tree.pipelines()) {
     const { lane, name, series } = node;
-    const known = told?.findPipeline(lane, name);
+    const known = sent?.findPipeline(lane, name);
     if (series !== undefined) add(lane, name, null, series, known?.series);
     for (const [stage, series] of node.stages()) {
       add(lane, name, stage, series, known?.findStage(stage));
@@ -106,28 +106,30 @@ export function applyDelta(
 
 /** Returns whether one tree has counted less of something than another one. */
 export function isBelow(tree: SeriesTree, floor: SeriesTree): boolean {
-  return areBelow(diff(tree, undefined), floor, true);
+  return wouldDecrease(diff(tree, undefined), floor, true);
 }
 
 /**
  * Returns whether changes would make something fall that a tree has counted.
  *
- * @param isWhole Whether what they leave out is gone.
+ * @param isFullState Whether what they leave out is gone.
  */
-export function areBelow(
+export function wouldDecrease(
   changes: readonly SeriesDelta[],
   tree: SeriesTree,
-  isWhole = false,
+  isFullState = false,
 ): boolean {
-  const isFalling = changes.some(([lane, pipeline, stage, , , outcomes]) => {
-    const series = findSeries(tree, lane, pipeline, stage);
-    return outcomes.some(([index, total, cancelled, , , ...histogram]) => {
-      const known = series?.[OUTCOME_LABELS[index]!];
-      return known !== undefined &&
-        areStatsBelow({ total, cancelled, histogram }, known);
-    });
-  });
-  return isFalling || isWhole && lacksCounts(changes, tree);
+  const wouldDecrease = changes.some(
+    ([lane, pipeline, stage, , , outcomes]) => {
+      const series = findSeries(tree, lane, pipeline, stage);
+      return outcomes.some(([index, total, cancelled, , , ...histogram]) => {
+        const known = series?.[OUTCOME_LABELS[index]!];
+        return known !== undefined &&
+          areStatsBelow({ total, cancelled, histogram }, known);
+      });
+    },
+  );
+  return wouldDecrease || isFullState && lacksCounts(changes, tree);
 }
 
 /** Returns whether a tree has counted something of which changes do not speak. */

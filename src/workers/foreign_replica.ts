@@ -14,14 +14,14 @@ import {
 import { type PackedNumber, packNumber } from "../exposition/numbers.ts";
 import { InvalidMessage } from "./invalid_message.ts";
 
-/** The most changes in one telling, so that none takes long to handle. */
-const TELLING_SIZE = 200;
+/** The most changes in one delta, so that none takes long to handle. */
+const DELTA_SIZE = 200;
 
 /** A metric, its samples and name aside. */
 type Description = Omit<MetricFamily, "name" | "samples">;
 
 /** Changes of a foreign metric, or a part of them, as they are sent. */
-export interface OtherTelling {
+export interface ForeignDelta {
   readonly name: string;
   /** `null` if the registry does not have the metric any more. */
   readonly description: Description | null;
@@ -29,11 +29,11 @@ export interface OtherTelling {
 }
 
 /**
- * A sample that changed, by its place among the samples of its metric. Its name and
- * labels are sent once, when the place gets it. A place without a value is empty now.
+ * A sample that changed, by its slot among the samples of its metric. Its name and
+ * labels are sent once, when the slot gets it. A slot without a value is empty now.
  */
 type SampleChange = readonly [
-  place: number,
+  slot: number,
   value?: PackedNumber,
   exemplar?: PackedExemplar | null,
   /** `null` if it is that of the new sample before it in the same part. */
@@ -42,63 +42,63 @@ type SampleChange = readonly [
   labels?: SampleLabels | readonly (readonly [string, string | number])[],
 ];
 
-/** The samples of a metric, by place. The array is replaced, never changed. */
-type Places = readonly (Sample | undefined)[];
+/** The samples of a metric, by slot. The array is replaced, never changed. */
+type Slots = readonly (Sample | undefined)[];
 
 interface Entry {
   readonly description: Description;
-  readonly places: Places;
+  readonly slots: Slots;
 }
 
 interface MutableEntry extends Entry {
-  readonly places: (Sample | undefined)[];
+  readonly slots: (Sample | undefined)[];
 }
 
 /** A replica that is merged with others. */
-export interface OtherPart {
-  readonly replica: OtherReplica;
+export interface ForeignPart {
+  readonly replica: ForeignReplica;
   readonly isAlive: boolean;
   /** Readings of the process are taken from the replica with the lowest age. */
   readonly age: number;
 }
 
 /** The metrics of others that a registry of a worker holds, as it last told. */
-export class OtherReplica {
+export class ForeignReplica {
   readonly #entries = new Map<string, Entry>();
 
-  /** Returns the changes since the last telling. */
-  async changes(families: readonly MetricFamily[]): Promise<OtherTelling[]> {
-    const tellings: OtherTelling[] = [];
+  /** Returns the changes since the last delta. */
+  async diff(families: readonly MetricFamily[]): Promise<ForeignDelta[]> {
+    const deltas: ForeignDelta[] = [];
     for (const family of families) {
-      tellings.push(...await this.#diff(family));
+      deltas.push(...await this.#diff(family));
     }
     const names = new Set(families.map(({ name }) => name));
     for (const name of this.#entries.keys()) {
       if (names.has(name)) continue;
-      tellings.push({ name, description: null, changes: [] });
+      deltas.push({ name, description: null, changes: [] });
     }
-    return tellings;
+    return deltas;
   }
 
   /**
-   * Reads tellings, in slices.
+   * Reads deltas, in slices.
    *
    * @returns A function that applies all of their changes at once.
-   * @throws {InvalidMessage} If a sample has a place that no worker would give it.
+   * @throws {InvalidMessage} If a sample has a slot that no worker would give it.
    */
-  async prepare(tellings: readonly OtherTelling[]): Promise<() => void> {
+  async prepare(deltas: readonly ForeignDelta[]): Promise<() => void> {
     const entries = new Map<string, MutableEntry | undefined>();
-    for (const { name, description, changes } of tellings) {
+    for (const { name, description, changes } of deltas) {
       if (description === null) {
         entries.set(name, undefined);
         continue;
       }
-      const known = this.#find(name, description)?.places ?? [];
-      const { places } = entries.get(name) ?? { places: [...known] };
-      entries.set(name, { description, places });
+      const known = this.#find(name, description)?.slots ?? [];
+      const { slots } = entries.get(name) ?? { slots: [...known] };
+      entries.set(name, { description, slots });
       let last: Sample | undefined;
       await forEachInSlices(changes, (change) => {
-        last = applyChange(description.type, places, change, last);
+        last = applyChange(description.type, slots, change, last);
       });
     }
     return () => {
@@ -110,7 +110,7 @@ export class OtherReplica {
   }
 
   /** Returns all metrics as they are now, for a worker that has none of them. */
-  everything(): Iterable<OtherTelling> {
+  fullState(): Iterable<ForeignDelta> {
     return packAll([...this.#entries]);
   }
 
@@ -121,7 +121,7 @@ export class OtherReplica {
    * @param onConflict Called with a metric that they have as different types.
    */
   static merge(
-    parts: readonly OtherPart[],
+    parts: readonly ForeignPart[],
     onConflict: (left: MetricFamily, type: string) => void,
   ): Promise<MetricFamily[]> {
     const all = parts.map(({ replica, ...part }) => ({
@@ -150,52 +150,52 @@ export class OtherReplica {
   }
 
   /** Makes a replica that holds families. */
-  static of(families: readonly MetricFamily[]): OtherReplica {
-    const replica = new OtherReplica();
+  static of(families: readonly MetricFamily[]): ForeignReplica {
+    const replica = new ForeignReplica();
     for (const { name, samples, ...description } of families) {
-      replica.#entries.set(name, { description, places: samples });
+      replica.#entries.set(name, { description, slots: samples });
     }
     return replica;
   }
 
   families(): MetricFamily[] {
-    return [...this.#entries].map(([name, { description, places }]) => ({
+    return [...this.#entries].map(([name, { description, slots }]) => ({
       name,
       ...description,
-      samples: places.filter((sample) => sample !== undefined),
+      samples: slots.filter((sample) => sample !== undefined),
     }));
   }
 
-  async #diff(family: MetricFamily): Promise<OtherTelling[]> {
+  async #diff(family: MetricFamily): Promise<ForeignDelta[]> {
     const { name, help, type, aggregator } = family;
     const description = { help, type, aggregator };
     const known = this.#find(name, description);
-    const before = known?.places ?? [];
+    const before = known?.slots ?? [];
     const find = createFinder(before);
     const isTaken = new Uint8Array(before.length);
     const changes: SampleChange[] = [];
     const added: Sample[] = [];
     await forEachInSlices(family.samples.entries(), ([index, sample]) => {
-      const place = find(sample.key, index);
-      if (place === undefined) {
+      const slot = find(sample.key, index);
+      if (slot === undefined) {
         added.push(sample);
         return;
       }
-      isTaken[place] = 1;
-      if (!isSame(before[place]!, sample)) {
-        changes.push(packValue(place, sample));
+      isTaken[slot] = 1;
+      if (!isSame(before[slot]!, sample)) {
+        changes.push(packValue(slot, sample));
       }
     });
-    const free = [...before.keys()].filter((place) => !isTaken[place]);
+    const free = [...before.keys()].filter((slot) => !isTaken[slot]);
     await forEachInSlices(added.entries(), ([index, sample]) => {
-      const place = free[index] ?? before.length + index - free.length;
-      const isFirst = changes.length % TELLING_SIZE === 0;
+      const slot = free[index] ?? before.length + index - free.length;
+      const isFirst = changes.length % DELTA_SIZE === 0;
       changes.push(
-        packNew(place, sample, isFirst ? undefined : added[index - 1]),
+        packNew(slot, sample, isFirst ? undefined : added[index - 1]),
       );
     });
-    for (const place of free.slice(added.length)) {
-      if (before[place] !== undefined) changes.push([place]);
+    for (const slot of free.slice(added.length)) {
+      if (before[slot] !== undefined) changes.push([slot]);
     }
     if (changes.length === 0 && known !== undefined) return [];
     return Array.from(
@@ -216,7 +216,7 @@ export class OtherReplica {
 
 /**
  * Returns the description of each metric, by name: the first one, so that no other
- * worker can have a metric of the scraped one aggregated in another way.
+ * worker can change how a metric of the scraped one is aggregated.
  */
 function describeAll(
   families: readonly MetricFamily[],
@@ -229,16 +229,16 @@ function describeAll(
   return descriptions;
 }
 
-/** Returns a function that finds the place of a sample, at its index first. */
+/** Returns a function that finds the slot of a sample, at its index first. */
 function createFinder(
-  places: Places,
+  slots: Slots,
 ): (key: string, index: number) => number | undefined {
   let byKey: Map<string, number> | undefined;
   return (key, index) => {
-    if (places[index]?.key === key) return index;
+    if (slots[index]?.key === key) return index;
     byKey ??= new Map(
-      places.flatMap((sample, place) =>
-        sample === undefined ? [] : [[sample.key, place]]
+      slots.flatMap((sample, slot) =>
+        sample === undefined ? [] : [[sample.key, slot]]
       ),
     );
     return byKey.get(key);
@@ -249,16 +249,16 @@ function createFinder(
 function* partsOf<T>(
   items: readonly T[],
 ): Iterable<readonly [at: number, part: T[]]> {
-  for (let at = 0; at === 0 || at < items.length; at += TELLING_SIZE) {
-    yield [at, items.slice(at, at + TELLING_SIZE)];
+  for (let at = 0; at === 0 || at < items.length; at += DELTA_SIZE) {
+    yield [at, items.slice(at, at + DELTA_SIZE)];
   }
 }
 
 function* packAll(
   entries: readonly (readonly [name: string, entry: Entry])[],
-): Iterable<OtherTelling> {
-  for (const [name, { description, places }] of entries) {
-    for (const [at, part] of partsOf(places)) {
+): Iterable<ForeignDelta> {
+  for (const [name, { description, slots }] of entries) {
+    for (const [at, part] of partsOf(slots)) {
       let last: Sample | undefined;
       const changes: SampleChange[] = [];
       for (const [index, sample] of part.entries()) {
@@ -275,22 +275,22 @@ function* packAll(
 }
 
 function packValue(
-  place: number,
+  slot: number,
   { value, exemplar }: Sample,
 ): SampleChange {
   return exemplar === undefined
-    ? [place, packNumber(value)]
-    : [place, packNumber(value), packExemplar(exemplar)];
+    ? [slot, packNumber(value)]
+    : [slot, packNumber(value), packExemplar(exemplar)];
 }
 
 /** @param last The new sample before it in the same part. */
 function packNew(
-  place: number,
+  slot: number,
   { name, labels, value, exemplar }: Sample,
   last: Sample | undefined,
 ): SampleChange {
   return [
-    place,
+    slot,
     packNumber(value),
     exemplar === undefined ? null : packExemplar(exemplar),
     name === last?.name ? null : name,
@@ -312,24 +312,24 @@ function packLabels(labels: SampleLabels, last: SampleLabels) {
 /** Applies a change, and returns the last new sample. */
 function applyChange(
   type: string,
-  places: (Sample | undefined)[],
-  [place, packed, packedExemplar, name, packedLabels]: SampleChange,
+  slots: (Sample | undefined)[],
+  [slot, packed, packedExemplar, name, packedLabels]: SampleChange,
   last: Sample | undefined,
 ): Sample | undefined {
-  // Places are given one after the other: none may make room for millions.
-  if (place > places.length) {
-    throw new InvalidMessage(`there is no place ${place} in a metric`);
+  // Slots are given one after the other: none may make room for millions.
+  if (slot > slots.length) {
+    throw new InvalidMessage(`there is no slot ${slot} in a metric`);
   }
   if (packed === undefined) {
-    places[place] = undefined;
+    slots[slot] = undefined;
     return last;
   }
   const value = Number(packed);
   const exemplar = packedExemplar ? unpackExemplar(packedExemplar) : undefined;
   if (packedLabels === undefined) {
-    const before = places[place];
-    if (before === undefined || mayHold(type, before.name, value)) {
-      places[place] = before?.with(value, exemplar);
+    const before = slots[slot];
+    if (before === undefined || isValidValue(type, before.name, value)) {
+      slots[slot] = before?.with(value, exemplar);
     }
     return last;
   }
@@ -342,12 +342,12 @@ function applyChange(
     value,
     exemplar,
   );
-  places[place] = mayHold(type, sample.name, value) ? sample : undefined;
+  slots[slot] = isValidValue(type, sample.name, value) ? sample : undefined;
   return sample;
 }
 
 /** Returns whether a sample may have this value: counts are never negative. */
-function mayHold(type: string, name: string, value: number): boolean {
+function isValidValue(type: string, name: string, value: number): boolean {
   const isCount = type === "counter" ||
     type === "histogram" && !name.endsWith("_sum");
   return !isCount || value >= 0;

@@ -7,9 +7,9 @@ import {
   PIPELINE_BUCKETS,
   STAGE_BUCKETS,
 } from "../registry/buckets.ts";
-import type { OtherTelling } from "./foreign_replica.ts";
-import type { Enclosed, Letter } from "./message.ts";
-import type { OwnTelling } from "./own_replica.ts";
+import type { ForeignDelta } from "./foreign_replica.ts";
+import type { Item, Message } from "./message.ts";
+import type { OwnDelta } from "./own_replica.ts";
 import {
   arrayOf,
   type Check,
@@ -80,7 +80,7 @@ const isStats = tuple(
   isPackedSum,
 );
 
-const isOwnTelling = fields({
+const isOwnDelta = fields({
   prefix: isPrefix,
   labels: isLabels,
   pipelineBuckets: areBounds,
@@ -124,7 +124,7 @@ const isDescription = fields({
 
 const isLabelValue = either(isText, isFiniteNumber);
 
-const isOtherTelling = fields({
+const isForeignDelta = fields({
   name: isMetricName,
   description: either(isNull, isDescription),
   changes: arrayOf(tuple([
@@ -139,47 +139,47 @@ const isOtherTelling = fields({
   ])),
 });
 
-const isEnclosedShape = fields({
-  telling: fields({
+const isItemShape = fields({
+  delta: fields({
     registry: whole(MAX_REGISTRIES),
     own: optional(
       arrayOf((value) =>
-        isOwnTelling(value) && hasStandardBuckets(value as OwnTelling) &&
-        fitsItsBuckets(value as OwnTelling)
+        isOwnDelta(value) && hasStandardBuckets(value as OwnDelta) &&
+        fitsItsBuckets(value as OwnDelta)
       ),
     ),
-    others: optional(
+    foreign: optional(
       arrayOf((value) =>
-        isOtherTelling(value) && hasOwnSamples(value as OtherTelling)
+        isForeignDelta(value) && hasOwnSamples(value as ForeignDelta)
       ),
     ),
   }),
-  of: optional(either(isNull, isId)),
+  worker: optional(either(isNull, isId)),
 });
 
 const isWorkerState = fields({
   id: isId,
   version: isCount,
   hasLeft: isBoolean,
-  silentFor: either(isNull, isDuration),
+  unresponsiveForMs: either(isNull, isDuration),
 });
 
-/** What each kind of letter consists of. */
-const LETTERS: { readonly [K in Letter["kind"]]: Check } = {
-  hello: fields({}),
-  here: fields({ hasJoined: isBoolean }),
-  fetch: fields({ of: isId }),
-  everything: fields({
+/** What each kind of message consists of. */
+const MESSAGES: { readonly [K in Message["kind"]]: Check } = {
+  join: fields({}),
+  present: fields({ hasJoined: isBoolean }),
+  syncRequest: fields({ target: isId }),
+  fullState: fields({
     to: isId,
     workers: atMost(MAX_IDS, isWorkerState),
-    departed: atMost(MAX_IDS, tuple([isId, isFiniteNumber])),
-    hasForgotten: isBoolean,
+    retired: atMost(MAX_IDS, tuple([isId, isFiniteNumber])),
+    hasDroppedIds: isBoolean,
   }),
-  ask: fields({ round: isCount, patience: isDuration }),
-  tell: fields({ version: isCount }),
-  told: fields({ to: isId, round: isCount, version: isCount }),
-  silent: fields({ ids: atMost(MAX_IDS, isId) }),
-  bye: fields({}),
+  collect: fields({ round: isCount, timeoutMs: isDuration }),
+  delta: fields({ version: isCount }),
+  ack: fields({ to: isId, round: isCount, version: isCount }),
+  suspect: fields({ ids: atMost(MAX_IDS, isId) }),
+  leave: fields({}),
 };
 
 /** Returns whether a value can be the id of a worker. */
@@ -187,21 +187,21 @@ export function isWorkerId(value: unknown): value is string {
   return isId(value);
 }
 
-/** Returns whether a value is a letter. */
-export function isLetter(value: unknown): value is Letter {
-  const kind = (value as Partial<Letter> | null)?.kind;
-  return typeof kind === "string" && Object.hasOwn(LETTERS, kind) &&
-    LETTERS[kind](value);
+/** Returns whether a value is a message. */
+export function isMessage(value: unknown): value is Message {
+  const kind = (value as Partial<Message> | null)?.kind;
+  return typeof kind === "string" && Object.hasOwn(MESSAGES, kind) &&
+    MESSAGES[kind](value);
 }
 
-/** Returns whether a value can be enclosed in a letter. */
-export function isEnclosed(value: unknown): value is Enclosed {
-  return isEnclosedShape(value);
+/** Returns whether a value can be items in a message. */
+export function isItem(value: unknown): value is Item {
+  return isItemShape(value);
 }
 
 /** Returns whether each histogram has the buckets that are said to be there. */
 function fitsItsBuckets(
-  { pipelineBuckets, stageBuckets, series }: OwnTelling,
+  { pipelineBuckets, stageBuckets, series }: OwnDelta,
 ): boolean {
   return series.every(([, , stage, , , outcomes]) => {
     const { length } = stage === null ? pipelineBuckets : stageBuckets;
@@ -215,7 +215,7 @@ function fitsItsBuckets(
 
 /** Returns whether it has the buckets that every worker has under the default prefix. */
 function hasStandardBuckets(
-  { prefix, pipelineBuckets, stageBuckets }: OwnTelling,
+  { prefix, pipelineBuckets, stageBuckets }: OwnDelta,
 ): boolean {
   return prefix !== DEFAULT_PREFIX ||
     beginsWith(pipelineBuckets, PIPELINE_BUCKETS) &&
@@ -223,7 +223,7 @@ function hasStandardBuckets(
 }
 
 /** Returns whether no sample is named like one of another metric. */
-function hasOwnSamples({ name, description, changes }: OtherTelling): boolean {
+function hasOwnSamples({ name, description, changes }: ForeignDelta): boolean {
   const suffixes = SUFFIXES[description?.type ?? ""] ?? [];
   const names = new Set([name, ...suffixes.map((suffix) => name + suffix)]);
   return changes.every(([, , , sample]) =>

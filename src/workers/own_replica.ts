@@ -8,16 +8,16 @@ import { mergeTrees } from "../series/merge.ts";
 import { SeriesTree } from "../series/series_tree.ts";
 import {
   applyDelta,
-  areBelow,
   diff,
   isBelow,
   type SeriesDelta,
+  wouldDecrease,
 } from "./delta.ts";
 
 type Labels = Readonly<Record<string, string>>;
 
 /** What changed in the metrics of ours of one registry and prefix, as it travels. */
-export interface OwnTelling {
+export interface OwnDelta {
   readonly prefix: string;
   /** The labels that the registry adds to every sample. */
   readonly labels: Labels;
@@ -54,13 +54,13 @@ export class OwnReplica {
   }
 
   /** What they hold that was not told yet, if there is anything. */
-  changes(
+  diff(
     { tree, issueCounts, options, now }: Registration,
     labels: Labels,
-  ): OwnTelling[] {
+  ): OwnDelta[] {
     const { prefix, pipelineBuckets, stageBuckets } = options;
     const known = this.#find(prefix, labels, pipelineBuckets, stageBuckets);
-    const series = withoutFalls(diff(tree, known?.tree), known?.tree);
+    const series = withoutDecreases(diff(tree, known?.tree), known?.tree);
     const issues = Object.fromEntries(
       Object.entries(issueCounts).filter(([issue, count]) =>
         count > (known?.issues[issue as keyof IssueCounts] ?? -1)
@@ -80,13 +80,13 @@ export class OwnReplica {
   }
 
   /** Returns whether a worker tells less than it has told before. */
-  isFalling(telling: OwnTelling): boolean {
-    const { prefix, labels, pipelineBuckets, stageBuckets } = telling;
+  wouldDecrease(delta: OwnDelta): boolean {
+    const { prefix, labels, pipelineBuckets, stageBuckets } = delta;
     const known = this.#find(prefix, labels, pipelineBuckets, stageBuckets);
-    const before = this.#ofPrefix(prefix);
+    const before = this.#entriesOf(prefix);
     return before.some(([, { tree, issues }]) =>
-      areBelow(telling.series, tree, known === undefined) ||
-      areIssuesBelow({ ...known?.issues, ...telling.issues }, issues)
+      wouldDecrease(delta.series, tree, known === undefined) ||
+      areIssuesBelow({ ...known?.issues, ...delta.issues }, issues)
     );
   }
 
@@ -99,23 +99,23 @@ export class OwnReplica {
     });
   }
 
-  apply(telling: OwnTelling): void {
-    const { prefix, labels, pipelineBuckets, stageBuckets, now } = telling;
+  apply(delta: OwnDelta): void {
+    const { prefix, labels, pipelineBuckets, stageBuckets, now } = delta;
     const known = this.#find(prefix, labels, pipelineBuckets, stageBuckets);
     const tree = known?.tree ?? new SeriesTree(pipelineBuckets, stageBuckets);
-    const issues = { ...zeroIssues(), ...known?.issues, ...telling.issues };
+    const issues = { ...zeroIssues(), ...known?.issues, ...delta.issues };
     const offset = monotonicSeconds() - now;
-    applyDelta(tree, telling.series);
+    applyDelta(tree, delta.series);
     if (!this.#isMerged) {
       // Default labels may change: what was told under others is no more.
-      for (const [key] of this.#ofPrefix(prefix)) this.#entries.delete(key);
+      for (const [key] of this.#entriesOf(prefix)) this.#entries.delete(key);
     }
     const entry = { prefix, labels, tree, issues, offset };
     this.#entries.set(keyOf(prefix, labels), entry);
   }
 
   /** All of it, for those who know nothing. */
-  everything(): OwnTelling[] {
+  fullState(): OwnDelta[] {
     return [...this.#entries.values()].map(
       ({ prefix, labels, tree, issues, offset }) => ({
         prefix,
@@ -189,7 +189,7 @@ export class OwnReplica {
     return isSame ? found : undefined;
   }
 
-  #ofPrefix(prefix: string): [key: string, entry: Entry][] {
+  #entriesOf(prefix: string): [key: string, entry: Entry][] {
     return [...this.#entries].filter(([, entry]) => entry.prefix === prefix);
   }
 }
@@ -198,11 +198,11 @@ export class OwnReplica {
  * Leaves out what a reset of the metrics has lowered, which others would refuse: it is
  * told once more has been counted than before.
  */
-function withoutFalls(
+function withoutDecreases(
   changes: readonly SeriesDelta[],
   known: SeriesTree | undefined,
 ): readonly SeriesDelta[] {
-  if (known === undefined || !areBelow(changes, known)) return changes;
+  if (known === undefined || !wouldDecrease(changes, known)) return changes;
   return changes.map(([lane, pipeline, stage, running, startSum, outcomes]) => [
     lane,
     pipeline,
@@ -211,7 +211,7 @@ function withoutFalls(
     startSum,
     outcomes.filter((stats) => {
       const change: SeriesDelta = [lane, pipeline, stage, 0, 0, [stats]];
-      return !areBelow([change], known);
+      return !wouldDecrease([change], known);
     }),
   ]);
 }

@@ -1,17 +1,17 @@
 import { InvalidMessage } from "./invalid_message.ts";
-import { Replica, type Telling } from "./replica.ts";
+import { type RegistryDelta, Replica } from "./replica.ts";
 
 /** After so long, who left comes back no more: it need not be kept apart. */
-const FOLD_AFTER_MS = 10_000;
+const RETIRE_AFTER_MS = 10_000;
 
 /** After so long a silence, a worker is taken for terminated, until it answers again. */
-const GONE_AFTER_MS = 600_000;
+const UNREACHABLE_AFTER_MS = 600_000;
 
 /** How long the id of a worker that left is kept: no message is late by more. */
-const REMEMBER_LEFT_MS = 60_000;
+const LEFT_ID_RETENTION_MS = 60_000;
 
 /** How long the id of a silent worker is kept: it may hang, and answer again. */
-const REMEMBER_SILENT_MS = 86_400_000;
+const UNREACHABLE_ID_RETENTION_MS = 86_400_000;
 
 /** How many messages are kept that came after a missing one. */
 const MAX_BACKLOG = 100;
@@ -22,49 +22,51 @@ export class Peer {
   /** How much of what it told is in the replica. */
   version = 0;
   /** What it told after something that was missed. */
-  readonly #backlog = new Map<number, readonly Telling[]>();
-  /** Whether it was asked for everything. */
-  wasFetched = false;
+  readonly #backlog = new Map<number, readonly RegistryDelta[]>();
+  /** Whether it was asked for fullState. */
+  isSyncSource = false;
   /** The last round of ours that it answered, and how much it had told then. */
-  answered = { round: 0, version: 0 };
-  /** Since when it has been gone, or has not answered; in ms. */
+  lastAck = { round: 0, version: 0 };
+  /** Since when it has been gone, or has not lastAck; in ms. */
   leftAt: number | undefined;
-  silentSince: number | undefined;
+  unresponsiveSince: number | undefined;
 
   /** Whether it is waited for. */
-  get isExpected(): boolean {
-    return this.leftAt === undefined && this.silentSince === undefined;
+  get isAwaited(): boolean {
+    return this.leftAt === undefined && this.unresponsiveSince === undefined;
   }
 
   get isAlive(): boolean {
-    return this.leftAt === undefined && !this.isGone;
+    return this.leftAt === undefined && !this.isUnreachable;
   }
 
   /** Whether it is taken for terminated. Its counts are kept: it may answer again. */
-  get isGone(): boolean {
-    return isPast(this.silentSince, GONE_AFTER_MS);
+  get isUnreachable(): boolean {
+    return isPast(this.unresponsiveSince, UNREACHABLE_AFTER_MS);
   }
 
   /** Whether it will not come back. */
-  get hasLeft(): boolean {
-    return isPast(this.leftAt, FOLD_AFTER_MS);
+  get canRetire(): boolean {
+    return isPast(this.leftAt, RETIRE_AFTER_MS);
   }
 
-  /** For how long it has not answered, in milliseconds; `null` if it has. */
-  get silentFor(): number | null {
-    return this.silentSince === undefined
+  /** For how long it has not lastAck, in milliseconds; `null` if it has. */
+  get unresponsiveForMs(): number | null {
+    return this.unresponsiveSince === undefined
       ? null
-      : performance.now() - this.silentSince;
+      : performance.now() - this.unresponsiveSince;
   }
 
   /** How long its id is kept after it was folded, in milliseconds. */
-  get rememberMs(): number {
-    return this.leftAt === undefined ? REMEMBER_SILENT_MS : REMEMBER_LEFT_MS;
+  get idRetentionMs(): number {
+    return this.leftAt === undefined
+      ? UNREACHABLE_ID_RETENTION_MS
+      : LEFT_ID_RETENTION_MS;
   }
 
-  hasAnswered(round: number): boolean {
-    return !this.isExpected ||
-      this.answered.round >= round && this.answered.version <= this.version;
+  hasAcknowledged(round: number): boolean {
+    return !this.isAwaited ||
+      this.lastAck.round >= round && this.lastAck.version <= this.version;
   }
 
   /**
@@ -72,23 +74,26 @@ export class Peer {
    *
    * @throws {InvalidMessage} If no worker would send it.
    */
-  async hear(version: number, tellings: readonly Telling[]): Promise<void> {
+  async receive(
+    version: number,
+    deltas: readonly RegistryDelta[],
+  ): Promise<void> {
     if (this.#backlog.size >= MAX_BACKLOG) this.#backlog.clear();
-    this.#backlog.set(version, tellings);
-    await this.catchUp();
+    this.#backlog.set(version, deltas);
+    await this.applyBacklog();
   }
 
   /** @throws {InvalidMessage} If no worker would send one of the messages. */
-  async catchUp(): Promise<void> {
+  async applyBacklog(): Promise<void> {
     for (;;) {
       const version = this.version + 1;
       const next = this.#backlog.get(version);
       if (next === undefined) break;
       this.#backlog.delete(version);
-      if (this.replica.isFalling(next)) {
+      if (this.replica.wouldDecrease(next)) {
         throw new InvalidMessage("a counter would fall");
       }
-      const commit = await this.replica.prepareOthers(next);
+      const commit = await this.replica.prepareForeign(next);
       this.replica.applyOwn(next);
       commit();
       this.version++;

@@ -8,7 +8,7 @@ import {
   registrationsOf,
 } from "../registry/registration.ts";
 import { defaultLabels, type MetricsRegistry } from "../registry/registry.ts";
-import { Replica, type Telling } from "./replica.ts";
+import { type RegistryDelta, Replica } from "./replica.ts";
 
 /** A registry that is shared, and who is told of troubles with it. */
 interface Shared {
@@ -16,28 +16,28 @@ interface Shared {
   readonly issues: () => IssueReporter;
 }
 
-/** Sends the changes that a teller finds. */
+/** Sends the changes that a publisher finds. */
 export interface Outbox {
   /** Sends them at once. */
-  post(tellings: readonly Telling[], version: number): void;
+  post(deltas: readonly RegistryDelta[], version: number): void;
   /** Sends them in slices, and then asks for their version. */
   postInSlices(
-    tellings: readonly Telling[],
+    deltas: readonly RegistryDelta[],
     finish: () => number,
   ): Promise<void>;
 }
 
 /** Tells the other workers what the registries of this one hold. */
-export class Teller {
+export class Publisher {
   /** All that was told. */
   readonly replica = new Replica();
   /** How often something was told. */
   version = 0;
   readonly #shared: Shared[] = [];
-  /** The numbers of the last run of `tellOthers` that began, and of the last that told. */
-  #lastBegun = 0;
-  #lastTold = 0;
-  #telling: Promise<void> = Promise.resolve();
+  /** The numbers of the last run of `publishForeign` that began, and of the last that told. */
+  #lastStarted = 0;
+  #lastPublished = 0;
+  #publishing: Promise<void> = Promise.resolve();
   readonly #outbox: Outbox;
 
   constructor(outbox: Outbox) {
@@ -64,8 +64,8 @@ export class Teller {
   }
 
   /** Tells what changed in the metrics of ours: at once, even while dying. */
-  tellOwn(): void {
-    const tellings = this.#shared.flatMap(({ registry }, index) => {
+  publishOwn(): void {
+    const deltas = this.#shared.flatMap(({ registry }, index) => {
       const labels = Object.fromEntries(
         Object.entries(defaultLabels(registry))
           .map(([name, value]) => [name, String(value)]),
@@ -73,31 +73,31 @@ export class Teller {
       const replica = this.replica.registry(index).own;
       const own = [...registrationsOf(registry)].flatMap((registration) => {
         if (!registration.isRegistered) return [];
-        return replica.changes(registration, labels);
+        return replica.diff(registration, labels);
       });
       return own.length === 0 ? [] : [{ registry: index, own }];
     });
-    if (tellings.length === 0) return;
-    this.replica.applyOwn(tellings);
-    this.#outbox.post(tellings, ++this.version);
+    if (deltas.length === 0) return;
+    this.replica.applyOwn(deltas);
+    this.#outbox.post(deltas, ++this.version);
   }
 
   /**
    * Tells what changed in the metrics of others, whose collectors may each take so
    * many milliseconds.
    */
-  readonly tellOthers: (patience: number) => Promise<void> = coalesce(
-    async (patience) => {
-      const run = ++this.#lastBegun;
+  readonly publishForeign: (timeoutMs: number) => Promise<void> = coalesce(
+    async (timeoutMs) => {
+      const run = ++this.#lastStarted;
       const contents = await Promise.all(
         this.#shared.map(({ registry, issues }) =>
-          collect(registry, issues, patience)
+          collect(registry, issues, timeoutMs)
         ),
       );
       // One after the other, as each sends the difference to the one before.
-      const tell = () => this.#tellContents(run, contents);
-      this.#telling = this.#telling.then(tell, tell);
-      await this.#telling;
+      const tell = () => this.#publishContents(run, contents);
+      this.#publishing = this.#publishing.then(tell, tell);
+      await this.#publishing;
     },
   );
 
@@ -106,14 +106,14 @@ export class Teller {
     this.#shared[0]?.issues().report(issue, message);
   }
 
-  async #tellContents(
+  async #publishContents(
     run: number,
     contents: readonly RegistryContent[],
   ): Promise<void> {
     // A run that began later has collected newer values.
-    if (run < this.#lastTold) return;
-    this.#lastTold = run;
-    const tellings: Telling[] = [];
+    if (run < this.#lastPublished) return;
+    this.#lastPublished = run;
+    const deltas: RegistryDelta[] = [];
     for (const [index, { registry, own, others, late }] of contents.entries()) {
       const registrations = [...registrationsOf(registry)];
       const unknown = own.filter((family) =>
@@ -121,20 +121,20 @@ export class Teller {
       );
       const common = defaultLabels(registry);
       const views = unknown.map((family) => new OwnMetricView(family, common));
-      const replica = this.replica.registry(index).others;
+      const replica = this.replica.registry(index).foreign;
       // Sums over all workers must not fall because one collector takes too long.
       const kept = late.size === 0
         ? []
         : replica.families().filter(({ name }) => late.has(name));
-      const told = await replica.changes([...others, ...kept, ...views]);
-      for (const telling of told) {
-        tellings.push({ registry: index, others: [telling] });
+      const changes = await replica.diff([...others, ...kept, ...views]);
+      for (const delta of changes) {
+        deltas.push({ registry: index, foreign: [delta] });
       }
     }
-    if (tellings.length === 0) return;
-    const commit = await this.replica.prepareOthers(tellings);
+    if (deltas.length === 0) return;
+    const commit = await this.replica.prepareForeign(deltas);
     // Applied here when it is complete, as other workers apply it.
-    await this.#outbox.postInSlices(tellings, () => {
+    await this.#outbox.postInSlices(deltas, () => {
       commit();
       return ++this.version;
     });

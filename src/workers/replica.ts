@@ -1,13 +1,13 @@
 import type { MetricFamily } from "../exposition/model.ts";
-import { OtherReplica, type OtherTelling } from "./foreign_replica.ts";
-import { OwnReplica, type OwnTelling } from "./own_replica.ts";
+import { type ForeignDelta, ForeignReplica } from "./foreign_replica.ts";
+import { type OwnDelta, OwnReplica } from "./own_replica.ts";
 
 /** What changed in a registry, as it travels. */
-export interface Telling {
+export interface RegistryDelta {
   /** Which of those that its worker shares, in the order of sharing. */
   readonly registry: number;
-  readonly own?: readonly OwnTelling[];
-  readonly others?: readonly OtherTelling[];
+  readonly own?: readonly OwnDelta[];
+  readonly foreign?: readonly ForeignDelta[];
 }
 
 /** A worker's replica, as it is merged with others. */
@@ -32,10 +32,10 @@ export interface MergeContext {
 /** A registry of a worker. */
 interface RegistryReplica {
   readonly own: OwnReplica;
-  readonly others: OtherReplica;
+  readonly foreign: ForeignReplica;
 }
 
-/** All that a worker has told, kept by every worker, its own teller included. */
+/** All that a worker has told, kept by every worker, its own publisher included. */
 export class Replica {
   readonly #registries: RegistryReplica[] = [];
   readonly #isMerged: boolean;
@@ -49,14 +49,14 @@ export class Replica {
   registry(index: number): RegistryReplica {
     return this.#registries[index] ??= {
       own: new OwnReplica(this.#isMerged),
-      others: new OtherReplica(),
+      foreign: new ForeignReplica(),
     };
   }
 
   /** Returns whether a worker reports less than it has reported before. */
-  isFalling(tellings: readonly Telling[]): boolean {
-    return tellings.some(({ registry, own = [] }) =>
-      own.some((telling) => this.registry(registry).own.isFalling(telling))
+  wouldDecrease(deltas: readonly RegistryDelta[]): boolean {
+    return deltas.some(({ registry, own = [] }) =>
+      own.some((delta) => this.registry(registry).own.wouldDecrease(delta))
     );
   }
 
@@ -68,9 +68,9 @@ export class Replica {
   }
 
   /** Applies the changes of own metrics, at once. */
-  applyOwn(tellings: readonly Telling[]): void {
-    for (const { registry, own = [] } of tellings) {
-      for (const telling of own) this.registry(registry).own.apply(telling);
+  applyOwn(deltas: readonly RegistryDelta[]): void {
+    for (const { registry, own = [] } of deltas) {
+      for (const delta of own) this.registry(registry).own.apply(delta);
     }
   }
 
@@ -79,16 +79,16 @@ export class Replica {
    *
    * @returns A function that applies all of them at once.
    */
-  async prepareOthers(tellings: readonly Telling[]): Promise<() => void> {
-    const byRegistry = new Map<number, OtherTelling[]>();
-    for (const { registry, others = [] } of tellings) {
+  async prepareForeign(deltas: readonly RegistryDelta[]): Promise<() => void> {
+    const byRegistry = new Map<number, ForeignDelta[]>();
+    for (const { registry, foreign = [] } of deltas) {
       const all = byRegistry.get(registry) ?? [];
-      all.push(...others);
+      all.push(...foreign);
       byRegistry.set(registry, all);
     }
     const commits: (() => void)[] = [];
     for (const [registry, all] of byRegistry) {
-      commits.push(await this.registry(registry).others.prepare(all));
+      commits.push(await this.registry(registry).foreign.prepare(all));
     }
     return () => {
       for (const commit of commits) commit();
@@ -96,26 +96,26 @@ export class Replica {
   }
 
   /** Applies all changes. */
-  async apply(tellings: readonly Telling[]): Promise<void> {
-    const commit = await this.prepareOthers(tellings);
-    this.applyOwn(tellings);
+  async apply(deltas: readonly RegistryDelta[]): Promise<void> {
+    const commit = await this.prepareForeign(deltas);
+    this.applyOwn(deltas);
     commit();
   }
 
   /** Returns all metrics as they are now, for a worker that has none of them. */
-  everything(): Iterable<Telling> {
-    const tellings = this.#registries.map(({ own, others }, registry) => ({
+  fullState(): Iterable<RegistryDelta> {
+    const deltas = this.#registries.map(({ own, foreign }, registry) => ({
       registry,
-      own: own.everything(),
-      others: others.everything(),
+      own: own.fullState(),
+      foreign: foreign.fullState(),
     }));
-    return splitAll(tellings);
+    return splitAll(deltas);
   }
 
   /** The families of a registry, without those that are not to be merged. */
   families(registry: number): MetricFamily[] {
-    const { own, others } = this.registry(registry);
-    return [...own.families(), ...others.families()]
+    const { own, foreign } = this.registry(registry);
+    return [...own.families(), ...foreign.families()]
       .filter(({ aggregator }) => aggregator !== "omit");
   }
 
@@ -139,14 +139,14 @@ export class Replica {
         (prefix) => limitOf(index, prefix),
         onOverflow,
       );
-      const others = await OtherReplica.merge(
+      const foreign = await ForeignReplica.merge(
         parts.map(({ replica, ...part }) => ({
-          replica: replica.registry(index).others,
+          replica: replica.registry(index).foreign,
           ...part,
         })),
         onConflict,
       );
-      return { own, others: OtherReplica.of(others) };
+      return { own, foreign: ForeignReplica.of(foreign) };
     });
     const merged = new Replica(true);
     merged.#registries.push(...await Promise.all(merging));
@@ -154,16 +154,16 @@ export class Replica {
   }
 }
 
-/** Splits tellings, so that each with foreign metrics is small. */
+/** Splits deltas, so that each with foreign metrics is small. */
 function* splitAll(
-  tellings: readonly {
+  deltas: readonly {
     readonly registry: number;
-    readonly own: readonly OwnTelling[];
-    readonly others: Iterable<OtherTelling>;
+    readonly own: readonly OwnDelta[];
+    readonly foreign: Iterable<ForeignDelta>;
   }[],
-): Iterable<Telling> {
-  for (const { registry, own, others } of tellings) {
+): Iterable<RegistryDelta> {
+  for (const { registry, own, foreign } of deltas) {
     yield { registry, own };
-    for (const telling of others) yield { registry, others: [telling] };
+    for (const delta of foreign) yield { registry, foreign: [delta] };
   }
 }

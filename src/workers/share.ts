@@ -2,18 +2,18 @@ import { coalesce } from "../common/async.ts";
 import { type Collect, isRequested } from "../registry/gather.ts";
 import type { MetricsRegistry } from "../registry/registry.ts";
 import type { InstanceSource } from "../scopes/context.ts";
-import { joinWorkers } from "./worker_group.ts";
+import { joinWorkerGroup } from "./worker_group.ts";
 
 /** Makes a `shareMetrics` function. */
 export function createShareFunction(
   { rootInstance, onInstance }: InstanceSource,
 ): () => void {
   return () => {
-    const workers = joinWorkers();
+    const workers = joinWorkerGroup();
     // A scrape of another worker uses this one's instance, too.
-    workers.beforeAnswer.add(rootInstance);
+    workers.beforeCollect.add(rootInstance);
     onInstance(({ registration, issues }) => {
-      workers.teller.share(registration.registry, () => issues);
+      workers.publisher.share(registration.registry, () => issues);
     });
   };
 }
@@ -29,18 +29,18 @@ export function createWorkersCollect(
   chosen: readonly MetricsRegistry[] | undefined,
   timeout: number,
 ): Collect {
-  const workers = joinWorkers();
+  const workers = joinWorkerGroup();
   const share = (registry: MetricsRegistry) =>
-    workers.teller.share(registry, () => instance().issues);
+    workers.publisher.share(registry, () => instance().issues);
   // Now, not at the first scrape: the others may be scraped before.
   if (chosen !== undefined) {
     chosen.forEach(share);
   } else {
-    workers.beforeAnswer.add(rootInstance);
+    workers.beforeCollect.add(rootInstance);
     onInstance(({ registration }) => share(registration.registry));
   }
-  const refresh = coalesce((patience: number) =>
-    workers.refresh(timeout, patience)
+  const refresh = coalesce((timeoutMs: number) =>
+    workers.refresh(timeoutMs, timeout)
   );
   return async (registries, _fallback, { patience = timeout, names }) => {
     const numbers = registries.map(share);

@@ -8,14 +8,14 @@ import type { MetricFamily } from "../exposition/model.ts";
 import { describeConflict } from "../registry/gather.ts";
 import { Channel } from "./channel.ts";
 import { InvalidMessage } from "./invalid_message.ts";
-import type { Enclosed, Letter } from "./message.ts";
-import { isEnclosed, isLetter } from "./message_checks.ts";
+import type { Item, Message } from "./message.ts";
+import { isItem, isMessage } from "./message_checks.ts";
 import { Peer } from "./peer.ts";
-import { Teller } from "./publisher.ts";
-import { Replica, type ReplicaPart, type Telling } from "./replica.ts";
+import { Publisher } from "./publisher.ts";
+import { type RegistryDelta, Replica, type ReplicaPart } from "./replica.ts";
 
-/** The number changes with the letters: versions with other letters are not mixed. */
-const CHANNEL_NAME = "@lukhas/stage-metrics/3";
+/** The number changes with the messages: versions with other messages are not mixed. */
+const CHANNEL_NAME = "@lukhas/stage-metrics/4";
 
 /** How long a newcomer waits, at the most, to be told what was before it. */
 const JOIN_MS = 500;
@@ -24,13 +24,13 @@ const JOIN_MS = 500;
 const MAX_PEERS = 1000;
 
 /** The most workers that are kept apart though they are taken for terminated. */
-const MAX_GONE = 64;
+const MAX_UNREACHABLE = 64;
 
 /** The most workers whose ids are known though they are gone. */
-const MAX_DEPARTED_IDS = 10_000;
+const MAX_RETIRED_IDS = 10_000;
 
-/** After so long, an answer to "fetch" is not to be expected any more. */
-const FETCH_MS = 250;
+/** After so long, an answer to "syncRequest" is not to be expected any more. */
+const SYNC_TIMEOUT_MS = 250;
 
 /**
  * This thread as one of several workers that count together.
@@ -38,96 +38,98 @@ const FETCH_MS = 250;
  * Each keeps what every one of them has told, itself included, and a scrape shows
  * just that: so all of them show the same, whichever is asked.
  */
-export class Workers {
-  readonly #channel: Channel<Letter, Enclosed>;
+export class WorkerGroup {
+  readonly #channel: Channel<Message, Item>;
   /** What this worker itself tells. */
-  readonly teller: Teller;
+  readonly publisher: Publisher;
   readonly #peers = new Map<string, Peer>();
   /** What those counted who left: one replica, however many they were. */
-  #departed = new Replica(true);
+  #retired = new Replica(true);
   /** The ids of workers that left, and until when they are kept, in ms. */
-  readonly #departedIds = new Map<string, number>();
+  readonly #retiredIds = new Map<string, number>();
   /** Whether ids of workers that left were dropped. */
-  #hasForgotten = false;
+  #hasDroppedIds = false;
   #hasJoined = false;
   readonly #joining: Promise<void>;
-  /** Stops to wait for the answer to "fetch", while that is under way. */
-  #stopFetch: (() => void) | undefined;
+  /** Stops to wait for the answer to "syncRequest", while that is under way. */
+  #stopSyncTimeout: (() => void) | undefined;
   #round = 0;
   /** Called before this worker answers another one's scrape. */
-  readonly beforeAnswer = new Set<() => unknown>();
-  /** Called after each letter, by those who wait for some. */
-  readonly #watchers = new Set<() => void>();
+  readonly beforeCollect = new Set<() => unknown>();
+  /** Called after each message, by those who wait for some. */
+  readonly #onMessageRead = new Set<() => void>();
 
   constructor() {
     this.#channel = new Channel(CHANNEL_NAME, {
-      isLetter,
-      isEnclosed,
-      onLetter: (from, letter, enclosed) =>
-        this.#guard(() => this.#read(from, letter, enclosed)),
-      onRefused: (reason) => this.#reportRefused(reason),
+      isMessage,
+      isItem,
+      onMessage: (from, message, items) =>
+        this.#guard(() => this.#read(from, message, items)),
+      onRejected: (reason) => this.#reportRejected(reason),
     });
-    this.teller = new Teller({
-      post: (tellings, version) =>
-        this.#channel.post({ kind: "tell", version }, enclose(tellings)),
-      postInSlices: (tellings, finish) =>
+    this.publisher = new Publisher({
+      post: (deltas, version) =>
+        this.#channel.post({ kind: "delta", version }, toItems(deltas)),
+      postInSlices: (deltas, finish) =>
         this.#channel.postInSlices(
-          enclose(tellings),
-          () => ({ kind: "tell", version: finish() }),
+          toItems(deltas),
+          () => ({ kind: "delta", version: finish() }),
         ),
     });
-    this.#channel.post({ kind: "hello" });
+    this.#channel.post({ kind: "join" });
     this.#joining = this.#join();
-    this.#sayGoodbye();
+    this.#leaveOnExit();
   }
 
   /**
-   * Has everyone tell what they hold by now, and waits for `patience` milliseconds at
-   * most, of which the collectors may take half. Workers that do not answer within
+   * Has everyone tell what they hold by now, and waits for `timeoutMs` milliseconds at
+   * most, of which the collectors may take half. WorkerGroup that do not answer within
    * `timeout` milliseconds are not waited for again, until they speak.
    */
-  async refresh(timeout: number, patience: number): Promise<void> {
-    await withTimeout(this.#joining, patience);
+  async refresh(timeoutMs: number, suspectTimeoutMs: number): Promise<void> {
+    await withTimeout(this.#joining, timeoutMs);
     const round = ++this.#round;
     const asked = new Map(
-      [...this.#peers].filter(([, peer]) => peer.isExpected),
+      [...this.#peers].filter(([, peer]) => peer.isAwaited),
     );
-    if (asked.size > 0) this.#channel.post({ kind: "ask", round, patience });
+    if (asked.size > 0) {
+      this.#channel.post({ kind: "collect", round, timeoutMs });
+    }
     await Promise.all([
-      this.teller.tellOthers(patience / 2),
-      this.#until(
-        () => [...asked.values()].every((peer) => peer.hasAnswered(round)),
-        patience,
+      this.publisher.publishForeign(timeoutMs / 2),
+      this.#waitUntil(
+        () => [...asked.values()].every((peer) => peer.hasAcknowledged(round)),
+        timeoutMs,
       ),
     ]);
-    const ids = [...asked].filter(([, peer]) => !peer.hasAnswered(round))
+    const ids = [...asked].filter(([, peer]) => !peer.hasAcknowledged(round))
       .map(([id]) => id);
-    this.#reportUnresponsive(ids, patience);
+    this.#reportUnresponsive(ids, timeoutMs);
     // A scrape that waits for less may be too hasty for a worker that is well.
-    if (ids.length > 0 && patience >= timeout) this.#markSilent(ids);
-    await this.#guard(() => this.#fold());
-    this.teller.tellOwn();
+    if (ids.length > 0 && timeoutMs >= suspectTimeoutMs) this.#suspect(ids);
+    await this.#guard(() => this.#retire());
+    this.publisher.publishOwn();
   }
 
   async #join(): Promise<void> {
     // It is not for this that a process lives on.
-    await this.#until(() => this.#hasJoined, JOIN_MS, false);
+    await this.#waitUntil(() => this.#hasJoined, JOIN_MS, false);
     this.#hasJoined = true;
   }
 
-  #reportUnresponsive(ids: readonly string[], patience: number): void {
+  #reportUnresponsive(ids: readonly string[], timeoutMs: number): void {
     for (const _ of ids) {
-      this.teller.report(
+      this.publisher.report(
         "worker_unresponsive",
-        `A worker did not answer a scrape within ${patience} ms: its last known values stand in until it does`,
+        `A worker did not answer a scrape within ${timeoutMs} ms: its last known values stand in until it does`,
       );
     }
   }
 
-  #markSilent(ids: readonly string[]): void {
-    for (const id of ids) this.#peer(id).silentSince = performance.now();
+  #suspect(ids: readonly string[]): void {
+    for (const id of ids) this.#peer(id).unresponsiveSince = performance.now();
     // So that none of the others waits for them, too.
-    this.#channel.post({ kind: "silent", ids });
+    this.#channel.post({ kind: "suspect", ids });
   }
 
   /**
@@ -139,100 +141,104 @@ export class Workers {
       id,
       replica: peer.replica,
       isAlive: peer.isAlive,
-      age: peer.isExpected ? 1 : 2,
+      age: peer.isAwaited ? 1 : 2,
     }));
-    const { replica } = this.teller;
+    const { replica } = this.publisher;
     const own = { id: this.#channel.id, replica, isAlive: true, age: 0 };
     // In one order everywhere: some metrics go by the first one's value.
     const parts = [own, ...peers].sort((a, b) => a.id < b.id ? -1 : 1);
     // First those that are there for good, as there may be no room for all.
-    const merged = await this.#merge([this.#departedPart, ...parts]);
+    const merged = await this.#merge([this.#retiredPart, ...parts]);
     return await mergeFamilies(
       registries.flatMap((registry) => merged.families(registry)),
       (family, type) => this.#reportConflict(family, type),
     );
   }
 
-  get #departedPart(): ReplicaPart {
-    return { replica: this.#departed, isAlive: false, age: 3 };
+  get #retiredPart(): ReplicaPart {
+    return { replica: this.#retired, isAlive: false, age: 3 };
   }
 
-  /** Reads a letter. Answers to it are not waited for. */
+  /** Reads a message. Answers to it are not waited for. */
   async #read(
     from: string,
-    letter: Letter,
-    enclosed: readonly Enclosed[],
+    message: Message,
+    items: readonly Item[],
   ): Promise<void> {
     if (from === this.#channel.id) {
       // So that nobody believes what was said in its name.
-      this.#channel.post({ kind: "here", hasJoined: this.#hasJoined });
+      this.#channel.post({ kind: "present", hasJoined: this.#hasJoined });
       throw new InvalidMessage("somebody writes in the name of this worker");
     }
-    if (this.#departedIds.has(from)) {
-      this.#reportReturned(letter);
+    if (this.#retiredIds.has(from)) {
+      this.#reportReturned(message);
       return;
     }
     if (!this.#peers.has(from) && this.#peers.size >= MAX_PEERS) {
       throw new InvalidMessage("there are too many senders");
     }
     const peer = this.#peer(from);
-    peer.leftAt = letter.kind === "bye" ? performance.now() : undefined;
-    peer.silentSince = undefined;
-    switch (letter.kind) {
-      case "hello":
-        this.#guard(() => this.#fold());
-        this.#channel.post({ kind: "here", hasJoined: this.#hasJoined });
+    peer.leftAt = message.kind === "leave" ? performance.now() : undefined;
+    peer.unresponsiveSince = undefined;
+    switch (message.kind) {
+      case "join":
+        this.#guard(() => this.#retire());
+        this.#channel.post({ kind: "present", hasJoined: this.#hasJoined });
         break;
-      case "here":
-        if (letter.hasJoined && !this.#hasJoined) this.#fetch(from);
+      case "present":
+        if (message.hasJoined && !this.#hasJoined) this.#requestSync(from);
         break;
-      case "fetch":
-        if (letter.of === this.#channel.id) {
-          this.#guard(() => this.#tellEverything(from));
+      case "syncRequest":
+        if (message.target === this.#channel.id) {
+          this.#guard(() => this.#sendFullState(from));
         }
         break;
-      case "everything":
+      case "fullState":
         // Nobody else's is asked for, and so nobody else's is heeded.
-        if (letter.to === this.#channel.id && peer.wasFetched) {
-          await this.#takeIn(letter, enclosed);
+        if (message.to === this.#channel.id && peer.isSyncSource) {
+          await this.#applyFullState(message, items);
         }
         break;
-      case "ask":
-        this.#guard(() => this.#fold());
-        this.#guard(() => this.#answer(from, letter.round, letter.patience));
-        break;
-      case "tell":
-        await peer.hear(
-          letter.version,
-          enclosed.map(({ telling }) => telling),
+      case "collect":
+        this.#guard(() => this.#retire());
+        this.#guard(() =>
+          this.#answerCollect(from, message.round, message.timeoutMs)
         );
         break;
-      case "told":
-        if (letter.to !== this.#channel.id) break;
-        peer.answered = letter;
-        if (peer.version < letter.version) this.#fetch(from);
+      case "delta":
+        await peer.receive(
+          message.version,
+          items.map(({ delta }) => delta),
+        );
         break;
-      case "silent":
-        for (const id of letter.ids) {
+      case "ack":
+        if (message.to !== this.#channel.id) break;
+        peer.lastAck = message;
+        if (peer.version < message.version) this.#requestSync(from);
+        break;
+      case "suspect":
+        for (const id of message.ids) {
           const silent = this.#peers.get(id);
-          if (silent !== undefined) silent.silentSince = performance.now();
+          if (silent !== undefined) {
+            silent.unresponsiveSince = performance.now();
+          }
         }
         break;
-      case "bye":
+      case "leave":
         break;
     }
-    for (const watcher of [...this.#watchers]) watcher();
+    for (const watcher of [...this.#onMessageRead]) watcher();
   }
 
   /**
    * Reports that a worker answers that was added to those that left. What it counts now
    * cannot be told apart from what it counted before, and would be counted twice.
    */
-  #reportReturned(letter: Letter): void {
-    if (letter.kind !== "told" || letter.to !== this.#channel.id) return;
-    this.teller.report(
+  #reportReturned(message: Message): void {
+    if (message.kind !== "ack" || message.to !== this.#channel.id) return;
+    this.publisher.report(
       "worker_unresponsive",
-      `A worker answers a scrape after it was silent for so long that it was taken for terminated, as were more than ${MAX_GONE} others since: what it counted after that is missing until it restarts`,
+      `A worker answers a scrape after it was silent for so long that it was taken for terminated, as were more than ${MAX_UNREACHABLE} others since: what it counted after that is missing until it restarts`,
     );
   }
 
@@ -245,191 +251,199 @@ export class Workers {
     return peer;
   }
 
-  /** Asks for everything, unless the answer is still under way. */
-  #fetch(of: string): void {
-    if (this.#stopFetch !== undefined) return;
-    this.#peer(of).wasFetched = true;
+  /** Asks for fullState, unless the answer is still under way. */
+  #requestSync(target: string): void {
+    if (this.#stopSyncTimeout !== undefined) return;
+    this.#peer(target).isSyncSource = true;
     const wait = () => {
-      this.#stopFetch = setLoopTimeout(
-        () => this.#channel.isReceiving(of) ? wait() : this.#endFetch(),
-        FETCH_MS,
+      this.#stopSyncTimeout = setLoopTimeout(
+        () => this.#channel.isReceiving(target) ? wait() : this.#endSync(),
+        SYNC_TIMEOUT_MS,
         false,
       );
     };
     wait();
-    this.#channel.post({ kind: "fetch", of });
+    this.#channel.post({ kind: "syncRequest", target });
   }
 
-  #endFetch(): void {
-    this.#stopFetch?.();
-    this.#stopFetch = undefined;
+  #endSync(): void {
+    this.#stopSyncTimeout?.();
+    this.#stopSyncTimeout = undefined;
   }
 
-  async #answer(to: string, round: number, patience: number): Promise<void> {
-    for (const fn of this.beforeAnswer) fn();
-    this.teller.tellOwn();
-    await this.teller.tellOthers(patience / 2);
-    const version = this.teller.version;
-    this.#channel.post({ kind: "told", to, round, version });
+  async #answerCollect(
+    to: string,
+    round: number,
+    timeoutMs: number,
+  ): Promise<void> {
+    for (const fn of this.beforeCollect) fn();
+    this.publisher.publishOwn();
+    await this.publisher.publishForeign(timeoutMs / 2);
+    const version = this.publisher.version;
+    this.#channel.post({ kind: "ack", to, round, version });
   }
 
-  async #tellEverything(to: string): Promise<void> {
+  async #sendFullState(to: string): Promise<void> {
     const peers = [...this.#peers].filter(([id]) => id !== to);
-    const workers = peers.map(([id, { version, leftAt, silentFor }]) => ({
+    const workers = peers.map((
+      [id, { version, leftAt, unresponsiveForMs }],
+    ) => ({
       id,
       version,
       hasLeft: leftAt !== undefined,
-      silentFor,
+      unresponsiveForMs,
     }));
-    const { version, replica } = this.teller;
+    const { version, replica } = this.publisher;
     workers.push({
       id: this.#channel.id,
       version,
       hasLeft: false,
-      silentFor: null,
+      unresponsiveForMs: null,
     });
     const now = performance.now();
-    const departed = [...this.#departedIds]
+    const retired = [...this.#retiredIds]
       .map(([id, until]) => [id, until - now] as const);
-    const hasForgotten = this.#hasForgotten;
-    const replicas: [id: string | null, Iterable<Telling>][] = [
-      [null, this.#departed.everything()],
-      [this.#channel.id, replica.everything()],
+    const hasDroppedIds = this.#hasDroppedIds;
+    const replicas: [id: string | null, Iterable<RegistryDelta>][] = [
+      [null, this.#retired.fullState()],
+      [this.#channel.id, replica.fullState()],
     ];
     for (const [id, { replica }] of peers) {
-      replicas.push([id, replica.everything()]);
+      replicas.push([id, replica.fullState()]);
     }
     await this.#channel.postInSlices(
-      encloseAll(replicas),
-      () => ({ kind: "everything", to, workers, departed, hasForgotten }),
+      toWorkerItems(replicas),
+      () => ({ kind: "fullState", to, workers, retired, hasDroppedIds }),
     );
   }
 
-  async #takeIn(
-    { workers, departed, hasForgotten }: Letter & { kind: "everything" },
-    enclosed: readonly Enclosed[],
+  async #applyFullState(
+    { workers, retired, hasDroppedIds }: Message & { kind: "fullState" },
+    items: readonly Item[],
   ): Promise<void> {
-    const tellings = groupByWorker(enclosed);
+    const deltas = groupByWorker(items);
     const replicas = new Map<string | null, Replica>();
     for (const id of [null, ...workers.map(({ id }) => id)]) {
       const replica = new Replica(id === null);
-      await replica.apply(tellings.get(id) ?? []);
+      await replica.apply(deltas.get(id) ?? []);
       replicas.set(id, replica);
     }
     // Once ids were dropped, an unknown worker may be one that was counted already.
-    const isComplete = !this.#hasForgotten;
-    const known = new Set(departed.map(([id]) => id));
+    const isComplete = !this.#hasDroppedIds;
+    const known = new Set(retired.map(([id]) => id));
     const before = await this.#merge([
-      this.#departedPart,
+      this.#retiredPart,
       ...[...this.#peers].filter(([id]) => known.has(id))
         .map(([, { replica }]) => ({ replica, isAlive: false, age: 2 })),
     ]);
-    const ids = [...this.#departedIds.keys()];
+    const ids = [...this.#retiredIds.keys()];
     if (
       isComplete && ids.every((id) => known.has(id)) &&
-      this.#mayReplace(before, replicas.get(null)!)
+      this.#canReplace(before, replicas.get(null)!)
     ) {
-      this.#departed = replicas.get(null)!;
-      for (const [id, milliseconds] of departed) {
-        this.#departedIds.set(id, performance.now() + milliseconds);
+      this.#retired = replicas.get(null)!;
+      for (const [id, milliseconds] of retired) {
+        this.#retiredIds.set(id, performance.now() + milliseconds);
         this.#peers.delete(id);
       }
-      this.#hasForgotten = hasForgotten;
+      this.#hasDroppedIds = hasDroppedIds;
     }
-    for (const { id, version, hasLeft, silentFor } of workers) {
-      if (this.#departedIds.has(id) || id === this.#channel.id) continue;
+    for (const { id, version, hasLeft, unresponsiveForMs } of workers) {
+      if (this.#retiredIds.has(id) || id === this.#channel.id) continue;
       const isNew = !this.#peers.has(id);
       if (isNew && !isComplete) continue;
       const peer = this.#peer(id);
       const replica = replicas.get(id)!;
-      if (peer.version < version && this.#mayReplace(peer.replica, replica)) {
+      if (peer.version < version && this.#canReplace(peer.replica, replica)) {
         peer.replica = replica;
         peer.version = version;
       }
       // Of whom this worker has heard itself, it knows better.
       if (isNew && hasLeft) peer.leftAt = performance.now();
-      if (isNew && silentFor !== null) {
-        peer.silentSince = performance.now() - silentFor;
+      if (isNew && unresponsiveForMs !== null) {
+        peer.unresponsiveSince = performance.now() - unresponsiveForMs;
       }
     }
     this.#hasJoined = true;
-    this.#endFetch();
-    for (const { id } of workers) await this.#peers.get(id)?.catchUp();
+    this.#endSync();
+    for (const { id } of workers) await this.#peers.get(id)?.applyBacklog();
   }
 
   /** Adds up workers that will not come back with those that left before. */
-  readonly #fold = coalesce<void, void>(async () => {
-    this.#forget();
-    for (const [id, peer] of this.#peersToFold()) {
+  readonly #retire = coalesce<void, void>(async () => {
+    this.#dropExpiredIds();
+    for (const [id, peer] of this.#peersToRetire()) {
       const { replica, version } = peer;
-      const departed = this.#departed;
+      const retired = this.#retired;
       const merged = await this.#merge([
-        this.#departedPart,
+        this.#retiredPart,
         { replica, isAlive: false, age: 2 },
       ]);
-      // A letter may have arrived meanwhile: then it is left for the next time.
-      const isSame = this.#departed === departed &&
+      // A message may have arrived meanwhile: then it is left for the next time.
+      const isSame = this.#retired === retired &&
         this.#peers.get(id) === peer && peer.version === version &&
-        (peer.hasLeft || peer.isGone);
+        (peer.canRetire || peer.isUnreachable);
       if (!isSame) continue;
-      this.#departed = merged;
-      this.#departedIds.set(id, performance.now() + peer.rememberMs);
+      this.#retired = merged;
+      this.#retiredIds.set(id, performance.now() + peer.idRetentionMs);
       this.#peers.delete(id);
       this.#channel.forget(id);
     }
   });
 
   /** Those who left, and of those taken for terminated the first, if there are many. */
-  #peersToFold(): [id: string, peer: Peer][] {
+  #peersToRetire(): [id: string, peer: Peer][] {
     const peers = [...this.#peers];
-    const gone = peers.filter(([, peer]) => peer.isGone && !peer.hasLeft)
-      .sort(([, a], [, b]) => a.silentSince! - b.silentSince!);
+    const gone = peers.filter(([, peer]) =>
+      peer.isUnreachable && !peer.canRetire
+    )
+      .sort(([, a], [, b]) => a.unresponsiveSince! - b.unresponsiveSince!);
     return [
-      ...peers.filter(([, peer]) => peer.hasLeft),
-      ...gone.slice(0, Math.max(0, gone.length - MAX_GONE)),
+      ...peers.filter(([, peer]) => peer.canRetire),
+      ...gone.slice(0, Math.max(0, gone.length - MAX_UNREACHABLE)),
     ];
   }
 
-  #forget(): void {
-    for (const [id, until] of this.#departedIds) {
+  #dropExpiredIds(): void {
+    for (const [id, until] of this.#retiredIds) {
       const isKept = performance.now() < until &&
-        this.#departedIds.size <= MAX_DEPARTED_IDS;
+        this.#retiredIds.size <= MAX_RETIRED_IDS;
       if (isKept) continue;
-      this.#departedIds.delete(id);
-      this.#hasForgotten = true;
+      this.#retiredIds.delete(id);
+      this.#hasDroppedIds = true;
     }
   }
 
   #merge(parts: readonly ReplicaPart[]): Promise<Replica> {
     return Replica.merge(parts, {
       onConflict: (family, type) => this.#reportConflict(family, type),
-      limitOf: (registry, prefix) => this.teller.limitOf(registry, prefix),
+      limitOf: (registry, prefix) => this.publisher.limitOf(registry, prefix),
       onOverflow: (prefix) => this.#reportOverflow(prefix),
     });
   }
 
   #reportOverflow(prefix: string): void {
-    this.teller.report(
+    this.publisher.report(
       "label_overflow",
       `Metrics "${prefix}*" of several workers were merged as "${OVERFLOW}", as together they have more label sets than the cardinalityLimit: take names and lanes from a fixed set, not from data`,
     );
   }
 
   #reportConflict(family: MetricFamily, type: string): void {
-    this.teller.report(
+    this.publisher.report(
       "collector_error",
       describeConflict(family, type),
     );
   }
 
-  #mayReplace(before: Replica, after: Replica): boolean {
+  #canReplace(before: Replica, after: Replica): boolean {
     const isBelow = after.isBelow(before);
-    if (isBelow) this.#reportRefused("a counter would fall");
+    if (isBelow) this.#reportRejected("a counter would fall");
     return !isBelow;
   }
 
-  #reportRefused(reason: string): void {
-    this.teller.report(
+  #reportRejected(reason: string): void {
+    this.publisher.report(
       "invalid_message",
       `A message on the channel of the workers was refused: ${reason}`,
     );
@@ -441,33 +455,33 @@ export class Workers {
       await fn();
     } catch (error) {
       if (error instanceof InvalidMessage) {
-        this.#reportRefused(error.message);
+        this.#reportRejected(error.message);
         return;
       }
-      this.teller.report(
+      this.publisher.report(
         "collector_error",
-        `Workers could not tell each other what they counted: ${
+        `WorkerGroup could not tell each other what they counted: ${
           describeError(error)
         }`,
       );
     }
   }
 
-  /** Waits for letters until something is so, or the time is over. */
-  #until(
-    isSo: () => boolean,
+  /** Waits for messages until something is so, or the time is over. */
+  #waitUntil(
+    condition: () => boolean,
     milliseconds: number,
     isRef = true,
   ): Promise<void> {
-    if (isSo()) return Promise.resolve();
+    if (condition()) return Promise.resolve();
     return new Promise((resolve) => {
       const stop = () => {
         stopTimeout();
-        this.#watchers.delete(watcher);
+        this.#onMessageRead.delete(watcher);
         resolve();
       };
       const watcher = () => {
-        if (isSo()) stop();
+        if (condition()) stop();
       };
       // A message that was not read yet may be the awaited one.
       const onTimeout = () => {
@@ -475,15 +489,15 @@ export class Workers {
         else stopTimeout = setLoopTimeout(onTimeout, 0, isRef);
       };
       let stopTimeout = setLoopTimeout(onTimeout, milliseconds, isRef);
-      this.#watchers.add(watcher);
+      this.#onMessageRead.add(watcher);
     });
   }
 
-  #sayGoodbye(): void {
+  #leaveOnExit(): void {
     const leave = () =>
       this.#guard(() => {
-        this.teller.tellOwn();
-        this.#channel.post({ kind: "bye" });
+        this.publisher.publishOwn();
+        this.#channel.post({ kind: "leave" });
       });
     process.on("exit", leave);
     const target = globalThis as Partial<EventTarget>;
@@ -492,37 +506,39 @@ export class Workers {
       target.addEventListener?.(type, () => {
         leave();
         // Whoever handles the error lets the worker live on.
-        setTimeout(() => this.#channel.post({ kind: "here", hasJoined: true }));
+        setTimeout(() =>
+          this.#channel.post({ kind: "present", hasJoined: true })
+        );
       });
     }
   }
 }
 
-function enclose(tellings: readonly Telling[]): Enclosed[] {
-  return tellings.map((telling) => ({ telling }));
+function toItems(deltas: readonly RegistryDelta[]): Item[] {
+  return deltas.map((delta) => ({ delta }));
 }
 
-function* encloseAll(
-  replicas: Iterable<readonly [of: string | null, Iterable<Telling>]>,
-): Iterable<Enclosed> {
-  for (const [of, tellings] of replicas) {
-    for (const telling of tellings) yield { of, telling };
+function* toWorkerItems(
+  replicas: Iterable<readonly [worker: string | null, Iterable<RegistryDelta>]>,
+): Iterable<Item> {
+  for (const [worker, deltas] of replicas) {
+    for (const delta of deltas) yield { worker, delta };
   }
 }
 
 function groupByWorker(
-  enclosed: readonly Enclosed[],
-): ReadonlyMap<Enclosed["of"], Telling[]> {
-  const groups = new Map<Enclosed["of"], Telling[]>();
-  for (const { of, telling } of enclosed) {
-    const group = groups.get(of) ?? [];
-    group.push(telling);
-    groups.set(of, group);
+  items: readonly Item[],
+): ReadonlyMap<Item["worker"], RegistryDelta[]> {
+  const groups = new Map<Item["worker"], RegistryDelta[]>();
+  for (const { worker, delta } of items) {
+    const group = groups.get(worker) ?? [];
+    group.push(delta);
+    groups.set(worker, group);
   }
   return groups;
 }
 
 /** This thread as a worker: one, however many handlers and copies of this library it has. */
-export function joinWorkers(): Workers {
-  return perProcess("worker", () => new Workers());
+export function joinWorkerGroup(): WorkerGroup {
+  return perProcess("worker", () => new WorkerGroup());
 }

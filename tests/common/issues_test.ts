@@ -389,7 +389,11 @@ Deno.test("strict: stage() throws if undeclared, and its pipeline fails", async 
 Deno.test("strict: stageStream() leaves the stream unread if it throws, and nothing open", async () => {
   await captureMetrics(STRICT, async (metrics) => {
     const source = new ReadableStream();
-    assertThrows(() => stageStream("orphan", source), Error, "outside a pipeline");
+    assertThrows(
+      () => stageStream("orphan", source),
+      Error,
+      "outside a pipeline",
+    );
     assertEquals(source.locked, false);
     const declared = definePipeline("p", { stages: { s: {} } });
     const options = { firstChunk: "first" };

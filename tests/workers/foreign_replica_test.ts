@@ -2,8 +2,8 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { setImmediate } from "node:timers";
 import { type MetricFamily, Sample } from "../../src/exposition/model.ts";
 import {
-  OtherReplica,
-  type OtherTelling,
+  type ForeignDelta,
+  ForeignReplica,
 } from "../../src/workers/foreign_replica.ts";
 import { InvalidMessage } from "../../src/workers/invalid_message.ts";
 
@@ -16,7 +16,7 @@ function family(
 }
 
 /** The samples as text, in no order. */
-function samplesOf(replica: OtherReplica): string[] {
+function samplesOf(replica: ForeignReplica): string[] {
   return replica.families().flatMap(({ samples }) =>
     samples.map(({ name, labels, value, exemplar }) =>
       JSON.stringify([name, labels, String(value), exemplar])
@@ -24,18 +24,18 @@ function samplesOf(replica: OtherReplica): string[] {
   ).sort();
 }
 
-/** Returns the tellings as another thread receives them. */
+/** Returns the deltas as another thread receives them. */
 async function send(
-  tellings: readonly OtherTelling[],
-  ...replicas: OtherReplica[]
+  deltas: readonly ForeignDelta[],
+  ...replicas: ForeignReplica[]
 ): Promise<void> {
   for (const replica of replicas) {
-    (await replica.prepare(JSON.parse(JSON.stringify(tellings))))();
+    (await replica.prepare(JSON.parse(JSON.stringify(deltas))))();
   }
 }
 
-Deno.test("OtherReplica equals that of another thread as samples come and go", async () => {
-  const [own, other] = [new OtherReplica(), new OtherReplica()];
+Deno.test("ForeignReplica equals that of another thread as samples come and go", async () => {
+  const [own, other] = [new ForeignReplica(), new ForeignReplica()];
   let seed = 1;
   const random = (limit: number) => {
     seed = seed * 48_271 % 0x7fffffff;
@@ -60,19 +60,19 @@ Deno.test("OtherReplica equals that of another thread as samples come and go", a
       }
       return family(name, [...samples.values()]);
     });
-    await send(await own.changes(families), own, other);
-    const expected = samplesOf(OtherReplica.of(families));
+    await send(await own.diff(families), own, other);
+    const expected = samplesOf(ForeignReplica.of(families));
     assertEquals(samplesOf(own), expected);
     assertEquals(samplesOf(other), expected);
-    const newcomer = new OtherReplica();
-    await send([...other.everything()], newcomer);
-    assertEquals(samplesOf(newcomer), expected);
-    assertEquals(await own.changes(families), []);
+    const newWorker = new ForeignReplica();
+    await send([...other.fullState()], newWorker);
+    assertEquals(samplesOf(newWorker), expected);
+    assertEquals(await own.diff(families), []);
   }
 });
 
-Deno.test("OtherReplica applies changes at once after reading them in slices", async () => {
-  const replica = new OtherReplica();
+Deno.test("ForeignReplica applies changes at once after reading them in slices", async () => {
+  const replica = new ForeignReplica();
   const families = (value: number) => [
     family(
       "a",
@@ -82,10 +82,10 @@ Deno.test("OtherReplica applies changes at once after reading them in slices", a
       ),
     ),
   ];
-  await send(await replica.changes(families(1)), replica);
-  const tellings = await replica.changes(families(2));
+  await send(await replica.diff(families(1)), replica);
+  const deltas = await replica.diff(families(2));
   let commit: (() => void) | undefined;
-  const preparing = replica.prepare(tellings).then((fn) => commit = fn);
+  const preparing = replica.prepare(deltas).then((fn) => commit = fn);
   const valuesOf = () =>
     new Set(replica.families()[0]!.samples.map(({ value }) => value));
   let turns = 0;
@@ -100,64 +100,64 @@ Deno.test("OtherReplica applies changes at once after reading them in slices", a
   assert(turns > 5, `${turns}`);
 });
 
-Deno.test("OtherReplica keeps a sample that counts as it was when told that it is negative", async () => {
+Deno.test("ForeignReplica keeps a sample that counts as it was when told that it is negative", async () => {
   const negatives: [type: string, suffix: string][] = [
     ["counter", ""],
     ["histogram", "_bucket"],
     ["histogram", "_count"],
   ];
   for (const [type, suffix] of negatives) {
-    const [own, other] = [new OtherReplica(), new OtherReplica()];
+    const [own, other] = [new ForeignReplica(), new ForeignReplica()];
     const families = (value: number) => [
       family("a", [new Sample(`a${suffix}`, {}, value)], type),
     ];
-    await send(await own.changes(families(3)), own, other);
+    await send(await own.diff(families(3)), own, other);
     for (const value of [-1, NaN, -Infinity]) {
-      await send(await own.changes(families(value)), other);
+      await send(await own.diff(families(value)), other);
     }
     assertEquals(
       samplesOf(other),
-      samplesOf(OtherReplica.of(families(3))),
+      samplesOf(ForeignReplica.of(families(3))),
       suffix,
     );
   }
 });
 
-Deno.test("OtherReplica refuses a place that would make room for millions", async () => {
-  const replica = new OtherReplica();
+Deno.test("ForeignReplica refuses a place that would make room for millions", async () => {
+  const replica = new ForeignReplica();
   await send(
-    await replica.changes([family("a", [new Sample("a", {}, 1)])]),
+    await replica.diff([family("a", [new Sample("a", {}, 1)])]),
     replica,
   );
-  const [telling] = replica.everything();
-  const { changes } = telling!;
+  const [delta] = replica.fullState();
+  const { changes } = delta!;
   for (const place of [2, 4e8, 2 ** 32]) {
     const [[, ...rest]] = changes as [(typeof changes)[number]];
     await assertRejects(
-      () => replica.prepare([{ ...telling!, changes: [[place, ...rest]] }]),
+      () => replica.prepare([{ ...delta!, changes: [[place, ...rest]] }]),
       InvalidMessage,
-      `there is no place ${place} in a metric`,
+      `there is no slot ${place} in a metric`,
     );
   }
 });
 
-Deno.test("OtherReplica.everything() keeps the places of samples that are gone", async () => {
-  const [own, other] = [new OtherReplica(), new OtherReplica()];
+Deno.test("ForeignReplica.fullState() keeps the places of samples that are gone", async () => {
+  const [own, other] = [new ForeignReplica(), new ForeignReplica()];
   const samples = [1, 2, 3]
     .map((i) => new Sample("a", { i: `${i}` }, i));
-  await send(await own.changes([family("a", samples)]), own);
-  await send(await own.changes([family("a", samples.slice(2))]), own);
-  await send([...own.everything()], other);
+  await send(await own.diff([family("a", samples)]), own);
+  await send(await own.diff([family("a", samples.slice(2))]), own);
+  await send([...own.fullState()], other);
   assertEquals(samplesOf(other), samplesOf(own));
-  const back = await own.changes([family("a", samples)]);
+  const back = await own.diff([family("a", samples)]);
   await send(back, own, other);
   assertEquals(samplesOf(other), samplesOf(own));
 });
 
-Deno.test("OtherReplica.merge() goes by the description of the youngest part", async () => {
+Deno.test("ForeignReplica.merge() goes by the description of the youngest part", async () => {
   const sample = (value: number) => [new Sample("a", {}, value)];
   const described = (value: number, type: string, aggregator: string) => ({
-    replica: OtherReplica.of([
+    replica: ForeignReplica.of([
       { ...family("a", sample(value), type), help: aggregator, aggregator },
     ]),
     isAlive: true,
@@ -165,7 +165,7 @@ Deno.test("OtherReplica.merge() goes by the description of the youngest part", a
   });
   const own = { ...described(5, "counter", "sum"), age: 0 };
   const conflicts: string[] = [];
-  const [merged, ...others] = await OtherReplica.merge([
+  const [merged, ...others] = await ForeignReplica.merge([
     described(-9, "gauge", "sum"),
     described(1, "counter", "min"),
     described(2, "counter", "freshest"),

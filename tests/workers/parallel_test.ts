@@ -66,7 +66,7 @@ Deno.test("deno serve --parallel: every scrape tells what was sent, whichever th
   await using service = await startExample();
   let sent = 0;
   let answered = 0;
-  let isOver = false;
+  let isDone = false;
   const client = async () => {
     while (sent < REQUESTS || scrapes < SCRAPES) {
       sent++;
@@ -79,7 +79,7 @@ Deno.test("deno serve --parallel: every scrape tells what was sent, whichever th
   let scrapes = 0;
   const scraper = async () => {
     let last = 0;
-    while (!isOver) {
+    while (!isDone) {
       const before = answered;
       const { pipelines, observed, stages } = await scrape(service.url);
       const line = JSON.stringify({
@@ -100,7 +100,7 @@ Deno.test("deno serve --parallel: every scrape tells what was sent, whichever th
   // Then nobody need wait for more of them.
   scraping.catch(() => scrapes = SCRAPES);
   await Promise.all(Array.from({ length: CONNECTIONS }, client))
-    .finally(() => isOver = true);
+    .finally(() => isDone = true);
   await scraping;
   assertEquals(problems, []);
   for (let i = 0; i < 20; i++) {

@@ -15,7 +15,7 @@ import { until } from "../support/until.ts";
 const PREFIX = "lukhas_orchestration_";
 
 /** The most that a message may hold. */
-const MAX_MESSAGE_SIZE = 64 * 1024;
+const MAX_CHUNK_SIZE = 64 * 1024;
 
 type Options = Parameters<typeof startThread>[0];
 
@@ -53,15 +53,15 @@ function unresponsiveOf(text: string): number | undefined {
   return valueOf(text, `${PREFIX}instrumentation_issues_total{${labels}}`);
 }
 
-/** The letters that threads send, by what they are, and the largest message. */
-function eavesdrop(): {
+/** The messages that threads send, by what they are, and the largest message. */
+function observeMessages(): {
   readonly kinds: string[];
   readonly sizes: number[];
   close(): void;
 } {
   const kinds: string[] = [];
   const sizes: number[] = [];
-  const channel = new BroadcastChannel("@lukhas/stage-metrics/3") as unknown as
+  const channel = new BroadcastChannel("@lukhas/stage-metrics/4") as unknown as
     & { onmessage: (event: { data: { bytes: Uint8Array } }) => void }
     & { close(): void };
   channel.onmessage = ({ data: { bytes } }) => {
@@ -106,12 +106,12 @@ Deno.test("Merged scrapes keep the last exemplar of each bucket, also of workers
     await a!.tell("run", "last_b");
     await b!.tell("run", "last_a");
     await a!.tell("run", "only_a");
-    await a!.tell("exemplifyOther", { id: "a" }, 0.5);
+    await a!.tell("setForeignExemplar", { id: "a" }, 0.5);
     // So that the times of what follows are others.
     await new Promise((resolve) => setTimeout(resolve, 5));
     await a!.tell("run", "last_a");
     await b!.tell("run", "last_b");
-    await b!.tell("exemplifyOther", { id: "b" }, Infinity);
+    await b!.tell("setForeignExemplar", { id: "b" }, Infinity);
     const expected = [
       `last_a ${exemplarOf(3)} 0`,
       `last_b ${exemplarOf(12)} 0`,
@@ -210,7 +210,7 @@ Deno.test("No counter falls, and none is behind, when another worker is asked", 
   });
 });
 
-Deno.test("A newcomer knows what was before it, the departed included", async () => {
+Deno.test("A newWorker knows what was before it, the retired included", async () => {
   await withThreads([{}, {}], async (a, b) => {
     await a!.tell("record", "p", 0.1, 1);
     await b!.tell("record", "p", 0.1, 2);
@@ -231,18 +231,21 @@ Deno.test("A newcomer knows what was before it, the departed included", async ()
   });
 });
 
-Deno.test("A newcomer asks one of those who are there, not all", async () => {
+Deno.test("A newWorker asks one of those who are there, not all", async () => {
   await withThreads([{}, {}, {}], async (...threads) => {
     for (const thread of threads) {
       await thread.tell("record", "p", 0.1);
       await thread.tell("scrape");
     }
-    const ear = eavesdrop();
-    await withThreads([{}], async (newcomer) => {
-      assertEquals(totalOf(await newcomer!.tell("scrape"), "p"), 3);
+    const observer = observeMessages();
+    await withThreads([{}], async (newWorker) => {
+      assertEquals(totalOf(await newWorker!.tell("scrape"), "p"), 3);
     });
-    ear.close();
-    assertEquals(ear.kinds.filter((kind) => kind === "fetch").length, 1);
+    observer.close();
+    assertEquals(
+      observer.kinds.filter((kind) => kind === "syncRequest").length,
+      1,
+    );
   });
 });
 
@@ -257,7 +260,7 @@ for (const end of ["exit", "finish", "fail"] as const) {
     fn: async () => {
       await withThreads([{}, {}], async (a, b) => {
         await b!.tell("record", "p", 0.1, 2);
-        await b!.tell("setOthers", 2);
+        await b!.tell("setForeign", 2);
         await a!.tell("scrape");
         await b!.tell("record", "p", 0.1, 3);
         await b!.tell("open", "p");
@@ -296,14 +299,14 @@ Deno.test("Under load over HTTP, every scrape tells what was sent, and a worker 
   const patient = { timeout: 1000 };
   await withThreads([patient, patient, {}], async (a, b, c) => {
     const ports = [await a!.tell("listen"), await b!.tell("listen")];
-    let [sent, answered, told, last] = [0, 0, 0, 0];
+    let [sent, lastAck, told, last] = [0, 0, 0, 0];
     const ask = async (port: number) => {
       sent++;
       await (await fetch(`http://127.0.0.1:${port}/`)).body?.cancel();
-      answered++;
+      lastAck++;
     };
     const scrape = async (port: number) => {
-      const least = answered + told;
+      const least = lastAck + told;
       const response = await fetch(`http://127.0.0.1:${port}/metrics`);
       const total = totalOf(await response.text(), "p") ?? 0;
       const most = sent + told;
@@ -312,15 +315,15 @@ Deno.test("Under load over HTTP, every scrape tells what was sent, and a worker 
       last = total;
     };
     const load = async () => {
-      let isOver = false;
+      let isDone = false;
       const client = async (_: unknown, i: number) => {
         for (let j = 0; j < 50; j++) await ask(ports[(i + j) % 2]!);
       };
       const scraping = (async () => {
-        for (let i = 0; !isOver; i++) await scrape(ports[i % 2]!);
+        for (let i = 0; !isDone; i++) await scrape(ports[i % 2]!);
       })();
       await Promise.all(Array.from({ length: 8 }, client))
-        .finally(() => isOver = true);
+        .finally(() => isDone = true);
       await scraping;
     };
 
@@ -332,7 +335,7 @@ Deno.test("Under load over HTTP, every scrape tells what was sent, and a worker 
     await load();
     for (const port of ports) {
       await scrape(port);
-      assertEquals(last, answered + told);
+      assertEquals(last, lastAck + told);
     }
   });
 });
@@ -353,7 +356,7 @@ Deno.test("A worker that hangs is waited for once, and its last known values sta
     assertEquals(unresponsiveOf(first), 1);
     // Had it been waited for again, it would have been counted again.
     assertEquals(unresponsiveOf(await a!.tell("scrape")), 1);
-    // A newcomer is told of it, and neither waits nor lacks what it told.
+    // A newWorker is told of it, and neither waits nor lacks what it told.
     await withThreads([patient], async (d) => {
       const text = await d!.tell("scrape");
       assertEquals(totalOf(text, "p"), 5);
@@ -381,18 +384,18 @@ Deno.test("Who stood still does not call silent whom it could not hear", async (
     await b!.tell("record", "p", 0.1, 1);
     assertEquals(totalOf(await a!.tell("scrape"), "p"), 1);
     await b!.tell("record", "p", 0.1, 2);
-    const ear = eavesdrop();
+    const observer = observeMessages();
     const wakeB = await b!.hang();
     const scraping = a!.tell("scrape");
-    await until(() => ear.kinds.includes("ask"));
+    await until(() => observer.kinds.includes("collect"));
     const wakeA = await a!.hang();
     wakeB();
-    await until(() => ear.kinds.includes("told"));
+    await until(() => observer.kinds.includes("ack"));
     // By the clock, all the time that there was is over.
     await new Promise((resolve) => setTimeout(resolve, 1500));
     wakeA();
     const text = await scraping;
-    ear.close();
+    observer.close();
     assertEquals([totalOf(text, "p"), unresponsiveOf(text)], [3, 0]);
   });
 });
@@ -401,9 +404,9 @@ Deno.test("Those who left long ago are kept as one, and newcomers are told of th
   await withThreads([{}, {}, {}], async (a, b, c) => {
     await a!.tell("record", "p", 0.1, 1);
     await b!.tell("record", "p", 0.1, 2);
-    await b!.tell("setOthers", 3);
+    await b!.tell("setForeign", 3);
     await c!.tell("record", "p", 0.1, 4);
-    await c!.tell("setOthers", 5);
+    await c!.tell("setForeign", 5);
     assertEquals(totalOf(await a!.tell("scrape"), "p"), 7);
     b!.tell("exit");
     c!.tell("exit");
@@ -438,7 +441,7 @@ Deno.test("A worker that is silent for long is taken for terminated, until it sp
     await b!.tell("record", "p", 0.1, 2);
     const text = await a!.tell("scrape");
     assertEquals([totalOf(text, "p"), inProgressOf(text, "p")], [3, 0]);
-    // A newcomer is told for how long it has been silent.
+    // A newWorker is told for how long it has been silent.
     await withThreads([patient], async (d) => {
       const text = await d!.tell("scrape");
       assertEquals(totalOf(text, "p"), 3);
@@ -496,8 +499,8 @@ Deno.test("The metrics of others are merged by their own aggregator", async () =
   await withThreads([{}, {}], async (a, b) => {
     await a!.tell("record", "p", 0.1);
     await b!.tell("record", "p", 0.1);
-    await a!.tell("setOthers", 2);
-    await b!.tell("setOthers", 4);
+    await a!.tell("setForeign", 2);
+    await b!.tell("setForeign", 4);
     const texts = [await a!.tell("scrape"), await b!.tell("scrape")];
     for (const text of texts) {
       const valuesOf = (...names: string[]) =>
@@ -685,15 +688,15 @@ Deno.test("What others take out of a registry, and what is no number, arrives", 
   await withThreads([{}, {}], async (a, b) => {
     await a!.tell("record", "p", 0.1);
     await b!.tell("record", "p", 0.1);
-    await a!.tell("setOthers", 2);
-    await b!.tell("setOthers", NaN);
+    await a!.tell("setForeign", 2);
+    await b!.tell("setForeign", NaN);
     const before = await a!.tell("scrape");
     assertEquals(valueOf(before, 'their_sum{l="a"}'), NaN);
-    await b!.tell("removeOthers");
+    await b!.tell("removeForeign");
     const after = await a!.tell("scrape");
     assertEquals(valueOf(after, 'their_sum{l="a"}'), 2);
     assertEquals(valueOf(after, 'their_max{l="a"}'), 2);
-    await a!.tell("removeOthers");
+    await a!.tell("removeForeign");
     assertEquals((await b!.tell("scrape")).includes("their_max"), false);
   });
 });
@@ -720,7 +723,7 @@ Deno.test("A scrape's timeout bounds the wait for collectors in every worker", a
   await withThreads([{}, {}, {}], async (a, b, c) => {
     for (const thread of [a!, b!, c!]) {
       await thread.tell("hangCollector");
-      await thread.tell("setOthers", 1);
+      await thread.tell("setForeign", 1);
       await thread.tell("record", "p", 0.1, 1);
     }
     for (const thread of [a!, b!, c!, a!]) {
@@ -757,10 +760,10 @@ Deno.test("A hasty scrape does not have others give up a worker that it could no
     const hasty = await a!.tell("scrapeBy", waiting(0.1));
     assertEquals([totalOf(hasty, "p"), unresponsiveOf(hasty)], [1, 1]);
     const recorded = b!.tell("record", "p", 0.1, 2);
-    let isOver = false;
-    const patient = a!.tell("scrape").finally(() => isOver = true);
+    let isDone = false;
+    const patient = a!.tell("scrape").finally(() => isDone = true);
     for (let i = 0; i < 100; i++) await a!.tell("stuckCalls");
-    assertEquals(isOver, false);
+    assertEquals(isDone, false);
     wake();
     await recorded;
     assertEquals(unresponsiveOf(await patient), 1);
@@ -770,8 +773,8 @@ Deno.test("A hasty scrape does not have others give up a worker that it could no
 
 Deno.test("A merged scrape shows only the metrics that `name[]` asks for", async () => {
   await withThreads([{}, {}], async (a, b) => {
-    await a!.tell("setOthers", 1);
-    await b!.tell("setOthers", 2);
+    await a!.tell("setForeign", 1);
+    await b!.tell("setForeign", 2);
     await b!.tell("record", "p", 0.1, 2);
     const query = `?name[]=their&name[]=${PREFIX}pipeline_total`;
     const text = await a!.tell("scrapeBy", {}, query);
@@ -783,43 +786,43 @@ Deno.test("A merged scrape shows only the metrics that `name[]` asks for", async
 Deno.test("What travels is what changed, in messages of 64 KB at most", async () => {
   await withThreads([{}, {}], async (a, b) => {
     await b!.tell("recordMany", 1000);
-    await b!.tell("setOthers", 1);
-    const ear = eavesdrop();
+    await b!.tell("setForeign", 1);
+    const observer = observeMessages();
     const text = await a!.tell("scrape");
     assertEquals(totalOf(text, "pipeline 999"), 1);
-    await until(() => ear.kinds.includes("told"));
-    const most = Math.max(...ear.sizes);
-    assert(most <= MAX_MESSAGE_SIZE, `${most}`);
-    assert(ear.sizes.length > 3, `${ear.sizes}`);
+    await until(() => observer.kinds.includes("ack"));
+    const most = Math.max(...observer.sizes);
+    assert(most <= MAX_CHUNK_SIZE, `${most}`);
+    assert(observer.sizes.length > 3, `${observer.sizes}`);
 
-    ear.kinds.length = 0;
+    observer.kinds.length = 0;
     assertEquals(await a!.tell("scrape"), text);
-    await until(() => ear.kinds.length >= 2);
+    await until(() => observer.kinds.length >= 2);
     // A third thread may hear two others in another order.
-    assertEquals(ear.kinds.sort(), ["ask", "told"]);
+    assertEquals(observer.kinds.sort(), ["ack", "collect"]);
 
     await b!.tell("record", "pipeline 0", 0.1);
-    ear.kinds.length = ear.sizes.length = 0;
+    observer.kinds.length = observer.sizes.length = 0;
     await a!.tell("scrape");
-    await until(() => ear.kinds.length >= 3);
-    assertEquals(ear.kinds.sort(), ["ask", "tell", "told"]);
-    const largest = Math.max(...ear.sizes);
+    await until(() => observer.kinds.length >= 3);
+    assertEquals(observer.kinds.sort(), ["ack", "collect", "delta"]);
+    const largest = Math.max(...observer.sizes);
     assert(largest < 500, `${largest}`);
-    ear.close();
+    observer.close();
   });
 });
 
 Deno.test("Scrapes that come together share one gathering, and several handlers one identity", async () => {
-  const ear = eavesdrop();
+  const observer = observeMessages();
   await withThreads([{}, {}], async (a) => {
     await a!.tell("recordInSecond", 1);
     const isOf = (kind: string) => (each: string) => each === kind;
-    assertEquals(ear.kinds.filter(isOf("hello")).length, 2);
-    ear.kinds.length = 0;
+    assertEquals(observer.kinds.filter(isOf("join")).length, 2);
+    observer.kinds.length = 0;
     assertEquals(await a!.tell("scrapeTogether", 50), 50);
-    assertEquals(ear.kinds.filter(isOf("ask")).length, 1);
+    assertEquals(observer.kinds.filter(isOf("collect")).length, 1);
   });
-  ear.close();
+  observer.close();
 });
 
 Deno.test("A worker's first registry goes with the first ones of the others, its second with the second", async () => {
@@ -845,7 +848,7 @@ Deno.test("A registry that a handler names is told from the start, families of a
   });
 });
 
-Deno.test("Workers whose registries add other labels are told apart, also when these change", async () => {
+Deno.test("WorkerGroup whose registries add other labels are told apart, also when these change", async () => {
   const options = [
     { defaultLabels: { host: "a" } },
     { defaultLabels: { host: "b" } },
