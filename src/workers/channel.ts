@@ -4,33 +4,33 @@ import { InvalidMessage } from "./invalid_message.ts";
 import { isWorkerId } from "./message_checks.ts";
 import { fields, isBoolean, whole } from "./shape.ts";
 
-/** Bytes of a message that go into one message. */
+/** The maximum size of a chunk, in bytes. */
 const CHUNK_SIZE = 60 * 1024;
 
-/** How many UTF-16 code units are collected before they are sent. */
-const BATCH_SIZE = 30 * 1024;
+/** The number of UTF-16 code units that are buffered before they are sent. */
+const BUFFER_SIZE = 30 * 1024;
 
-/** The largest size of the messages that wait to be read, and of incomplete messages, in bytes. */
-const MAX_WAITING_BYTES = 64 * 1024 * 1024;
+/** The maximum size of all unread chunks, and of all incomplete messages, in bytes. */
+const MAX_PENDING_BYTES = 64 * 1024 * 1024;
 
-/** How many messages may be incomplete at the same time. */
+/** The maximum number of incomplete messages. */
 const MAX_INCOMPLETE = 256;
 
-/** How many bytes take about as long to write or read as one sample takes to handle. */
+/** The number of bytes that take about as long to write or read as one sample. */
 const BYTES_PER_ITEM = 120;
 
 /**
- * A chunk of a message. Pieces arrive in the order in which they were sent, but some may
- * be lost: Deno drops messages when the queue of a blocked thread is full.
+ * A part of a message. Chunks arrive in order, but some may be lost: Deno drops them when
+ * the queue of a blocked thread is full.
  */
 interface Chunk {
   readonly from: string;
-  /** The number of the message. Pieces of several messages may alternate. */
+  /** The number of the message. Chunks of several messages may interleave. */
   readonly message: number;
-  /** The number of the chunk in its message, from 0. */
+  /** The index of the chunk in its message. */
   readonly index: number;
   readonly isLast: boolean;
-  /** Lines of JSON: the items items, then the message itself. */
+  /** Lines of JSON: the items, then the message itself. */
   readonly bytes: Uint8Array;
 }
 
@@ -39,17 +39,17 @@ const isChunkShape = fields({
   message: whole(),
   index: whole(),
   isLast: isBoolean,
-  // Unlike `instanceof`, it knows the arrays of other realms, as those of Jest.
+  // Unlike `instanceof`, this accepts arrays of other realms, such as Jest's.
   bytes: (value) => ArrayBuffer.isView(value) && value.byteLength <= CHUNK_SIZE,
 });
 
-/** Who reads the messages of a channel. */
-export interface Reader<L, E> {
-  isMessage(value: unknown): value is L;
-  isItem(value: unknown): value is E;
-  /** Called with each message of another's, one after the other. */
-  onMessage(from: string, message: L, items: E[]): Promise<void>;
-  /** Called with the reason for which something was not read. */
+/** Validates and receives the messages of a channel. */
+export interface Receiver<M, I> {
+  isMessage(value: unknown): value is M;
+  isItem(value: unknown): value is I;
+  /** Called for each message of another thread, one at a time. */
+  onMessage(from: string, message: M, items: I[]): Promise<void>;
+  /** Called with the reason why a message or chunk was rejected. */
   onRejected(reason: string): void;
 }
 
@@ -61,43 +61,43 @@ interface RawChannel {
 }
 
 /**
- * Sends messages to all threads of the process, and receives theirs.
+ * Sends messages to all other threads of the process, and receives their messages.
  *
- * A message is of any size. It is read in slices, and passed on once it is complete; no
- * message is larger than 64 KB.
+ * A message can have any size. It is sent in chunks of less than 64 KB, read in slices,
+ * and passed on once it is complete.
  *
- * @typeParam L The messages; anything that JSON can hold.
- * @typeParam E The items that a message may toItems.
+ * @typeParam M The type of the messages; must be serializable as JSON.
+ * @typeParam I The type of the items in a message; must be serializable as JSON.
  */
-export class Channel<L extends { readonly kind: string }, E> {
-  /** The name by which the others know this thread. */
+export class Channel<M extends { readonly kind: string }, I> {
+  /** The id of this thread, as other threads receive it. */
   readonly id: string;
   readonly #raw: RawChannel;
-  readonly #reader: Reader<L, E>;
+  readonly #receiver: Receiver<M, I>;
   #count = 0;
   readonly #unread: Chunk[] = [];
   #unreadBytes = 0;
   #isReading = false;
-  /** The messages that are not complete yet, by sender and then by number. */
-  readonly #incoming = new Map<string, Map<number, Incoming<E>>>();
+  /** The incomplete messages, by sender and number. */
+  readonly #incoming = new Map<string, Map<number, IncomingMessage<I>>>();
 
   /**
-   * @param name All channels of one name receive each other.
-   * @param reader Validates and receives the messages of other threads, one after the other.
+   * @param name The name of the channel. Channels with the same name are connected.
+   * @param receiver Validates and receives the messages of other threads.
    * @throws {Error} If the runtime has no `BroadcastChannel`.
    */
-  constructor(name: string, reader: Reader<L, E>) {
+  constructor(name: string, receiver: Receiver<M, I>) {
     this.#raw = openChannel(name);
     this.id = crypto.randomUUID();
-    this.#reader = reader;
+    this.#receiver = receiver;
     this.#raw.onmessage = ({ data }) => {
-      // The channel's name is public: anyone can write anything.
+      // The channel's name is public: any code can post to it.
       if (!isChunk(data)) {
-        reader.onRejected("it is not a chunk of a message");
+        receiver.onRejected("not a chunk of a message");
         return;
       }
-      if (this.#unreadBytes > MAX_WAITING_BYTES) {
-        reader.onRejected("there are too many at once");
+      if (this.#unreadBytes > MAX_PENDING_BYTES) {
+        receiver.onRejected("too many unread chunks");
         return;
       }
       this.#unread.push(data);
@@ -107,47 +107,47 @@ export class Channel<L extends { readonly kind: string }, E> {
     this.#raw.unref();
   }
 
-  /** Whether messages have arrived that were not read yet. */
+  /** Whether there are received chunks that have not been read yet. */
   get isReading(): boolean {
     return this.#isReading;
   }
 
-  /** Whether a message of a sender is not complete yet. */
+  /** Returns whether a sender has incomplete messages. */
   isReceiving(from: string): boolean {
     return this.#incoming.has(from);
   }
 
-  /** Drops the incomplete messages of a sender that has ended. */
-  forget(from: string): void {
+  /** Drops the incomplete messages of a sender that has exited. */
+  dropSender(from: string): void {
     this.#incoming.delete(from);
   }
 
-  /** Sends a message at once. */
-  post(message: L, items: Iterable<E> = []): void {
+  /** Sends a message synchronously. */
+  post(message: M, items: Iterable<I> = []): void {
     const outgoing = this.#open();
-    for (const each of items) outgoing.write(each);
+    for (const item of items) outgoing.write(item);
     outgoing.write(message);
     outgoing.close();
   }
 
   /**
-   * Sends a message that encloses many items, in slices.
+   * Sends a message with many items in slices, and lets the event loop run in between.
    *
-   * @param finish Returns the message itself, once its items have been sent.
+   * @param finish Returns the message itself. Called once all items have been sent.
    */
-  async postInSlices(items: Iterable<E>, finish: () => L): Promise<void> {
+  async postInSlices(items: Iterable<I>, finish: () => M): Promise<void> {
     const outgoing = this.#open();
-    for (const each of items) {
-      const turn = countItems(outgoing.write(each) / BYTES_PER_ITEM);
+    for (const item of items) {
+      const turn = countItems(outgoing.write(item) / BYTES_PER_ITEM);
       if (turn !== undefined) await turn;
     }
     outgoing.write(finish());
     outgoing.close();
   }
 
-  #open(): Outgoing {
+  #open(): OutgoingMessage {
     const message = ++this.#count;
-    return new Outgoing((bytes, index, isLast) =>
+    return new OutgoingMessage((bytes, index, isLast) =>
       this.#raw.postMessage({ from: this.id, message, index, isLast, bytes })
     );
   }
@@ -161,7 +161,7 @@ export class Channel<L extends { readonly kind: string }, E> {
       try {
         await this.#read(chunk);
       } catch (error) {
-        this.#reader.onRejected((error as InvalidMessage).message);
+        this.#receiver.onRejected((error as InvalidMessage).message);
       }
       const turn = countItems(chunk.bytes.byteLength / BYTES_PER_ITEM);
       if (turn !== undefined) await turn;
@@ -172,14 +172,14 @@ export class Channel<L extends { readonly kind: string }, E> {
   async #read(chunk: Chunk): Promise<void> {
     const { from, message, index, isLast, bytes } = chunk;
     const messages = this.#incoming.get(from) ??
-      new Map<number, Incoming<E>>();
+      new Map<number, IncomingMessage<I>>();
     const incoming = index === 0
-      ? new Incoming(this.#reader.isItem)
+      ? new IncomingMessage(this.#receiver.isItem)
       : messages.get(message);
-    // A new thread receives the last chunks of messages that were sent before it started.
+    // A thread may start in the middle of a message.
     if (incoming === undefined) return;
     this.#drop(from, message);
-    // After a gap, the state is requested again.
+    // A lost chunk loses the message; the full state is requested later.
     if (!incoming.isNext(index)) return;
     incoming.read(bytes, isLast);
     if (!isLast) {
@@ -187,10 +187,10 @@ export class Channel<L extends { readonly kind: string }, E> {
       this.#dropExcess();
       return;
     }
-    const { last, items, isComplete } = incoming;
-    const { isMessage, onMessage, onRejected } = this.#reader;
-    if (!isMessage(last)) throw new InvalidMessage("it is not a message");
-    if (!isComplete) onRejected(`"${last.kind}" encloses invalid items`);
+    const { last, items, areItemsValid } = incoming;
+    const { isMessage, onMessage, onRejected } = this.#receiver;
+    if (!isMessage(last)) throw new InvalidMessage("not a valid message");
+    if (!areItemsValid) onRejected(`"${last.kind}" has invalid items`);
     await onMessage(from, last, items);
   }
 
@@ -200,7 +200,7 @@ export class Channel<L extends { readonly kind: string }, E> {
     if (messages?.size === 0) this.#incoming.delete(from);
   }
 
-  /** Drops the oldest messages of the senders with the most incomplete ones. */
+  /** Drops the oldest messages of the largest senders until the limits hold. */
   #dropExcess(): void {
     for (;;) {
       const sizes = [...this.#incoming].map(([from, messages]) => {
@@ -209,18 +209,18 @@ export class Channel<L extends { readonly kind: string }, E> {
       });
       const bytes = sum(sizes.map(({ bytes }) => bytes));
       const count = sum(sizes.map(({ count }) => count));
-      if (bytes <= MAX_WAITING_BYTES && count <= MAX_INCOMPLETE) return;
-      const key = bytes > MAX_WAITING_BYTES ? "bytes" : "count";
+      if (bytes <= MAX_PENDING_BYTES && count <= MAX_INCOMPLETE) return;
+      const key = bytes > MAX_PENDING_BYTES ? "bytes" : "count";
       const largest = sizes.reduce((a, b) => b[key] > a[key] ? b : a);
       const [oldest] = largest.messages.keys();
       this.#drop(largest.from, oldest!);
-      this.#reader.onRejected("too many are incomplete");
+      this.#receiver.onRejected("too many incomplete messages");
     }
   }
 }
 
-/** A message that is being sent. */
-class Outgoing {
+/** A message being sent. */
+class OutgoingMessage {
   readonly #post: (bytes: Uint8Array, index: number, isLast: boolean) => void;
   #text = "";
   #index = 0;
@@ -231,9 +231,9 @@ class Outgoing {
     this.#post = post;
   }
 
-  /** Adds a line, and returns its length. */
+  /** Writes a line, and returns its length. */
   write(value: unknown): number {
-    if (this.#text.length > BATCH_SIZE) this.#flush(false);
+    if (this.#text.length > BUFFER_SIZE) this.#flush(false);
     const line = `${JSON.stringify(value)}\n`;
     this.#text += line;
     return line.length;
@@ -247,7 +247,7 @@ class Outgoing {
     const bytes = new TextEncoder().encode(this.#text);
     for (let at = 0; at < bytes.length; at += CHUNK_SIZE) {
       const end = at + CHUNK_SIZE;
-      // A view would be sent with all of the buffer behind it.
+      // Copied, as a view would be sent together with its whole buffer.
       const chunk = bytes.slice(at, end);
       this.#post(chunk, this.#index++, isLast && end >= bytes.length);
     }
@@ -255,27 +255,27 @@ class Outgoing {
   }
 }
 
-/** A message that is being received. */
-class Incoming<E> {
-  /** The value of the last line read: in the end, the message itself. */
+/** A message being received. */
+class IncomingMessage<I> {
+  /** The value of the last line read. In a complete message, the message itself. */
   last: unknown;
-  /** The valid values of the lines before it: the items items. */
-  readonly items: E[] = [];
-  /** Whether all items items were valid. */
-  isComplete = true;
-  readonly #isItem: (value: unknown) => value is E;
+  /** The valid items, from the lines before the last one. */
+  readonly items: I[] = [];
+  /** Whether all items were valid. */
+  areItemsValid = true;
+  readonly #isItem: (value: unknown) => value is I;
   readonly #decoder = new TextDecoder();
-  /** The chunks of a line that is not complete yet. */
-  #chunks: string[] = [];
+  /** The parts of the incomplete last line. */
+  #lineParts: string[] = [];
   #next = 0;
-  /** Its approximate size in memory, in bytes: an empty chunk takes room, too. */
+  /** The approximate size in memory, in bytes. Empty chunks count, too. */
   size = 0;
 
-  constructor(isItem: (value: unknown) => value is E) {
+  constructor(isItem: (value: unknown) => value is I) {
     this.#isItem = isItem;
   }
 
-  /** Returns whether no chunk is missing before this one. */
+  /** Returns whether a chunk follows directly on the last one read. */
   isNext(index: number): boolean {
     return index === this.#next;
   }
@@ -283,7 +283,7 @@ class Incoming<E> {
   /**
    * Reads the next chunk.
    *
-   * @throws {InvalidMessage} If it cannot be read.
+   * @throws {InvalidMessage} If its lines are not JSON.
    */
   read(bytes: Uint8Array, isLast: boolean): void {
     this.#next++;
@@ -293,12 +293,12 @@ class Incoming<E> {
       const lines = text.split("\n");
       const rest = lines.pop()!;
       for (const line of lines) {
-        this.#add(JSON.parse(this.#chunks.join("") + line));
-        this.#chunks = [];
+        this.#add(JSON.parse(this.#lineParts.join("") + line));
+        this.#lineParts = [];
       }
-      this.#chunks.push(rest);
+      this.#lineParts.push(rest);
     } catch {
-      throw new InvalidMessage("it is not JSON");
+      throw new InvalidMessage("not JSON");
     }
   }
 
@@ -307,7 +307,7 @@ class Incoming<E> {
     this.last = value;
     if (last === undefined) return;
     if (this.#isItem(last)) this.items.push(last);
-    else this.isComplete = false;
+    else this.areItemsValid = false;
   }
 }
 
@@ -321,8 +321,9 @@ function sum(numbers: readonly number[]): number {
 }
 
 /**
- * Opens Node's channel: Deno's global one cannot be unref'd, and would keep the process
- * from ending. It is loaded here, as some hosts have no `node:worker_threads`.
+ * Opens a channel of `node:worker_threads`. Deno's global `BroadcastChannel` cannot be
+ * unref'd, and would keep the process running. The module is loaded on demand, as some
+ * hosts do not have it.
  */
 function openChannel(name: string): RawChannel {
   try {
@@ -331,7 +332,7 @@ function openChannel(name: string): RawChannel {
     return new BroadcastChannel(name);
   } catch (cause) {
     throw new Error(
-      "Cannot count with other threads: this runtime has no BroadcastChannel",
+      "Cannot share metrics with other threads: this runtime has no BroadcastChannel",
       { cause },
     );
   }

@@ -10,26 +10,25 @@ import type { OutcomeStats } from "../series/outcome_stats.ts";
 import type { Series } from "../series/series.ts";
 import type { SeriesTree } from "../series/series_tree.ts";
 
-/** The exemplar that a bucket has now: `null` if it has none any more. */
-type ExemplarChange = [bucket: number, exemplar: PackedExemplar | null];
+/** The current exemplar of a bucket: `null` if it was removed. */
+type ExemplarDelta = [bucket: number, exemplar: PackedExemplar | null];
 
 /**
- * What an outcome of a label set holds, as it travels: its index among the
- * outcomes, its total, how many were cancelled, when the last one ended, its
- * exemplars that changed, and then the histogram, if it has one.
+ * The changed stats of one outcome, as they are sent: the index of the outcome, its
+ * current values, the changed exemplars, and the cells of the histogram, if there is one.
  */
 type StatsDelta = [
   outcome: number,
   total: number,
   cancelled: number,
   lastEnd: number,
-  exemplars: ExemplarChange[],
+  exemplars: ExemplarDelta[],
   ...histogram: PackedNumber[],
 ];
 
 /**
- * A label set whose cells changed, as it travels. Values are what is counted by
- * now, not by how much it grew: one told twice does no harm.
+ * A changed series, as it is sent. It contains current values, not increments: applying it
+ * twice has no effect.
  */
 export type SeriesDelta = [
   lane: string,
@@ -41,12 +40,12 @@ export type SeriesDelta = [
   outcomes: StatsDelta[],
 ];
 
-/** What a tree holds that is not so in the one told last, if there is one. */
+/** Returns the series of a tree that differ from the last sent state, if there is one. */
 export function diff(
   tree: SeriesTree,
   sent: SeriesTree | undefined,
 ): SeriesDelta[] {
-  const changes: SeriesDelta[] = [];
+  const deltas: SeriesDelta[] = [];
   const add = (
     lane: string,
     pipeline: string,
@@ -60,7 +59,7 @@ export function diff(
       outcomes.length > 0 || known === undefined ||
       running !== known.running || startSum !== known.startSum
     ) {
-      changes.push([lane, pipeline, stage, running, startSum, outcomes]);
+      deltas.push([lane, pipeline, stage, running, startSum, outcomes]);
     }
   };
   for (const node of tree.pipelines()) {
@@ -71,15 +70,15 @@ export function diff(
       add(lane, name, stage, series, known?.findStage(stage));
     }
   }
-  return changes;
+  return deltas;
 }
 
-/** Makes a tree hold what another one's changes tell. */
+/** Applies the changes of another thread's tree to a tree. */
 export function applyDelta(
   tree: SeriesTree,
-  changes: readonly SeriesDelta[],
+  deltas: readonly SeriesDelta[],
 ): void {
-  for (const [lane, pipeline, stage, running, startSum, outcomes] of changes) {
+  for (const [lane, pipeline, stage, running, startSum, outcomes] of deltas) {
     const node = tree.pipeline(lane, pipeline);
     const series = stage === null ? node.startSeries() : node.stage(stage);
     series.running = running;
@@ -104,22 +103,22 @@ export function applyDelta(
   }
 }
 
-/** Returns whether one tree has counted less of something than another one. */
+/** Returns whether any count of a tree is lower than in another tree. */
 export function isBelow(tree: SeriesTree, floor: SeriesTree): boolean {
   return wouldDecrease(diff(tree, undefined), floor, true);
 }
 
 /**
- * Returns whether changes would make something fall that a tree has counted.
+ * Returns whether changes would decrease a count of a tree.
  *
- * @param isFullState Whether what they leave out is gone.
+ * @param isFullState Whether the changes are a full state, in which a missing count is 0.
  */
 export function wouldDecrease(
-  changes: readonly SeriesDelta[],
+  deltas: readonly SeriesDelta[],
   tree: SeriesTree,
   isFullState = false,
 ): boolean {
-  const wouldDecrease = changes.some(
+  const hasDecrease = deltas.some(
     ([lane, pipeline, stage, , , outcomes]) => {
       const series = findSeries(tree, lane, pipeline, stage);
       return outcomes.some(([index, total, cancelled, , , ...histogram]) => {
@@ -129,17 +128,17 @@ export function wouldDecrease(
       });
     },
   );
-  return wouldDecrease || isFullState && lacksCounts(changes, tree);
+  return hasDecrease || isFullState && lacksCounts(deltas, tree);
 }
 
-/** Returns whether a tree has counted something of which changes do not speak. */
+/** Returns whether a tree has counts that are missing from a full state. */
 function lacksCounts(
-  changes: readonly SeriesDelta[],
+  deltas: readonly SeriesDelta[],
   tree: SeriesTree,
 ): boolean {
   const keyOf = (...labels: readonly unknown[]) => JSON.stringify(labels);
   const present = new Set(
-    changes.flatMap(([lane, pipeline, stage, , , outcomes]) =>
+    deltas.flatMap(([lane, pipeline, stage, , , outcomes]) =>
       outcomes.map(([index]) => keyOf(lane, pipeline, stage, index))
     ),
   );
@@ -161,7 +160,7 @@ function findSeries(
   return stage === null ? node?.series : node?.findStage(stage);
 }
 
-/** Of other buckets only the totals can be compared. */
+/** Compares stats. With different buckets, only the totals can be compared. */
 function areStatsBelow(
   { total, cancelled, histogram }:
     & Pick<OutcomeStats, "total" | "cancelled">
@@ -183,19 +182,19 @@ function diffStats(
     const stats = series[outcome];
     if (stats === undefined || isSame(stats, known?.[outcome])) continue;
     const { total, cancelled, lastEnd, histogram = [] } = stats;
-    const exemplars = exemplarChanges(stats, known?.[outcome]);
+    const exemplars = diffExemplars(stats, known?.[outcome]);
     const packed = Array.from(histogram, packNumber);
     changes.push([index, total, cancelled, lastEnd, exemplars, ...packed]);
   }
   return changes;
 }
 
-/** They are larger than all else together: only those that changed are told. */
-function exemplarChanges(
+/** Returns the changed exemplars only, as they are larger than all other values together. */
+function diffExemplars(
   { exemplars = new Map() }: OutcomeStats,
   known: OutcomeStats | undefined,
-): ExemplarChange[] {
-  const changes: ExemplarChange[] = [];
+): ExemplarDelta[] {
+  const changes: ExemplarDelta[] = [];
   for (const [bucket, exemplar] of exemplars) {
     if (isSameExemplar(exemplar, known?.exemplars?.get(bucket))) continue;
     changes.push([bucket, packExemplar(exemplar)]);

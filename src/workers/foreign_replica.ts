@@ -14,35 +14,35 @@ import {
 import { type PackedNumber, packNumber } from "../exposition/numbers.ts";
 import { InvalidMessage } from "./invalid_message.ts";
 
-/** The most changes in one delta, so that none takes long to handle. */
+/** The maximum number of samples in a delta, so that reading one is quick. */
 const DELTA_SIZE = 200;
 
-/** A metric, its samples and name aside. */
+/** A metric family without its name and samples. */
 type Description = Omit<MetricFamily, "name" | "samples">;
 
-/** Changes of a foreign metric, or a part of them, as they are sent. */
+/** Changes of a foreign metric family, or a part of them, as they are sent. */
 export interface ForeignDelta {
   readonly name: string;
-  /** `null` if the registry does not have the metric any more. */
+  /** `null` if the metric was removed from the registry. */
   readonly description: Description | null;
-  readonly changes: readonly SampleChange[];
+  readonly changes: readonly SampleDelta[];
 }
 
 /**
- * A sample that changed, by its slot among the samples of its metric. Its name and
- * labels are sent once, when the slot gets it. A slot without a value is empty now.
+ * A changed sample. Later changes refer to a sample by its slot, so that its name and
+ * labels are sent only once. A slot without a value is empty.
  */
-type SampleChange = readonly [
+type SampleDelta = readonly [
   slot: number,
   value?: PackedNumber,
   exemplar?: PackedExemplar | null,
-  /** `null` if it is that of the new sample before it in the same part. */
+  /** `null` if it equals the name of the previous new sample in the delta. */
   name?: string | null,
-  /** All labels, or as pairs those that the new sample before it has otherwise. */
+  /** All labels, or, as pairs, the labels that differ from the previous new sample. */
   labels?: SampleLabels | readonly (readonly [string, string | number])[],
 ];
 
-/** The samples of a metric, by slot. The array is replaced, never changed. */
+/** The samples of a metric, by slot. The array is replaced, never modified. */
 type Slots = readonly (Sample | undefined)[];
 
 interface Entry {
@@ -54,19 +54,19 @@ interface MutableEntry extends Entry {
   readonly slots: (Sample | undefined)[];
 }
 
-/** A replica that is merged with others. */
+/** A worker's replica, as input to a merge. */
 export interface ForeignPart {
   readonly replica: ForeignReplica;
   readonly isAlive: boolean;
-  /** Readings of the process are taken from the replica with the lowest age. */
+  /** Process metrics are taken from the replica with the lowest age. */
   readonly age: number;
 }
 
-/** The metrics of others that a registry of a worker holds, as it last told. */
+/** The foreign metrics of a worker's registry, as last sent. */
 export class ForeignReplica {
   readonly #entries = new Map<string, Entry>();
 
-  /** Returns the changes since the last delta. */
+  /** Returns the changes that have not been sent yet. */
   async diff(families: readonly MetricFamily[]): Promise<ForeignDelta[]> {
     const deltas: ForeignDelta[] = [];
     for (const family of families) {
@@ -81,10 +81,10 @@ export class ForeignReplica {
   }
 
   /**
-   * Reads deltas, in slices.
+   * Reads deltas in slices.
    *
-   * @returns A function that applies all of their changes at once.
-   * @throws {InvalidMessage} If a sample has a slot that no worker would give it.
+   * @returns A function that applies all changes at once.
+   * @throws {InvalidMessage} If the slot of a sample is out of range.
    */
   async prepare(deltas: readonly ForeignDelta[]): Promise<() => void> {
     const entries = new Map<string, MutableEntry | undefined>();
@@ -109,16 +109,16 @@ export class ForeignReplica {
     };
   }
 
-  /** Returns all metrics as they are now, for a worker that has none of them. */
+  /** Returns the full state, as deltas for a new worker. */
   fullState(): Iterable<ForeignDelta> {
     return packAll([...this.#entries]);
   }
 
   /**
-   * Merges replicas as they are now. Gauges of workers that have ended are left out,
-   * except the start time of the process, which all of its threads share.
+   * Merges the current state of replicas. Gauges of exited workers are dropped, except for
+   * the start time of the process, which all threads share.
    *
-   * @param onConflict Called with a metric that they have as different types.
+   * @param onConflict Called with each metric that the workers have as different types.
    */
   static merge(
     parts: readonly ForeignPart[],
@@ -149,7 +149,7 @@ export class ForeignReplica {
     );
   }
 
-  /** Makes a replica that holds families. */
+  /** Creates a replica that contains the given families. */
   static of(families: readonly MetricFamily[]): ForeignReplica {
     const replica = new ForeignReplica();
     for (const { name, samples, ...description } of families) {
@@ -158,6 +158,7 @@ export class ForeignReplica {
     return replica;
   }
 
+  /** Returns the current metric families. */
   families(): MetricFamily[] {
     return [...this.#entries].map(([name, { description, slots }]) => ({
       name,
@@ -173,7 +174,7 @@ export class ForeignReplica {
     const before = known?.slots ?? [];
     const find = createFinder(before);
     const isTaken = new Uint8Array(before.length);
-    const changes: SampleChange[] = [];
+    const changes: SampleDelta[] = [];
     const added: Sample[] = [];
     await forEachInSlices(family.samples.entries(), ([index, sample]) => {
       const slot = find(sample.key, index);
@@ -204,19 +205,19 @@ export class ForeignReplica {
     );
   }
 
-  /** What is known of a metric, unless it was another one of that name. */
+  /** Returns the entry of a metric, if its description is the same. */
   #find(name: string, { help, type, aggregator }: Description) {
     const entry = this.#entries.get(name);
-    const isOther = entry?.description.help !== help ||
+    const isDifferent = entry?.description.help !== help ||
       entry.description.type !== type ||
       entry.description.aggregator !== aggregator;
-    return isOther ? undefined : entry;
+    return isDifferent ? undefined : entry;
   }
 }
 
 /**
- * Returns the description of each metric, by name: the first one, so that no other
- * worker can change how a metric of the scraped one is aggregated.
+ * Returns the description of each metric by name. The first one counts, so that no other
+ * worker can change how a metric of the scraped worker is aggregated.
  */
 function describeAll(
   families: readonly MetricFamily[],
@@ -229,7 +230,7 @@ function describeAll(
   return descriptions;
 }
 
-/** Returns a function that finds the slot of a sample, at its index first. */
+/** Returns a function that finds the slot of a sample. It tries the sample's index first. */
 function createFinder(
   slots: Slots,
 ): (key: string, index: number) => number | undefined {
@@ -245,7 +246,7 @@ function createFinder(
   };
 }
 
-/** Splits items into parts, one at least: a metric may have no samples. */
+/** Splits items into parts. Without items, it yields one empty part. */
 function* partsOf<T>(
   items: readonly T[],
 ): Iterable<readonly [at: number, part: T[]]> {
@@ -260,7 +261,7 @@ function* packAll(
   for (const [name, { description, slots }] of entries) {
     for (const [at, part] of partsOf(slots)) {
       let last: Sample | undefined;
-      const changes: SampleChange[] = [];
+      const changes: SampleDelta[] = [];
       for (const [index, sample] of part.entries()) {
         changes.push(
           sample === undefined
@@ -277,18 +278,18 @@ function* packAll(
 function packValue(
   slot: number,
   { value, exemplar }: Sample,
-): SampleChange {
+): SampleDelta {
   return exemplar === undefined
     ? [slot, packNumber(value)]
     : [slot, packNumber(value), packExemplar(exemplar)];
 }
 
-/** @param last The new sample before it in the same part. */
+/** @param last The previous new sample in the delta. */
 function packNew(
   slot: number,
   { name, labels, value, exemplar }: Sample,
   last: Sample | undefined,
-): SampleChange {
+): SampleDelta {
   return [
     slot,
     packNumber(value),
@@ -298,7 +299,7 @@ function packNew(
   ];
 }
 
-/** Most samples of a histogram differ in nothing but their bucket. */
+/** Packs labels: most samples of a histogram differ only in their bucket. */
 function packLabels(labels: SampleLabels, last: SampleLabels) {
   const names = Object.keys(labels);
   const lastNames = Object.keys(last);
@@ -313,12 +314,12 @@ function packLabels(labels: SampleLabels, last: SampleLabels) {
 function applyChange(
   type: string,
   slots: (Sample | undefined)[],
-  [slot, packed, packedExemplar, name, packedLabels]: SampleChange,
+  [slot, packed, packedExemplar, name, packedLabels]: SampleDelta,
   last: Sample | undefined,
 ): Sample | undefined {
-  // Slots are given one after the other: none may make room for millions.
+  // Slots are assigned consecutively; a large one would allocate a huge array.
   if (slot > slots.length) {
-    throw new InvalidMessage(`there is no slot ${slot} in a metric`);
+    throw new InvalidMessage(`sample slot ${slot} is out of range`);
   }
   if (packed === undefined) {
     slots[slot] = undefined;
@@ -346,7 +347,7 @@ function applyChange(
   return sample;
 }
 
-/** Returns whether a sample may have this value: counts are never negative. */
+/** Returns whether a sample can have a value: counts are never negative. */
 function isValidValue(type: string, name: string, value: number): boolean {
   const isCount = type === "counter" ||
     type === "histogram" && !name.endsWith("_sum");

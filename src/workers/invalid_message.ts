@@ -1,4 +1,4 @@
-/** Thrown for a message that no worker sends, and that changes nothing. */
+/** Thrown when a message is rejected because no worker would send it. */
 export class InvalidMessage extends Error {
   override readonly name: string = "InvalidMessage";
 }

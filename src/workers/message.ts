@@ -1,59 +1,60 @@
 import type { RegistryDelta } from "./replica.ts";
 
-/** What workers write to each other. All of them read all of it. */
+/** The messages that workers send. Every worker receives every message. */
 export type Message =
-  /** I am new: who else is there? */
+  /** Announces a new worker. */
   | { readonly kind: "join" }
-  /** I am there, and may know what was before you. */
+  /** Announces a running worker, and whether it has the state from before its start. */
   | { readonly kind: "present"; readonly hasJoined: boolean }
-  /** Tell me all that you know. */
+  /** Requests the full state from one worker. */
   | { readonly kind: "syncRequest"; readonly target: string }
-  /** Encloses the metrics of each worker, and the sum of all that have left. */
+  /** Carries the metrics of each worker, and the sum of all retired workers. */
   | {
     readonly kind: "fullState";
     readonly to: string;
     readonly workers: readonly WorkerState[];
-    /** WorkerGroup that left lately, and for how many ms their ids are kept. */
+    /** The ids of retired workers, and for how many milliseconds to keep them. */
     readonly retired: readonly (readonly [id: string, milliseconds: number])[];
-    /** Whether more workers have left, whose ids were dropped since. */
+    /** Whether the sender has dropped ids of retired workers. */
     readonly hasDroppedIds: boolean;
   }
-  /** I am scraped: tell what changed since you last told, within so many ms. */
+  /** Requests the changes since the last delta, within `timeoutMs`, for a scrape. */
   | {
     readonly kind: "collect";
     readonly round: number;
     readonly timeoutMs: number;
   }
-  /** Encloses the changes since the last such message. */
+  /** Carries the changes since the last delta. */
   | {
     readonly kind: "delta";
-    /** Counts what the sender tells: nothing of it may be missed. */
+    /** The number of the delta, from 1. Each delta builds on the one before. */
     readonly version: number;
   }
-  /** I told what changed. */
+  /** Answers a collect message, once the changes have been sent. */
   | {
     readonly kind: "ack";
     readonly to: string;
     readonly round: number;
+    /** The version of the last delta sent. */
     readonly version: number;
   }
-  /** These did not answer me: do not wait for them until they speak. */
+  /** Names workers that did not answer: not awaited until they send a message. */
   | { readonly kind: "suspect"; readonly ids: readonly string[] }
-  /** I end, and told my last. */
+  /** Announces that the sender exits and sends no more deltas. */
   | { readonly kind: "leave" };
 
-/** An item that a message encloses: a small part of the metrics of a worker. */
+/** An item of a message: a small part of a worker's metrics. */
 export interface Item {
   readonly delta: RegistryDelta;
-  /** The worker's id, if it is not the sender: `null` for all that have left. */
+  /** The id of the worker, `null` for all retired workers; the sender by default. */
   readonly worker?: string | null;
 }
 
-/** What one worker knows of another, as it travels. */
+/** The state of one worker, as another worker sends it. */
 export interface WorkerState {
   readonly id: string;
   readonly version: number;
   readonly hasLeft: boolean;
-  /** For how many milliseconds it has not lastAck; `null` if it has. */
+  /** For how many milliseconds it has not answered; `null` if it has. */
   readonly unresponsiveForMs: number | null;
 }

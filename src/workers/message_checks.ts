@@ -26,16 +26,16 @@ import {
   whole,
 } from "./shape.ts";
 
-/** The most registries that a worker shares. */
+/** The maximum number of registries of a worker. */
 const MAX_REGISTRIES = 64;
 
-/** The most ids that a message names. */
+/** The maximum number of ids in a message. */
 const MAX_IDS = 10_000;
 
-/** The longest label value or HELP text, in UTF-16 code units. */
+/** The maximum length of a label value or HELP text, in UTF-16 code units. */
 const MAX_TEXT = 64 * 1024;
 
-/** The longest name of a pipeline, stage or lane, in UTF-16 code units. */
+/** The maximum length of a pipeline, stage or lane name, in UTF-16 code units. */
 const MAX_NAME = 128;
 
 const isId = matching(
@@ -50,7 +50,7 @@ const isCount = whole();
 const isDuration: Check = (value) => isFiniteNumber(value) && value >= 0;
 const isUnixTime = isDuration;
 const isNull = oneOf(null);
-/** As `packNumber` makes it. */
+/** Checks a number as `packNumber` returns it. */
 const isPackedNumber = either(
   isFiniteNumber,
   oneOf("NaN", "Infinity", "-Infinity"),
@@ -68,7 +68,7 @@ const isExemplar = fields({
   timestamp: isFiniteNumber,
 });
 
-/** The index of an outcome, and then what `StatsDelta` says. */
+/** Checks a `StatsDelta`. */
 const isStats = tuple(
   [
     whole(OUTCOME_LABELS.length),
@@ -80,6 +80,16 @@ const isStats = tuple(
   isPackedSum,
 );
 
+/** Checks a `SeriesDelta`. */
+const isSeries = tuple([
+  isName,
+  isName,
+  either(isNull, isName),
+  isCount,
+  isFiniteNumber,
+  arrayOf(isStats),
+]);
+
 const isOwnDelta = fields({
   prefix: isPrefix,
   labels: isLabels,
@@ -87,14 +97,7 @@ const isOwnDelta = fields({
   stageBuckets: areBounds,
   now: isFiniteNumber,
   issues: recordOf(oneOf(...Object.keys(zeroIssues())), isCount),
-  series: arrayOf(tuple([
-    isName,
-    isName,
-    either(isNull, isName),
-    isCount,
-    isFiniteNumber,
-    arrayOf(isStats),
-  ])),
+  series: arrayOf(isSeries),
 });
 
 const isDescription = fields({
@@ -124,19 +127,22 @@ const isDescription = fields({
 
 const isLabelValue = either(isText, isFiniteNumber);
 
+/** Checks a `SampleDelta`. */
+const isSample = tuple([
+  isCount,
+  optional(isPackedNumber),
+  optional(either(isNull, isExemplar)),
+  optional(either(isNull, isMetricName)),
+  optional(either(
+    arrayOf(tuple([isLabelName, isLabelValue])),
+    recordOf(isLabelName, isLabelValue),
+  )),
+]);
+
 const isForeignDelta = fields({
   name: isMetricName,
   description: either(isNull, isDescription),
-  changes: arrayOf(tuple([
-    isCount,
-    optional(isPackedNumber),
-    optional(either(isNull, isExemplar)),
-    optional(either(isNull, isMetricName)),
-    optional(either(
-      arrayOf(tuple([isLabelName, isLabelValue])),
-      recordOf(isLabelName, isLabelValue),
-    )),
-  ])),
+  changes: arrayOf(isSample),
 });
 
 const isItemShape = fields({
@@ -145,7 +151,7 @@ const isItemShape = fields({
     own: optional(
       arrayOf((value) =>
         isOwnDelta(value) && hasStandardBuckets(value as OwnDelta) &&
-        fitsItsBuckets(value as OwnDelta)
+        fitsBuckets(value as OwnDelta)
       ),
     ),
     foreign: optional(
@@ -164,7 +170,7 @@ const isWorkerState = fields({
   unresponsiveForMs: either(isNull, isDuration),
 });
 
-/** What each kind of message consists of. */
+/** The check of each kind of message. */
 const MESSAGES: { readonly [K in Message["kind"]]: Check } = {
   join: fields({}),
   present: fields({ hasJoined: isBoolean }),
@@ -182,25 +188,25 @@ const MESSAGES: { readonly [K in Message["kind"]]: Check } = {
   leave: fields({}),
 };
 
-/** Returns whether a value can be the id of a worker. */
+/** Returns whether a value is a well-formed worker id. */
 export function isWorkerId(value: unknown): value is string {
   return isId(value);
 }
 
-/** Returns whether a value is a message. */
+/** Returns whether a value is a valid message. */
 export function isMessage(value: unknown): value is Message {
   const kind = (value as Partial<Message> | null)?.kind;
   return typeof kind === "string" && Object.hasOwn(MESSAGES, kind) &&
     MESSAGES[kind](value);
 }
 
-/** Returns whether a value can be items in a message. */
+/** Returns whether a value is a valid item of a message. */
 export function isItem(value: unknown): value is Item {
   return isItemShape(value);
 }
 
-/** Returns whether each histogram has the buckets that are said to be there. */
-function fitsItsBuckets(
+/** Returns whether each histogram and exemplar fits the declared buckets. */
+function fitsBuckets(
   { pipelineBuckets, stageBuckets, series }: OwnDelta,
 ): boolean {
   return series.every(([, , stage, , , outcomes]) => {

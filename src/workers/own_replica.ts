@@ -16,44 +16,44 @@ import {
 
 type Labels = Readonly<Record<string, string>>;
 
-/** What changed in the metrics of ours of one registry and prefix, as it travels. */
+/** The changes of the own metrics of one registry and prefix, as they are sent. */
 export interface OwnDelta {
   readonly prefix: string;
   /** The labels that the registry adds to every sample. */
   readonly labels: Labels;
   readonly pipelineBuckets: readonly number[];
   readonly stageBuckets: readonly number[];
-  /** The clock by which the series were started, when this was told. */
+  /** The sender's monotonic time when it created the delta, in seconds. */
   readonly now: number;
   readonly issues: Partial<IssueCounts>;
   readonly series: readonly SeriesDelta[];
 }
 
-/** The metrics of ours of one registry, prefix and default labels. */
+/** The own metrics of one registry, prefix and set of default labels. */
 interface Entry {
   readonly prefix: string;
   readonly labels: Labels;
   readonly tree: SeriesTree;
   readonly issues: IssueCounts;
-  /** What its clock lacks to that of this thread, in seconds. */
+  /** The monotonic time of this thread minus the worker's, in seconds. */
   readonly offset: number;
 }
 
-/** The metrics of ours that a registry of a worker holds, as it last told. */
+/** The own metrics of a worker's registry, as last sent. */
 export class OwnReplica {
-  /** By prefix and labels. */
+  /** The entries, by prefix and labels. */
   readonly #entries = new Map<string, Entry>();
   readonly #isMerged: boolean;
 
   /**
-   * @param isMerged Whether it holds what several workers counted, which may have
-   * other labels under one prefix. A single worker has one set of labels at a time.
+   * @param isMerged Whether it contains the metrics of several workers, which may have
+   * different labels under one prefix. A single worker has one set of labels at a time.
    */
   constructor(isMerged: boolean = false) {
     this.#isMerged = isMerged;
   }
 
-  /** What they hold that was not told yet, if there is anything. */
+  /** Returns the changes that have not been sent yet, if there are any. */
   diff(
     { tree, issueCounts, options, now }: Registration,
     labels: Labels,
@@ -79,7 +79,7 @@ export class OwnReplica {
     }];
   }
 
-  /** Returns whether a worker tells less than it has told before. */
+  /** Returns whether a delta would decrease a count. */
   wouldDecrease(delta: OwnDelta): boolean {
     const { prefix, labels, pipelineBuckets, stageBuckets } = delta;
     const known = this.#find(prefix, labels, pipelineBuckets, stageBuckets);
@@ -90,7 +90,7 @@ export class OwnReplica {
     );
   }
 
-  /** Returns whether it holds less than another replica. */
+  /** Returns whether any count is lower than in another replica. */
   isBelow(floor: OwnReplica): boolean {
     return [...floor.#entries].some(([key, { tree, issues }]) => {
       const entry = this.#entries.get(key);
@@ -99,6 +99,7 @@ export class OwnReplica {
     });
   }
 
+  /** Applies a delta. */
   apply(delta: OwnDelta): void {
     const { prefix, labels, pipelineBuckets, stageBuckets, now } = delta;
     const known = this.#find(prefix, labels, pipelineBuckets, stageBuckets);
@@ -107,14 +108,14 @@ export class OwnReplica {
     const offset = monotonicSeconds() - now;
     applyDelta(tree, delta.series);
     if (!this.#isMerged) {
-      // Default labels may change: what was told under others is no more.
+      // A worker has one set of default labels: drop the former one if they changed.
       for (const [key] of this.#entriesOf(prefix)) this.#entries.delete(key);
     }
     const entry = { prefix, labels, tree, issues, offset };
     this.#entries.set(keyOf(prefix, labels), entry);
   }
 
-  /** All of it, for those who know nothing. */
+  /** Returns the full state, as deltas for a new worker. */
   fullState(): OwnDelta[] {
     return [...this.#entries.values()].map(
       ({ prefix, labels, tree, issues, offset }) => ({
@@ -129,6 +130,7 @@ export class OwnReplica {
     );
   }
 
+  /** Returns the current metric families. */
   families(): MetricFamily[] {
     const now = monotonicSeconds();
     return [...this.#entries.values()].flatMap(
@@ -139,10 +141,10 @@ export class OwnReplica {
   }
 
   /**
-   * Makes one of several; what runs is that of those alive.
+   * Merges replicas. Running scopes are counted for workers that are alive.
    *
-   * @param limitOf How many label sets there may be under a prefix.
-   * @param onOverflow Called if there were more.
+   * @param limitOf Returns the maximum number of label sets under a prefix.
+   * @param onOverflow Called with each prefix that exceeds its limit.
    */
   static merge(
     parts: readonly {
@@ -175,7 +177,7 @@ export class OwnReplica {
     return merged;
   }
 
-  /** What is known of a prefix and labels, unless it had other buckets. */
+  /** Returns the entry of a prefix and labels, if its buckets are the same. */
   #find(
     prefix: string,
     labels: Labels,
@@ -195,8 +197,8 @@ export class OwnReplica {
 }
 
 /**
- * Leaves out what a reset of the metrics has lowered, which others would refuse: it is
- * told once more has been counted than before.
+ * Removes stats that a reset of the metrics has decreased: other workers would reject them.
+ * They are sent again once they exceed the values from before the reset.
  */
 function withoutDecreases(
   changes: readonly SeriesDelta[],
@@ -210,8 +212,8 @@ function withoutDecreases(
     running,
     startSum,
     outcomes.filter((stats) => {
-      const change: SeriesDelta = [lane, pipeline, stage, 0, 0, [stats]];
-      return !wouldDecrease([change], known);
+      const delta: SeriesDelta = [lane, pipeline, stage, 0, 0, [stats]];
+      return !wouldDecrease([delta], known);
     }),
   ]);
 }

@@ -1,76 +1,79 @@
 import { InvalidMessage } from "./invalid_message.ts";
 import { type RegistryDelta, Replica } from "./replica.ts";
 
-/** After so long, who left comes back no more: it need not be kept apart. */
+/** The time after which a worker that left can be retired. */
 const RETIRE_AFTER_MS = 10_000;
 
-/** After so long a silence, a worker is taken for terminated, until it answers again. */
+/** The time after which an unresponsive worker counts as terminated until it answers. */
 const UNREACHABLE_AFTER_MS = 600_000;
 
-/** How long the id of a worker that left is kept: no message is late by more. */
+/** How long the id of a retired worker that left is kept. No message is later than that. */
 const LEFT_ID_RETENTION_MS = 60_000;
 
-/** How long the id of a silent worker is kept: it may hang, and answer again. */
+/** How long the id of a retired unreachable worker is kept. It may resume and answer. */
 const UNREACHABLE_ID_RETENTION_MS = 86_400_000;
 
-/** How many messages are kept that came after a missing one. */
+/** The maximum number of deltas that are kept while an earlier one is missing. */
 const MAX_BACKLOG = 100;
 
 /** Another worker. */
 export class Peer {
   replica = new Replica();
-  /** How much of what it told is in the replica. */
+  /** The version of the last delta that was applied to the replica. */
   version = 0;
-  /** What it told after something that was missed. */
+  /** The deltas received while an earlier one is missing, by version. */
   readonly #backlog = new Map<number, readonly RegistryDelta[]>();
-  /** Whether it was asked for fullState. */
+  /** Whether this worker has requested the full state from it. */
   isSyncSource = false;
-  /** The last round of ours that it answered, and how much it had told then. */
+  /** The last round that it acknowledged, and its version at that time. */
   lastAck = { round: 0, version: 0 };
-  /** Since when it has been gone, or has not lastAck; in ms. */
+  /** The time at which it left, in milliseconds. */
   leftAt: number | undefined;
+  /** The time since which it has not answered, in milliseconds. */
   unresponsiveSince: number | undefined;
 
-  /** Whether it is waited for. */
+  /** Whether a scrape waits for its answer. */
   get isAwaited(): boolean {
     return this.leftAt === undefined && this.unresponsiveSince === undefined;
   }
 
+  /** Whether its gauges count. */
   get isAlive(): boolean {
     return this.leftAt === undefined && !this.isUnreachable;
   }
 
-  /** Whether it is taken for terminated. Its counts are kept: it may answer again. */
+  /** Whether it counts as terminated. Its counters stay, and it may answer again. */
   get isUnreachable(): boolean {
     return isPast(this.unresponsiveSince, UNREACHABLE_AFTER_MS);
   }
 
-  /** Whether it will not come back. */
+  /** Whether it left so long ago that no further message can arrive. */
   get canRetire(): boolean {
     return isPast(this.leftAt, RETIRE_AFTER_MS);
   }
 
-  /** For how long it has not lastAck, in milliseconds; `null` if it has. */
+  /** For how many milliseconds it has not answered; `null` if it has. */
   get unresponsiveForMs(): number | null {
     return this.unresponsiveSince === undefined
       ? null
       : performance.now() - this.unresponsiveSince;
   }
 
-  /** How long its id is kept after it was folded, in milliseconds. */
+  /** How long its id is kept after it was retired, in milliseconds. */
   get idRetentionMs(): number {
     return this.leftAt === undefined
       ? UNREACHABLE_ID_RETENTION_MS
       : LEFT_ID_RETENTION_MS;
   }
 
+  /** Returns whether it has answered a round completely, or is not awaited. */
   hasAcknowledged(round: number): boolean {
     return !this.isAwaited ||
       this.lastAck.round >= round && this.lastAck.version <= this.version;
   }
 
   /**
-   * Applies a message, as soon as no earlier one is missing.
+   * Receives a delta, and applies it unless an earlier one is missing.
    *
    * @throws {InvalidMessage} If no worker would send it.
    */
@@ -83,7 +86,11 @@ export class Peer {
     await this.applyBacklog();
   }
 
-  /** @throws {InvalidMessage} If no worker would send one of the messages. */
+  /**
+   * Applies the received deltas up to the first missing one.
+   *
+   * @throws {InvalidMessage} If no worker would send one of them.
+   */
   async applyBacklog(): Promise<void> {
     for (;;) {
       const version = this.version + 1;
@@ -91,7 +98,7 @@ export class Peer {
       if (next === undefined) break;
       this.#backlog.delete(version);
       if (this.replica.wouldDecrease(next)) {
-        throw new InvalidMessage("a counter would fall");
+        throw new InvalidMessage("a counter would decrease");
       }
       const commit = await this.replica.prepareForeign(next);
       this.replica.applyOwn(next);

@@ -10,31 +10,31 @@ import {
 import { defaultLabels, type MetricsRegistry } from "../registry/registry.ts";
 import { type RegistryDelta, Replica } from "./replica.ts";
 
-/** A registry that is shared, and who is told of troubles with it. */
-interface Shared {
+/** A shared registry, and the reporter of issues with it. */
+interface SharedRegistry {
   readonly registry: MetricsRegistry;
   readonly issues: () => IssueReporter;
 }
 
-/** Sends the changes that a publisher finds. */
+/** Sends the changes that a publisher has found. */
 export interface Outbox {
-  /** Sends them at once. */
+  /** Sends changes synchronously. */
   post(deltas: readonly RegistryDelta[], version: number): void;
-  /** Sends them in slices, and then asks for their version. */
+  /** Sends changes in slices, and then calls `finish` for their version. */
   postInSlices(
     deltas: readonly RegistryDelta[],
     finish: () => number,
   ): Promise<void>;
 }
 
-/** Tells the other workers what the registries of this one hold. */
+/** Publishes the changes of this worker's registries to the other workers. */
 export class Publisher {
-  /** All that was told. */
+  /** The published state. */
   readonly replica = new Replica();
-  /** How often something was told. */
+  /** The number of published deltas. */
   version = 0;
-  readonly #shared: Shared[] = [];
-  /** The numbers of the last run of `publishForeign` that began, and of the last that told. */
+  readonly #shared: SharedRegistry[] = [];
+  /** The numbers of the runs of `publishForeign` that last started and last published. */
   #lastStarted = 0;
   #lastPublished = 0;
   #publishing: Promise<void> = Promise.resolve();
@@ -45,10 +45,9 @@ export class Publisher {
   }
 
   /**
-   * Lets the others count a registry.
+   * Shares a registry with the other workers.
    *
-   * @returns Its number: what is merged are the first ones of all workers, the
-   * second ones, and so on.
+   * @returns The index of the registry. Registries with the same index are merged.
    */
   share(registry: MetricsRegistry, issues: () => IssueReporter): number {
     const found = this.#shared.findIndex((each) => each.registry === registry);
@@ -56,14 +55,14 @@ export class Publisher {
     return this.#shared.push({ registry, issues }) - 1;
   }
 
-  /** How many label sets of ours a registry may hold under a prefix. */
-  limitOf(index: number, prefix: string): number {
+  /** Returns the maximum number of own label sets of a registry under a prefix. */
+  cardinalityLimit(index: number, prefix: string): number {
     const registry = this.#shared[index]?.registry;
     const registration = registry && findRegistration(registry, prefix);
     return registration?.options.cardinalityLimit ?? DEFAULT_CARDINALITY_LIMIT;
   }
 
-  /** Tells what changed in the metrics of ours: at once, even while dying. */
+  /** Publishes the changes of own metrics. Synchronous, so that it also works at exit. */
   publishOwn(): void {
     const deltas = this.#shared.flatMap(({ registry }, index) => {
       const labels = Object.fromEntries(
@@ -83,8 +82,8 @@ export class Publisher {
   }
 
   /**
-   * Tells what changed in the metrics of others, whose collectors may each take so
-   * many milliseconds.
+   * Publishes the changes of foreign metrics. Each collector may take up to `timeoutMs`
+   * milliseconds.
    */
   readonly publishForeign: (timeoutMs: number) => Promise<void> = coalesce(
     async (timeoutMs) => {
@@ -94,14 +93,14 @@ export class Publisher {
           collect(registry, issues, timeoutMs)
         ),
       );
-      // One after the other, as each sends the difference to the one before.
-      const tell = () => this.#publishContents(run, contents);
-      this.#publishing = this.#publishing.then(tell, tell);
+      // One at a time, as each run sends the difference to the run before.
+      const publish = () => this.#publishContents(run, contents);
+      this.#publishing = this.#publishing.then(publish, publish);
       await this.#publishing;
     },
   );
 
-  /** Reports what concerns no registry of its own. */
+  /** Reports an issue that concerns no particular registry. */
   report(issue: Issue, message: string): void {
     this.#shared[0]?.issues().report(issue, message);
   }
@@ -110,7 +109,7 @@ export class Publisher {
     run: number,
     contents: readonly RegistryContent[],
   ): Promise<void> {
-    // A run that began later has collected newer values.
+    // A run that started later has collected newer values.
     if (run < this.#lastPublished) return;
     this.#lastPublished = run;
     const deltas: RegistryDelta[] = [];
@@ -122,7 +121,7 @@ export class Publisher {
       const common = defaultLabels(registry);
       const views = unknown.map((family) => new OwnMetricView(family, common));
       const replica = this.replica.registry(index).foreign;
-      // Sums over all workers must not fall because one collector takes too long.
+      // Otherwise, sums over all workers would decrease when a collector is late.
       const kept = late.size === 0
         ? []
         : replica.families().filter(({ name }) => late.has(name));
@@ -133,7 +132,7 @@ export class Publisher {
     }
     if (deltas.length === 0) return;
     const commit = await this.replica.prepareForeign(deltas);
-    // Applied here when it is complete, as other workers apply it.
+    // Applied here once it is complete, as in the other workers.
     await this.#outbox.postInSlices(deltas, () => {
       commit();
       return ++this.version;

@@ -2,50 +2,50 @@ import type { MetricFamily } from "../exposition/model.ts";
 import { type ForeignDelta, ForeignReplica } from "./foreign_replica.ts";
 import { type OwnDelta, OwnReplica } from "./own_replica.ts";
 
-/** What changed in a registry, as it travels. */
+/** The changes of one registry, as they are sent. */
 export interface RegistryDelta {
-  /** Which of those that its worker shares, in the order of sharing. */
+  /** The index of the registry among the worker's shared registries. */
   readonly registry: number;
   readonly own?: readonly OwnDelta[];
   readonly foreign?: readonly ForeignDelta[];
 }
 
-/** A worker's replica, as it is merged with others. */
+/** A worker's replica, as input to a merge. */
 export interface ReplicaPart {
   readonly replica: Replica;
-  /** Whether the worker, and so its running scopes, are alive. */
+  /** Whether the worker is alive, and with it its running scopes. */
   readonly isAlive: boolean;
-  /** Readings of the process are taken from the part with the lowest age. */
+  /** Process metrics are taken from the part with the lowest age. */
   readonly age: number;
 }
 
-/** What is to be known to merge replicas. */
-export interface MergeContext {
-  /** Called with a metric that workers have as different types. */
+/** Callbacks for merging replicas. */
+export interface MergeCallbacks {
+  /** Called with each metric that the workers have as different types. */
   onConflict(left: MetricFamily, type: string): void;
-  /** Returns the limit of own label sets under a prefix. */
-  limitOf(registry: number, prefix: string): number;
-  /** Called if a prefix has more label sets than that. */
+  /** Returns the maximum number of own label sets of a registry under a prefix. */
+  cardinalityLimit(registry: number, prefix: string): number;
+  /** Called with each prefix that exceeds its limit. */
   onOverflow(prefix: string): void;
 }
 
-/** A registry of a worker. */
+/** The replica of one registry. */
 interface RegistryReplica {
   readonly own: OwnReplica;
   readonly foreign: ForeignReplica;
 }
 
-/** All that a worker has told, kept by every worker, its own publisher included. */
+/** The metrics of a worker, as last sent. Every worker has a replica of every worker. */
 export class Replica {
   readonly #registries: RegistryReplica[] = [];
   readonly #isMerged: boolean;
 
-  /** @param isMerged Whether it holds what several workers told. */
+  /** @param isMerged Whether it contains the metrics of several workers. */
   constructor(isMerged: boolean = false) {
     this.#isMerged = isMerged;
   }
 
-  /** What is known of a registry. */
+  /** Returns the replica of a registry. */
   registry(index: number): RegistryReplica {
     return this.#registries[index] ??= {
       own: new OwnReplica(this.#isMerged),
@@ -53,21 +53,21 @@ export class Replica {
     };
   }
 
-  /** Returns whether a worker reports less than it has reported before. */
+  /** Returns whether deltas would decrease a count of an own metric. */
   wouldDecrease(deltas: readonly RegistryDelta[]): boolean {
     return deltas.some(({ registry, own = [] }) =>
       own.some((delta) => this.registry(registry).own.wouldDecrease(delta))
     );
   }
 
-  /** Returns whether its own metrics count less than those of another replica. */
+  /** Returns whether any count of an own metric is lower than in another replica. */
   isBelow(floor: Replica): boolean {
     return floor.#registries.some(({ own }, registry) =>
       this.registry(registry).own.isBelow(own)
     );
   }
 
-  /** Applies the changes of own metrics, at once. */
+  /** Applies the changes of own metrics. */
   applyOwn(deltas: readonly RegistryDelta[]): void {
     for (const { registry, own = [] } of deltas) {
       for (const delta of own) this.registry(registry).own.apply(delta);
@@ -75,9 +75,10 @@ export class Replica {
   }
 
   /**
-   * Reads the changes of foreign metrics, in slices.
+   * Reads the changes of foreign metrics in slices.
    *
-   * @returns A function that applies all of them at once.
+   * @returns A function that applies all changes at once.
+   * @throws {InvalidMessage} If the slot of a sample is out of range.
    */
   async prepareForeign(deltas: readonly RegistryDelta[]): Promise<() => void> {
     const byRegistry = new Map<number, ForeignDelta[]>();
@@ -102,7 +103,7 @@ export class Replica {
     commit();
   }
 
-  /** Returns all metrics as they are now, for a worker that has none of them. */
+  /** Returns the full state, as deltas for a new worker. */
   fullState(): Iterable<RegistryDelta> {
     const deltas = this.#registries.map(({ own, foreign }, registry) => ({
       registry,
@@ -112,7 +113,7 @@ export class Replica {
     return splitAll(deltas);
   }
 
-  /** The families of a registry, without those that are not to be merged. */
+  /** Returns the metric families of a registry that take part in merging. */
   families(registry: number): MetricFamily[] {
     const { own, foreign } = this.registry(registry);
     return [...own.families(), ...foreign.families()]
@@ -120,12 +121,12 @@ export class Replica {
   }
 
   /**
-   * Merges replicas as they are now: counters and histograms are added up, gauges only
-   * of workers that are alive.
+   * Merges the current state of replicas. Counters and histograms are summed over all
+   * workers, gauges only over workers that are alive.
    */
   static async merge(
     parts: readonly ReplicaPart[],
-    { onConflict, limitOf, onOverflow }: MergeContext,
+    callbacks: MergeCallbacks,
   ): Promise<Replica> {
     const count = Math.max(
       ...parts.map(({ replica }) => replica.#registries.length),
@@ -136,15 +137,15 @@ export class Replica {
           replica: replica.registry(index).own,
           isAlive,
         })),
-        (prefix) => limitOf(index, prefix),
-        onOverflow,
+        (prefix) => callbacks.cardinalityLimit(index, prefix),
+        (prefix) => callbacks.onOverflow(prefix),
       );
       const foreign = await ForeignReplica.merge(
         parts.map(({ replica, ...part }) => ({
           replica: replica.registry(index).foreign,
           ...part,
         })),
-        onConflict,
+        (family, type) => callbacks.onConflict(family, type),
       );
       return { own, foreign: ForeignReplica.of(foreign) };
     });
@@ -154,7 +155,7 @@ export class Replica {
   }
 }
 
-/** Splits deltas, so that each with foreign metrics is small. */
+/** Splits deltas into one per registry for own metrics, and small ones for foreign metrics. */
 function* splitAll(
   deltas: readonly {
     readonly registry: number;

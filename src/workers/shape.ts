@@ -1,13 +1,13 @@
-/** Returns whether a value that came from outside is what it should be. */
+/** Returns whether a received value has the expected shape. */
 export type Check = (value: unknown) => boolean;
 
-/** Returns a check for a whole number from 0 to below a limit. */
+/** Returns a check for a whole number from 0 up to, but not including, a limit. */
 export function whole(limit: number = Infinity): Check {
   return (value) =>
     Number.isSafeInteger(value) && Number(value) >= 0 && Number(value) < limit;
 }
 
-/** Returns a check for a string of at most so many UTF-16 code units. */
+/** Returns a check for a string of at most `maxLength` UTF-16 code units. */
 export function text(maxLength: number): Check {
   return (value) => typeof value === "string" && value.length <= maxLength;
 }
@@ -22,7 +22,7 @@ export function oneOf(...values: readonly unknown[]): Check {
   return (value) => values.includes(value);
 }
 
-/** Returns a check that one of several checks holds. */
+/** Returns a check that passes if one of several checks passes. */
 export function either(...checks: readonly Check[]): Check {
   return (value) => checks.some((check) => check(value));
 }
@@ -37,7 +37,7 @@ export function arrayOf(check: Check): Check {
   return (value) => Array.isArray(value) && value.every(check);
 }
 
-/** Returns a check for an array whose items pass one check each; `rest` is for more. */
+/** Returns a check for an array with one check per item, and `rest` for further items. */
 export function tuple(checks: readonly Check[], rest: Check = never): Check {
   return (value) =>
     Array.isArray(value) &&
@@ -45,7 +45,7 @@ export function tuple(checks: readonly Check[], rest: Check = never): Check {
     value.slice(checks.length).every(rest);
 }
 
-/** Returns a check for an object whose fields pass one check each. */
+/** Returns a check for an object with one check per field. */
 export function fields(checks: Readonly<Record<string, Check>>): Check {
   const entries = Object.entries(checks);
   return (value) =>

@@ -4,16 +4,16 @@ import type { MetricsRegistry } from "../registry/registry.ts";
 import type { InstanceSource } from "../scopes/context.ts";
 import { joinWorkerGroup } from "./worker_group.ts";
 
-/** Makes a `shareMetrics` function. */
+/** Creates a `shareMetrics` function. */
 export function createShareFunction(
   { rootInstance, onInstance }: InstanceSource,
 ): () => void {
   return () => {
-    const workers = joinWorkerGroup();
-    // A scrape of another worker uses this one's instance, too.
-    workers.beforeCollect.add(rootInstance);
+    const group = joinWorkerGroup();
+    // A scrape of another worker puts this worker's instance into use, too.
+    group.beforeCollect.add(rootInstance);
     onInstance(({ registration, issues }) => {
-      workers.publisher.share(registration.registry, () => issues);
+      group.publisher.share(registration.registry, () => issues);
     });
   };
 }
@@ -21,32 +21,32 @@ export function createShareFunction(
 /**
  * Creates the function that collects the metrics of all workers.
  *
- * @param chosen The registries of this worker, if not its instance's.
- * @param timeout How long to wait for a worker, in milliseconds.
+ * @param chosen The registries to share, if not the registry of the instance.
+ * @param timeout The maximum time to wait for a worker, in milliseconds.
  */
 export function createWorkersCollect(
   { instance, rootInstance, onInstance }: InstanceSource,
   chosen: readonly MetricsRegistry[] | undefined,
   timeout: number,
 ): Collect {
-  const workers = joinWorkerGroup();
+  const group = joinWorkerGroup();
   const share = (registry: MetricsRegistry) =>
-    workers.publisher.share(registry, () => instance().issues);
-  // Now, not at the first scrape: the others may be scraped before.
+    group.publisher.share(registry, () => instance().issues);
+  // Now, not at the first scrape: other workers may be scraped before.
   if (chosen !== undefined) {
     chosen.forEach(share);
   } else {
-    workers.beforeCollect.add(rootInstance);
+    group.beforeCollect.add(rootInstance);
     onInstance(({ registration }) => share(registration.registry));
   }
   const refresh = coalesce((timeoutMs: number) =>
-    workers.refresh(timeoutMs, timeout)
+    group.refresh(timeoutMs, timeout)
   );
   return async (registries, _fallback, { patience = timeout, names }) => {
-    const numbers = registries.map(share);
+    const indexes = registries.map(share);
     await refresh(Math.min(patience, timeout));
     return async () =>
-      (await workers.families(numbers))
+      (await group.families(indexes))
         .filter(({ name }) => isRequested(names, name));
   };
 }

@@ -168,14 +168,14 @@ export class WorkerGroup {
     if (from === this.#channel.id) {
       // So that nobody believes what was said in its name.
       this.#channel.post({ kind: "present", hasJoined: this.#hasJoined });
-      throw new InvalidMessage("somebody writes in the name of this worker");
+      throw new InvalidMessage("another sender uses this worker's id");
     }
     if (this.#retiredIds.has(from)) {
       this.#reportReturned(message);
       return;
     }
     if (!this.#peers.has(from) && this.#peers.size >= MAX_PEERS) {
-      throw new InvalidMessage("there are too many senders");
+      throw new InvalidMessage("too many senders");
     }
     const peer = this.#peer(from);
     peer.leftAt = message.kind === "leave" ? performance.now() : undefined;
@@ -387,7 +387,7 @@ export class WorkerGroup {
       this.#retired = merged;
       this.#retiredIds.set(id, performance.now() + peer.idRetentionMs);
       this.#peers.delete(id);
-      this.#channel.forget(id);
+      this.#channel.dropSender(id);
     }
   });
 
@@ -417,7 +417,8 @@ export class WorkerGroup {
   #merge(parts: readonly ReplicaPart[]): Promise<Replica> {
     return Replica.merge(parts, {
       onConflict: (family, type) => this.#reportConflict(family, type),
-      limitOf: (registry, prefix) => this.publisher.limitOf(registry, prefix),
+      cardinalityLimit: (registry, prefix) =>
+        this.publisher.cardinalityLimit(registry, prefix),
       onOverflow: (prefix) => this.#reportOverflow(prefix),
     });
   }
@@ -438,14 +439,14 @@ export class WorkerGroup {
 
   #canReplace(before: Replica, after: Replica): boolean {
     const isBelow = after.isBelow(before);
-    if (isBelow) this.#reportRejected("a counter would fall");
+    if (isBelow) this.#reportRejected("a counter would decrease");
     return !isBelow;
   }
 
   #reportRejected(reason: string): void {
     this.publisher.report(
       "invalid_message",
-      `A message on the channel of the workers was refused: ${reason}`,
+      `Cannot accept a message from another worker: ${reason}`,
     );
   }
 

@@ -111,7 +111,7 @@ const config :Workerd.Config = (
     assertStringIncludes(metrics, 'stage_name="slow",outcome="timeout"} 1');
     assertEquals(
       await request("/workers"),
-      "Error: Cannot count with other threads: this runtime has no BroadcastChannel",
+      "Error: Cannot share metrics with other threads: this runtime has no BroadcastChannel",
     );
   } finally {
     workerd.kill("SIGKILL");

@@ -9,8 +9,8 @@ interface Message {
   readonly kind: string;
 }
 
-/** Returns a channel, and what writes chunks of messages to it. */
-function listen(name: string) {
+/** Opens a channel, and returns functions that post chunks to it. */
+function openTestChannel(name: string) {
   const messages: string[] = [];
   const reasons = new Map<string, number>();
   let onRead = () => {};
@@ -35,7 +35,7 @@ function listen(name: string) {
     messages,
     reasons,
     post: (message: unknown) => raw.postMessage(message),
-    /** Writes a chunk of a message. */
+    /** Posts a chunk of a message. A newline at its end makes it the last one. */
     write(from: string, message: number, index: number, text: string) {
       const bytes = new TextEncoder().encode(text);
       const isLast = text.endsWith("\n");
@@ -50,16 +50,16 @@ function listen(name: string) {
   };
 }
 
-/** Tests a channel: a thread has it until it ends, and so nothing closes it. */
+/** Runs a test without sanitizers, as a channel stays open until its thread exits. */
 function testChannel(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, fn, sanitizeOps: false, sanitizeResources: false });
 }
 
 testChannel(
-  "Channel drops the messages that one sender never ends, and reads others' on",
+  "Channel drops incomplete messages of the sender with the most of them",
   async () => {
-    const { messages, reasons, write, until, close } = listen(
-      "test never ends",
+    const { messages, reasons, write, until, close } = openTestChannel(
+      "test incomplete",
     );
     write(SENDER, 0, 0, '{"kind":"items"}\n{"kind":');
     for (let message = 0; message < 300; message++) {
@@ -74,15 +74,17 @@ testChannel(
       `${FLOODING} last items`,
       `${SENDER} ended items`,
     ]);
-    assertEquals([...reasons], [["too many are incomplete", 45]]);
+    assertEquals([...reasons], [["too many incomplete messages", 45]]);
   },
 );
 
-testChannel("Channel bounds the bytes of messages that never end", async () => {
-  const { messages, reasons, write, until, close } = listen("test bytes");
+testChannel("Channel bounds the bytes of incomplete messages", async () => {
+  const { messages, reasons, write, until, close } = openTestChannel(
+    "test bytes",
+  );
   write(SENDER, 0, 0, '{"kind":');
   const text = "x".repeat(60 * 1024);
-  for (let index = 0; !reasons.has("too many are incomplete"); index++) {
+  for (let index = 0; !reasons.has("too many incomplete messages"); index++) {
     assert(index < 2000);
     write(FLOODING, 1, index, text);
     if (index % 20 === 0) {
@@ -96,9 +98,9 @@ testChannel("Channel bounds the bytes of messages that never end", async () => {
 });
 
 testChannel(
-  "Channel refuses what is not a chunk, a message or JSON",
+  "Channel rejects invalid chunks, messages and JSON",
   async () => {
-    const { messages, reasons, post, write, until, close } = listen(
+    const { messages, reasons, post, write, until, close } = openTestChannel(
       "test chunks",
     );
     const chunk = {
@@ -108,7 +110,7 @@ testChannel(
       isLast: true,
       bytes: new TextEncoder().encode('{"kind":"a"}\n'),
     };
-    const others = [
+    const replacements = [
       { from: "x" },
       { from: { toString: 1 } },
       { message: -1 },
@@ -123,7 +125,7 @@ testChannel(
       1,
       "text",
       [],
-      ...others.map((each) => ({ ...chunk, ...each })),
+      ...replacements.map((each) => ({ ...chunk, ...each })),
     ];
     for (const message of invalid) post(message);
     write(SENDER, 1, 0, "{\n");
@@ -134,8 +136,8 @@ testChannel(
     await until(() => messages.length === 2);
     close();
     assertEquals(messages, [`${SENDER} b`, `${SENDER} a`]);
-    assertEquals(reasons.get("it is not a chunk of a message"), invalid.length);
-    assertEquals(reasons.get("it is not a message"), 1);
-    assertEquals(reasons.get('"b" encloses invalid items'), 1);
+    assertEquals(reasons.get("not a chunk of a message"), invalid.length);
+    assertEquals(reasons.get("not a valid message"), 1);
+    assertEquals(reasons.get('"b" has invalid items'), 1);
   },
 );

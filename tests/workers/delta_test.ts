@@ -2,11 +2,11 @@ import { assertEquals } from "@std/assert";
 import { SeriesTree } from "../../src/series/series_tree.ts";
 import { applyDelta, diff } from "../../src/workers/delta.ts";
 
-/** A tree, and what another worker makes of what it tells. */
-function pair() {
+/** Creates a tree, and its replica in another worker. */
+function createPair() {
   const buckets = [1, 2];
   const tree = new SeriesTree(buckets, buckets);
-  const told = new SeriesTree(buckets, buckets);
+  const replica = new SeriesTree(buckets, buckets);
   const { success } = tree.pipeline("lane", "p").stage("s");
   let spans = 0;
   return {
@@ -19,18 +19,18 @@ function pair() {
       success.histogram!.fill(0);
       success.exemplars!.clear();
     },
-    /** Tells what changed, and gives the exemplars that travelled, by their spans. */
-    tell() {
-      const changes = JSON.parse(JSON.stringify(diff(tree, told)));
-      applyDelta(told, changes);
-      const [[, , , , , [[, , , , exemplars]]]] = changes;
+    /** Sends the changes, and returns the span ids of the sent exemplars by bucket. */
+    send() {
+      const deltas = JSON.parse(JSON.stringify(diff(tree, replica)));
+      applyDelta(replica, deltas);
+      const [[, , , , , [[, , , , exemplars]]]] = deltas;
       return exemplars.map((
         [bucket, exemplar]: [number, { labelSet: { span_id: string } }],
       ) => [bucket, exemplar?.labelSet.span_id]);
     },
-    /** What the other worker then has, by bucket. */
-    shown() {
-      const { exemplars } = told.pipeline("lane", "p").stage("s").success;
+    /** Returns the exemplars of the replica: bucket, span id and value. */
+    exemplars() {
+      const { exemplars } = replica.pipeline("lane", "p").stage("s").success;
       return [...exemplars!].map((
         [bucket, { labelSet, value }],
       ) => [bucket, labelSet["span_id"], value]);
@@ -38,24 +38,28 @@ function pair() {
   };
 }
 
-Deno.test("Of the exemplars, only those that changed are told", () => {
-  const { record, tell, shown } = pair();
+Deno.test("diff() contains changed exemplars only", () => {
+  const { record, send, exemplars } = createPair();
   record(0.5);
   record(1.5);
-  assertEquals(tell(), [[0, "1"], [1, "2"]]);
+  assertEquals(send(), [[0, "1"], [1, "2"]]);
   record(0.25);
   record(Infinity);
-  assertEquals(tell(), [[0, "3"], [2, "4"]]);
-  assertEquals(shown(), [[0, "3", 0.25], [1, "2", 1.5], [2, "4", Infinity]]);
+  assertEquals(send(), [[0, "3"], [2, "4"]]);
+  assertEquals(exemplars(), [[0, "3", 0.25], [1, "2", 1.5], [
+    2,
+    "4",
+    Infinity,
+  ]]);
 });
 
-Deno.test("Exemplars that a reset has taken away are told to be gone", () => {
-  const { record, reset, tell, shown } = pair();
+Deno.test("diff() contains the removal of exemplars after a reset", () => {
+  const { record, reset, send, exemplars } = createPair();
   record(0.5);
   record(1.5);
-  tell();
+  send();
   reset();
   record(1.25);
-  assertEquals(tell(), [[1, "3"], [0, undefined]]);
-  assertEquals(shown(), [[1, "3", 1.25]]);
+  assertEquals(send(), [[1, "3"], [0, undefined]]);
+  assertEquals(exemplars(), [[1, "3", 1.25]]);
 });

@@ -15,7 +15,7 @@ function family(
   return { name, help: "Help", type, aggregator: "sum", samples };
 }
 
-/** The samples as text, in no order. */
+/** Returns the samples as sorted strings. */
 function samplesOf(replica: ForeignReplica): string[] {
   return replica.families().flatMap(({ samples }) =>
     samples.map(({ name, labels, value, exemplar }) =>
@@ -24,7 +24,7 @@ function samplesOf(replica: ForeignReplica): string[] {
   ).sort();
 }
 
-/** Returns the deltas as another thread receives them. */
+/** Applies deltas to replicas, as threads receive them. */
 async function send(
   deltas: readonly ForeignDelta[],
   ...replicas: ForeignReplica[]
@@ -34,7 +34,7 @@ async function send(
   }
 }
 
-Deno.test("ForeignReplica equals that of another thread as samples come and go", async () => {
+Deno.test("ForeignReplica stays equal in two threads as samples come and go", async () => {
   const [own, other] = [new ForeignReplica(), new ForeignReplica()];
   let seed = 1;
   const random = (limit: number) => {
@@ -64,14 +64,14 @@ Deno.test("ForeignReplica equals that of another thread as samples come and go",
     const expected = samplesOf(ForeignReplica.of(families));
     assertEquals(samplesOf(own), expected);
     assertEquals(samplesOf(other), expected);
-    const newWorker = new ForeignReplica();
-    await send([...other.fullState()], newWorker);
-    assertEquals(samplesOf(newWorker), expected);
+    const late = new ForeignReplica();
+    await send([...other.fullState()], late);
+    assertEquals(samplesOf(late), expected);
     assertEquals(await own.diff(families), []);
   }
 });
 
-Deno.test("ForeignReplica applies changes at once after reading them in slices", async () => {
+Deno.test("ForeignReplica.prepare() reads in slices, and applies all changes at once", async () => {
   const replica = new ForeignReplica();
   const families = (value: number) => [
     family(
@@ -100,7 +100,7 @@ Deno.test("ForeignReplica applies changes at once after reading them in slices",
   assert(turns > 5, `${turns}`);
 });
 
-Deno.test("ForeignReplica keeps a sample that counts as it was when told that it is negative", async () => {
+Deno.test("ForeignReplica keeps a count when it receives a negative or invalid value", async () => {
   const negatives: [type: string, suffix: string][] = [
     ["counter", ""],
     ["histogram", "_bucket"],
@@ -123,7 +123,7 @@ Deno.test("ForeignReplica keeps a sample that counts as it was when told that it
   }
 });
 
-Deno.test("ForeignReplica refuses a place that would make room for millions", async () => {
+Deno.test("ForeignReplica.prepare() rejects a slot that is out of range", async () => {
   const replica = new ForeignReplica();
   await send(
     await replica.diff([family("a", [new Sample("a", {}, 1)])]),
@@ -131,17 +131,17 @@ Deno.test("ForeignReplica refuses a place that would make room for millions", as
   );
   const [delta] = replica.fullState();
   const { changes } = delta!;
-  for (const place of [2, 4e8, 2 ** 32]) {
+  for (const slot of [2, 4e8, 2 ** 32]) {
     const [[, ...rest]] = changes as [(typeof changes)[number]];
     await assertRejects(
-      () => replica.prepare([{ ...delta!, changes: [[place, ...rest]] }]),
+      () => replica.prepare([{ ...delta!, changes: [[slot, ...rest]] }]),
       InvalidMessage,
-      `there is no slot ${place} in a metric`,
+      `sample slot ${slot} is out of range`,
     );
   }
 });
 
-Deno.test("ForeignReplica.fullState() keeps the places of samples that are gone", async () => {
+Deno.test("ForeignReplica.fullState() keeps the slots of removed samples", async () => {
   const [own, other] = [new ForeignReplica(), new ForeignReplica()];
   const samples = [1, 2, 3]
     .map((i) => new Sample("a", { i: `${i}` }, i));

@@ -1,10 +1,10 @@
 import { assertEquals } from "@std/assert";
 
-/** So many requests at the least, and so many scrapes meanwhile. */
+/** The minimum number of requests, and of scrapes while they are sent. */
 const [REQUESTS, SCRAPES] = [2000, 20];
 const CONNECTIONS = 8;
 
-/** Runs the example as its reader would, with several threads, on a free port. */
+/** Runs the example with several threads on a free port. */
 async function startExample(): Promise<
   AsyncDisposable & { readonly url: string }
 > {
@@ -24,7 +24,7 @@ async function startExample(): Promise<
   let printed = "";
   while (!/:\d+\//.test(printed)) {
     const { value, done } = await reader.read();
-    if (done) throw new Error(`The example ended: ${printed}`);
+    if (done) throw new Error(`The example exited: ${printed}`);
     printed += value;
   }
   return {
@@ -37,8 +37,8 @@ async function startExample(): Promise<
   };
 }
 
-/** Asks over a connection of its own, that any of the threads may accept. */
-async function ask(url: string, body?: string): Promise<string> {
+/** Sends a request over a new connection, which any thread may accept. */
+async function request(url: string, body?: string): Promise<string> {
   using client = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
   const method = body === undefined ? "GET" : "POST";
   const response = await fetch(url, { client, method, body: body ?? null });
@@ -46,7 +46,7 @@ async function ask(url: string, body?: string): Promise<string> {
 }
 
 async function scrape(url: string): Promise<Record<string, number>> {
-  const text = await ask(`${url}metrics`);
+  const text = await request(`${url}metrics`);
   const read = (series: string) =>
     Number(text.split(`\nlukhas_orchestration_${series} `)[1]?.split("\n")[0]);
   const labels = 'lane="production",pipeline_name="checksum"';
@@ -62,7 +62,7 @@ async function scrape(url: string): Promise<Record<string, number>> {
   };
 }
 
-Deno.test("deno serve --parallel: every scrape tells what was sent, whichever thread answers", async () => {
+Deno.test("metricsHandler() counts every request under deno serve --parallel", async () => {
   await using service = await startExample();
   let sent = 0;
   let answered = 0;
@@ -70,7 +70,7 @@ Deno.test("deno serve --parallel: every scrape tells what was sent, whichever th
   const client = async () => {
     while (sent < REQUESTS || scrapes < SCRAPES) {
       sent++;
-      const text = await ask(service.url, "Ada");
+      const text = await request(service.url, "Ada");
       assertEquals(text, "5c3cb098d52deb3f67e97b7fba960c4cf6880461\n");
       answered++;
     }
@@ -91,13 +91,13 @@ Deno.test("deno serve --parallel: every scrape tells what was sent, whichever th
       });
       if (pipelines! < before || pipelines! > sent) problems.push(line);
       if (observed !== pipelines || stages! < pipelines!) problems.push(line);
-      if (pipelines! < last) problems.push(`${line} fell from ${last}`);
+      if (pipelines! < last) problems.push(`${line} decreased from ${last}`);
       last = pipelines!;
       scrapes++;
     }
   };
   const scraping = scraper();
-  // Then nobody need wait for more of them.
+  // Without it, the clients would wait for further scrapes.
   scraping.catch(() => scrapes = SCRAPES);
   await Promise.all(Array.from({ length: CONNECTIONS }, client))
     .finally(() => isDone = true);

@@ -7,34 +7,32 @@ import { startThread, type Thread } from "../support/threads.ts";
 import { until } from "../support/until.ts";
 
 const CHANNEL_NAME = "@lukhas/stage-metrics/4";
-/** What can be the id of a worker, by its number. */
+
+/** Returns a valid worker id. */
 function idOf(number: number): string {
   return `00000000-0000-4000-8000-${String(number).padStart(12, "0")}`;
 }
 
-const [OLD, OTHER, RETIRED, NEW_WORKER, OBSERVER, SLOW, MALICIOUS] = [
-  1,
-  2,
-  3,
-  4,
-  5,
-  6,
-  7,
-]
-  .map(idOf) as [string, string, string, string, string, string, string];
+const OLD = idOf(1);
+const OTHER = idOf(2);
+const RETIRED = idOf(3);
+const NEW_WORKER = idOf(4);
+const OBSERVER = idOf(5);
+const SLOW = idOf(6);
+const MALICIOUS = idOf(7);
 
 const PREFIX = "lukhas_orchestration_";
 
-/** A message and its items items. */
+/** A message and its items. */
 type MessageWithItems = Message & { readonly items?: readonly Item[] };
 
-/** What a worker that consists of messages alone makes of those of others. */
+/** Returns the messages with which a simulated worker answers a message. */
 type Respond = (
   message: Message,
   from: string,
 ) => readonly MessageWithItems[] | Promise<readonly MessageWithItems[]>;
 
-/** A channel as runtimes have it: their types differ. */
+/** The part of `BroadcastChannel` that is used here; its types differ by runtime. */
 interface RawChannel {
   onmessage: (event: { data: { from: string; bytes: Uint8Array } }) => void;
   postMessage(message: unknown): void;
@@ -64,7 +62,7 @@ function post(
   channel.postMessage({ from, ...sole, bytes });
 }
 
-/** What a thread writes in so small a test fits into one message. */
+/** Returns the message in a chunk. In these tests, every message fits into one. */
 function readMessage(bytes: Uint8Array): Message | undefined {
   try {
     const lines = new TextDecoder().decode(bytes).trimEnd().split("\n");
@@ -74,7 +72,7 @@ function readMessage(bytes: Uint8Array): Message | undefined {
   }
 }
 
-/** What a thread that is new among such workers tells of the pipeline `p`. */
+/** Returns the metrics of pipeline `p` in a new thread among simulated workers. */
 async function scrapeAmong(
   workers: Readonly<Record<string, Respond>>,
   blocksFor = 0,
@@ -97,7 +95,7 @@ async function scrapeAmong(
   }
 }
 
-/** That so many runs of a pipeline ended well, and so many are under way. */
+/** Returns items with the number of successful and of running pipelines. */
 function toItems(
   total: number,
   running: number,
@@ -118,7 +116,7 @@ function toItems(
   return [{ delta, ...(worker !== undefined && { worker }) }];
 }
 
-/** All that there is to know, if it is about one worker. */
+/** Returns a full state with one worker. */
 function fullState(
   to: string,
   worker: WorkerState,
@@ -134,11 +132,8 @@ function fullState(
   };
 }
 
-/**
- * One that is there from the start, and knows of a worker that has left, as well as
- * of those that are there.
- */
-const old = (
+/** Simulates a running worker that knows a retired worker and the given workers. */
+const runningWorker = (
   workers: readonly WorkerState[] = [],
   items: readonly Item[] = [],
 ): Respond =>
@@ -163,19 +158,19 @@ const old = (
   }
 };
 
-Deno.test("A newWorker asks for all that was before it, even if only the retired counted", async () => {
-  assertEquals(await scrapeAmong({ [OLD]: old() }), {
+Deno.test("WorkerGroup requests the full state when it joins", async () => {
+  assertEquals(await scrapeAmong({ [OLD]: runningWorker() }), {
     total: "7",
     running: "0",
   });
 });
 
-Deno.test("A newWorker that stands still while it starts hears what was before it, all the same", async () => {
-  const told = await scrapeAmong({ [OLD]: old() }, 1000);
-  assertEquals(told, { total: "7", running: "0" });
+Deno.test("WorkerGroup joins although its thread blocks after the start", async () => {
+  const scraped = await scrapeAmong({ [OLD]: runningWorker() }, 1000);
+  assertEquals(scraped, { total: "7", running: "0" });
 });
 
-Deno.test("A worker asks whoever has told more than it heard for fullState, and forgets nothing by that", async () => {
+Deno.test("WorkerGroup requests the full state after a missing delta", async () => {
   const other: Respond = (message, from) => {
     switch (message.kind) {
       case "join":
@@ -202,14 +197,14 @@ Deno.test("A worker asks whoever has told more than it heard for fullState, and 
     hasLeft: false,
     unresponsiveForMs: null,
   };
-  const told = await scrapeAmong({
-    [OLD]: old([known], toItems(1, 1, OTHER)),
+  const scraped = await scrapeAmong({
+    [OLD]: runningWorker([known], toItems(1, 1, OTHER)),
     [OTHER]: other,
   });
-  assertEquals(told, { total: "10", running: "1" });
+  assertEquals(scraped, { total: "10", running: "1" });
 });
 
-Deno.test("A worker whose question was lost asks once more", async () => {
+Deno.test("WorkerGroup repeats a lost sync request", async () => {
   let syncRequests = 0;
   const state = {
     id: OTHER,
@@ -238,7 +233,7 @@ Deno.test("A worker whose question was lost asks once more", async () => {
   assertEquals(syncRequests, 2);
 });
 
-Deno.test("A worker is believed about itself, whatever others think of it", async () => {
+Deno.test("WorkerGroup ignores other workers' views of a known peer", async () => {
   const slow: Respond = async (message, from) => {
     switch (message.kind) {
       case "join":
@@ -247,7 +242,7 @@ Deno.test("A worker is believed about itself, whatever others think of it", asyn
           { kind: "delta", version: 1, items: toItems(5, 1) },
         ];
       case "collect":
-        // Whoever does not wait for it will have ended by then.
+        // A scrape that does not wait for this worker ends earlier.
         await new Promise((resolve) => setTimeout(resolve, 100));
         return [
           { kind: "delta", version: 2, items: toItems(7, 1) },
@@ -271,27 +266,27 @@ Deno.test("A worker is believed about itself, whatever others think of it", asyn
         return [];
     }
   };
-  const told = await scrapeAmong({ [SLOW]: slow, [MALICIOUS]: malicious });
-  assertEquals(told, { total: "7", running: "1" });
+  const scraped = await scrapeAmong({ [SLOW]: slow, [MALICIOUS]: malicious });
+  assertEquals(scraped, { total: "7", running: "1" });
 });
 
-Deno.test("Who has left for good is not taken in again, whoever tells of it", async () => {
-  const gone = {
+Deno.test("WorkerGroup does not add a retired worker again", async () => {
+  const state = {
     id: RETIRED,
     version: 1,
     hasLeft: false,
     unresponsiveForMs: null,
   };
-  const told = await scrapeAmong({
-    [OLD]: old([gone], toItems(5, 0, RETIRED)),
+  const scraped = await scrapeAmong({
+    [OLD]: runningWorker([state], toItems(5, 0, RETIRED)),
   });
-  assertEquals(told, { total: "7", running: "0" });
+  assertEquals(scraped, { total: "7", running: "0" });
 });
 
-Deno.test("WorkerGroup drop the ids of workers that left, and keep their counts", async () => {
+Deno.test("WorkerGroup drops the ids of retired workers and keeps their counts", async () => {
   const count = 200;
-  let onFullState = (_letter: Message & { kind: "fullState" }) => {};
-  // One of its messages was lost, so it is asked for all metrics.
+  let onFullState = (_message: Message & { kind: "fullState" }) => {};
+  // One of its messages was lost, so the full state is requested.
   let version = 0;
   const other: Respond = (message, from) => {
     switch (message.kind) {
@@ -303,7 +298,7 @@ Deno.test("WorkerGroup drop the ids of workers that left, and keep their counts"
       case "syncRequest": {
         if (message.target !== OTHER) return [];
         const worker = { version: 1, hasLeft: false, unresponsiveForMs: null };
-        // One that has left passes for one that is there.
+        // The second one has left, but is sent as running.
         const workers = [OTHER, idOf(100)].map((id) => ({ ...worker, id }));
         return [{
           kind: "fullState",
@@ -324,16 +319,16 @@ Deno.test("WorkerGroup drop the ids of workers that left, and keep their counts"
     Number(/pipeline_total\{.*status="success"\} (.*)/.exec(text)?.[1]);
   const scrapeAfter = async (milliseconds: number) => {
     await thread.tell("advance", milliseconds);
-    // One scrape folds the workers that left long ago, the next one shows it.
+    // The first scrape retires workers that left long ago, the second one shows it.
     await thread.tell("scrape");
     return totalIn(await thread.tell("scrape"));
   };
   const requestFullState = () => {
-    const told = new Promise<Message & { kind: "fullState" }>((resolve) =>
+    const received = new Promise<Message & { kind: "fullState" }>((resolve) =>
       onFullState = resolve
     );
     post(channel, OTHER, { kind: "syncRequest", target: threadId });
-    return told;
+    return received;
   };
   let threadId = "";
   const observer = simulateWorker(OBSERVER, (message, from) => {
@@ -368,7 +363,7 @@ Deno.test("WorkerGroup drop the ids of workers that left, and keep their counts"
   }
 });
 
-Deno.test("A message that lacks a chunk is not read, and asked for once more", async () => {
+Deno.test("WorkerGroup requests the full state after a missing chunk", async () => {
   const channel = new BroadcastChannel(CHANNEL_NAME);
   const state = {
     id: OTHER,
@@ -386,7 +381,7 @@ Deno.test("A message that lacks a chunk is not read, and asked for once more", a
           version: 1,
         }].map((each) => `${JSON.stringify(each)}\n`);
         for (const [index, line] of lines.entries()) {
-          // As though there had been no room for it.
+          // A lost chunk.
           if (index === 1) continue;
           const isLast = index === lines.length - 1;
           const bytes = new TextEncoder().encode(line);
@@ -406,17 +401,17 @@ Deno.test("A message that lacks a chunk is not read, and asked for once more", a
         return [];
     }
   };
-  const told = await scrapeAmong({ [OTHER]: other });
+  const scraped = await scrapeAmong({ [OTHER]: other });
   channel.close();
-  assertEquals(told, { total: "7", running: "1" });
+  assertEquals(scraped, { total: "7", running: "1" });
 });
 
-Deno.test("A worker that has just started does not pass for one that knows what was before, until nobody told it", async () => {
+Deno.test("WorkerGroup announces hasJoined only after it has waited for the full state", async () => {
   const answers: boolean[] = [];
   let onAnswer = (_hasJoined: boolean) => {};
   const channel = simulateWorker(NEW_WORKER, (message) => {
     if (message.kind === "present") onAnswer(message.hasJoined);
-    // By the time it has read this, it has listened for no time at all.
+    // The thread reads this before it has waited at all.
     return message.kind === "join" ? [{ kind: "join" }] : [];
   });
   const first = new Promise<boolean>((resolve) => onAnswer = resolve);
@@ -433,7 +428,7 @@ Deno.test("A worker that has just started does not pass for one that knows what 
   assertEquals([answers[0], answers.at(-1)], [false, true]);
 });
 
-/** What a worker tells, with something in its place that no worker tells. */
+/** Returns items with own metrics in which some fields are replaced. */
 function itemsWith(
   replacement: Readonly<Record<string, unknown>>,
   series: readonly unknown[] = [],
@@ -449,7 +444,7 @@ function itemsWith(
   }];
 }
 
-/** The same, of metrics of others. */
+/** Returns items with a foreign metric in which some fields are replaced. */
 function foreignItemsWith(
   replacement: Readonly<Record<string, unknown>>,
   change: readonly unknown[] = [0, 1, null, "their_total", {}],
@@ -465,7 +460,7 @@ const RAW = 'x{} 1\nraw 1\n# "';
 const INFINITE = [...PIPELINE_BUCKETS.map(() => 0), 0, "Infinity"];
 const NONE = PIPELINE_BUCKETS.map(() => 0);
 
-/** What no worker encloses: each is told by a sender of its own. */
+/** Items that no worker sends. Each is sent by a different sender. */
 const INVALID_ITEMS: Readonly<Record<string, unknown>> = {
   "no delta": [{}],
   "null": [null],
@@ -542,7 +537,7 @@ const INVALID_ITEMS: Readonly<Record<string, unknown>> = {
   "place": foreignItemsWith({}, [4e8, 1, null, "their_total", {}]),
 };
 
-/** What is no message. */
+/** Messages that no worker sends. */
 const INVALID_MESSAGES: readonly Readonly<Record<string, unknown>>[] = [
   { kind: "delta" },
   { kind: "delta", version: -1 },
@@ -559,7 +554,7 @@ const INVALID_MESSAGES: readonly Readonly<Record<string, unknown>>[] = [
   { kind: ["delta"], version: 1 },
 ];
 
-Deno.test("WorkerGroup refuse what no worker sends, and count it", async () => {
+Deno.test("WorkerGroup rejects and counts invalid messages and items", async () => {
   let number = 1000;
   const channel = simulateWorker(OBSERVER, () => []);
   await using thread = await startThread({ timeout: 1000 });
@@ -592,7 +587,7 @@ Deno.test("WorkerGroup refuse what no worker sends, and count it", async () => {
   }
 });
 
-/** Scrapes until a thread has read what was posted, which it does in its own time. */
+/** Scrapes until a thread has read the posted messages. */
 async function scrapeUntil(
   thread: Thread,
   condition: (text: string) => boolean,
@@ -604,12 +599,12 @@ async function scrapeUntil(
   return text;
 }
 
-/** How many messages a thread has refused. */
+/** Returns how many messages a thread has rejected. */
 function rejectedIn(text: string): number {
   return Number(/issue="invalid_message"\} (.*)/.exec(text)?.[1]);
 }
 
-Deno.test("WorkerGroup take infinite durations from each other as they are", async () => {
+Deno.test("WorkerGroup accepts infinite durations", async () => {
   const channel = simulateWorker(OBSERVER, () => []);
   await using thread = await startThread({ timeout: 1000 });
   post(channel, OTHER, {
@@ -625,15 +620,18 @@ Deno.test("WorkerGroup take infinite durations from each other as they are", asy
   assertEquals(sumIn(text), "+Inf");
 });
 
-/** What one says first that then says something less of the pipeline `p`. */
+/** Items that would decrease a count of pipeline `p`. */
 const DECREASES: Readonly<Record<string, readonly unknown[]>> = {
   "a lower total": toItems(4, 0),
-  "other labels, and less": itemsWith({
+  "a lower total under other labels": itemsWith({
     labels: { host: "x" },
     series: [["test", "p", null, 1, 0, [[0, 4, 0, 1, []]]]],
   }),
-  "other labels, and nothing": itemsWith({ labels: { host: "x" }, series: [] }),
-  "other buckets, and nothing": itemsWith({
+  "no series under other labels": itemsWith({
+    labels: { host: "x" },
+    series: [],
+  }),
+  "no series with other buckets": itemsWith({
     pipelineBuckets: [...PIPELINE_BUCKETS, 10],
     series: [],
   }),
@@ -641,25 +639,25 @@ const DECREASES: Readonly<Record<string, readonly unknown[]>> = {
 };
 
 for (const [name, items] of Object.entries(DECREASES)) {
-  Deno.test(`WorkerGroup refuse what would make a counter fall: ${name}`, async () => {
+  Deno.test(`WorkerGroup rejects a decrease of a counter: ${name}`, async () => {
     const channel = simulateWorker(OBSERVER, () => []);
     await using thread = await startThread({ timeout: 1000 });
-    const tell = (version: number, items: readonly unknown[]) =>
+    const send = (version: number, items: readonly unknown[]) =>
       post(
         channel,
         OTHER,
         { kind: "delta", version, items } as MessageWithItems,
       );
-    // Before it shares a registry, there is none in which it could count issues.
+    // Only a thread with a shared registry can count issues.
     await thread.tell("scrape");
-    tell(1, itemsWith({}, [5, ...NONE, 1]));
-    tell(2, items);
+    send(1, itemsWith({}, [5, ...NONE, 1]));
+    send(2, items);
     post(channel, OTHER, { kind: "leave" });
     const text = await scrapeUntil(thread, (text) => rejectedIn(text) === 1);
     assertEquals(/_total\{.*"p",status="success"\} (.*)/.exec(text)?.[1], "5");
     assertEquals(/_bucket\{.*"p",.*"0.01"\} (.*)/.exec(text)?.[1], "5");
-    // What is told after that is counted, whoever told what was refused.
-    tell(2, itemsWith({}, [6, ...NONE, 1]));
+    // Later valid deltas of the same sender are applied.
+    send(2, itemsWith({}, [6, ...NONE, 1]));
     post(channel, OTHER, { kind: "leave" });
     const bucketIn = (text: string) =>
       /_bucket\{.*"p",.*"0.01"\} (.*)/.exec(text)?.[1];
@@ -670,7 +668,7 @@ for (const [name, items] of Object.entries(DECREASES)) {
   });
 }
 
-Deno.test("WorkerGroup refuse an answer with fullState that would make a counter fall", async () => {
+Deno.test("WorkerGroup rejects a full state that would decrease a counter", async () => {
   let syncRequests = 0;
   const other: Respond = (message, from) => {
     switch (message.kind) {
@@ -692,12 +690,12 @@ Deno.test("WorkerGroup refuse an answer with fullState that would make a counter
         return [];
     }
   };
-  const told = await scrapeAmong({ [OTHER]: other });
-  assertEquals(told, { total: "7", running: "1" });
+  const scraped = await scrapeAmong({ [OTHER]: other });
+  assertEquals(scraped, { total: "7", running: "1" });
   assert(syncRequests > 0);
 });
 
-Deno.test("WorkerGroup heed no answer with fullState that they did not ask for", async () => {
+Deno.test("WorkerGroup ignores a full state that it did not request", async () => {
   const state = { version: 9, hasLeft: false, unresponsiveForMs: null };
   const malicious: Respond = (message, from) => {
     switch (message.kind) {
@@ -712,11 +710,11 @@ Deno.test("WorkerGroup heed no answer with fullState that they did not ask for",
         return [];
     }
   };
-  const told = await scrapeAmong({ [MALICIOUS]: malicious });
-  assertEquals(told, { total: undefined, running: undefined });
+  const scraped = await scrapeAmong({ [MALICIOUS]: malicious });
+  assertEquals(scraped, { total: undefined, running: undefined });
 });
 
-Deno.test("A newWorker is told for how long a worker has been silent", async () => {
+Deno.test("WorkerGroup learns from a full state for how long peers have not answered", async () => {
   const states = [599_000, 601_000].map((unresponsiveForMs, i) => ({
     id: idOf(100 + i),
     version: 1,
@@ -724,11 +722,11 @@ Deno.test("A newWorker is told for how long a worker has been silent", async () 
     unresponsiveForMs,
   }));
   const items = states.flatMap(({ id }, i) => toItems(10, 1 + i, id));
-  const told = await scrapeAmong({ [OLD]: old(states, items) });
-  assertEquals(told, { total: "27", running: "1" });
+  const scraped = await scrapeAmong({ [OLD]: runningWorker(states, items) });
+  assertEquals(scraped, { total: "27", running: "1" });
 });
 
-Deno.test("WorkerGroup keep apart only the last of those that are silent for good", async () => {
+Deno.test("WorkerGroup retires the first of many unreachable workers", async () => {
   const count = 100;
   const ids = Array.from({ length: count }, (_, i) => idOf(100 + i));
   const states = ids.map((id, i) => ({
@@ -738,9 +736,9 @@ Deno.test("WorkerGroup keep apart only the last of those that are silent for goo
     unresponsiveForMs: 700_000 + i,
   }));
   let threadId = "";
-  let onFullState = (_letter: Message & { kind: "fullState" }) => {};
+  let onFullState = (_message: Message & { kind: "fullState" }) => {};
   const items = ids.flatMap((id) => toItems(1, 1, id));
-  const respond = old(states, items);
+  const respond = runningWorker(states, items);
   const channel = simulateWorker(OLD, (message, from) => {
     if (message.kind === "collect") threadId = from;
     if (message.kind === "fullState") onFullState(message);
@@ -748,39 +746,39 @@ Deno.test("WorkerGroup keep apart only the last of those that are silent for goo
   });
   await using thread = await startThread({ timeout: 1000 });
   await thread.tell("scrape");
-  // The first of them speaks again, and so do some of the last.
+  // The first two and the last of them answer again.
   for (const id of [ids[count - 1]!, ids[0]!, ids[1]!]) {
     post(channel, id, { kind: "delta", version: 2, items: toItems(3, 1) });
   }
   const text = await scrapeUntil(thread, (text) => totalIn(text) === "111");
-  const told = new Promise<Message & { kind: "fullState" }>((resolve) =>
+  const received = new Promise<Message & { kind: "fullState" }>((resolve) =>
     onFullState = resolve
   );
   post(channel, OLD, { kind: "syncRequest", target: threadId });
-  const { workers } = await told;
+  const { workers } = await received;
   assertEquals(totalIn(text), "111");
-  // The first of them cannot be counted again, and so its answer is an issue.
+  // A retired worker cannot be counted again, so its acknowledgement is an issue.
   const unresponsiveIn = (text: string) =>
     Number(/issue="worker_unresponsive"\} (.*)/.exec(text)?.[1]);
   await thread.tell("scrape");
   const before = unresponsiveIn(await thread.tell("scrape"));
-  const answer = { kind: "ack", round: 1, version: 2 } as const;
-  post(channel, ids[count - 1]!, { ...answer, to: threadId });
-  post(channel, ids[count - 1]!, { ...answer, to: OTHER });
+  const ack = { kind: "ack", round: 1, version: 2 } as const;
+  post(channel, ids[count - 1]!, { ...ack, to: threadId });
+  post(channel, ids[count - 1]!, { ...ack, to: OTHER });
   const later = await scrapeUntil(
     thread,
     (text) => unresponsiveIn(text) > before,
   );
   channel.close();
   assertEquals([totalIn(later), unresponsiveIn(later)], ["111", before + 1]);
-  // Those, the thread itself, and less those that are gone for good.
+  // 64 unreachable workers or fewer, and the thread itself.
   assertEquals(workers.length, 65);
 });
 
-Deno.test("WorkerGroup that nobody scrapes keep those that left as one", async () => {
+Deno.test("WorkerGroup retires workers without being scraped", async () => {
   const count = 2000;
   let onPresent = () => {};
-  let onFullState = (_letter: Message & { kind: "fullState" }) => {};
+  let onFullState = (_message: Message & { kind: "fullState" }) => {};
   let threadId = "";
   const channel = simulateWorker(OTHER, (message, from) => {
     if (message.kind === "fullState") onFullState(message);
@@ -803,13 +801,13 @@ Deno.test("WorkerGroup that nobody scrapes keep those that left as one", async (
     }
     const knownWorkers = async () => {
       post(channel, OTHER, { kind: "join" });
-      const told = new Promise<Message & { kind: "fullState" }>((resolve) =>
+      const received = new Promise<Message & { kind: "fullState" }>((resolve) =>
         onFullState = resolve
       );
       post(channel, OTHER, { kind: "syncRequest", target: threadId });
-      return (await told).workers.length;
+      return (await received).workers.length;
     };
-    // What is kept as one is put together in slices.
+    // Retiring takes several turns of the event loop.
     let known = await knownWorkers();
     for (let i = 0; i < 100 && known >= 10; i++) known = await knownWorkers();
     assert(known < 10, `${known}`);
@@ -818,7 +816,7 @@ Deno.test("WorkerGroup that nobody scrapes keep those that left as one", async (
   }
 });
 
-Deno.test("WorkerGroup do not believe what is said in their own name", async () => {
+Deno.test("WorkerGroup rejects messages with its own id", async () => {
   let threadId = "";
   let present = 0;
   const channel = simulateWorker(OTHER, (message, from) => {

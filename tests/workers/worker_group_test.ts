@@ -14,12 +14,12 @@ import { until } from "../support/until.ts";
 
 const PREFIX = "lukhas_orchestration_";
 
-/** The most that a message may hold. */
+/** The maximum size of a chunk, in bytes. */
 const MAX_CHUNK_SIZE = 64 * 1024;
 
 type Options = Parameters<typeof startThread>[0];
 
-/** Runs a test on threads, and ends them. */
+/** Runs a test with threads, and ends them. */
 async function withThreads(
   options: readonly Options[],
   test: (...threads: Thread[]) => Promise<void>,
@@ -32,7 +32,7 @@ async function withThreads(
   }
 }
 
-/** The value of a series in a text, `undefined` if it is not there. */
+/** Returns the value of a series in a text, `undefined` if it is missing. */
 function valueOf(text: string, series: string): number | undefined {
   const line = text.split("\n").find((line) => line.startsWith(`${series} `));
   return line === undefined ? undefined : Number(line.slice(series.length));
@@ -53,7 +53,7 @@ function unresponsiveOf(text: string): number | undefined {
   return valueOf(text, `${PREFIX}instrumentation_issues_total{${labels}}`);
 }
 
-/** The messages that threads send, by what they are, and the largest message. */
+/** Records the kinds of the messages that threads send, and the sizes of their chunks. */
 function observeMessages(): {
   readonly kinds: string[];
   readonly sizes: number[];
@@ -72,7 +72,7 @@ function observeMessages(): {
   return { kinds, sizes, close: () => channel.close() };
 }
 
-/** What one registry says that counted all of it by itself. */
+/** Scrapes a single instance that has recorded everything. */
 async function scrapeAlone(
   record: () => void,
   accept: string,
@@ -86,13 +86,13 @@ async function scrapeAlone(
   });
 }
 
-/** All but timestamps, which no two runs share, in an order of no meaning. */
+/** Returns the sorted lines without timestamps, which differ from run to run. */
 function linesOf(text: string): string[] {
   return text.split("\n").filter((line) => !line.includes("_last_end_"))
     .sort();
 }
 
-Deno.test("Merged scrapes keep the last exemplar of each bucket, also of workers that have ended", async () => {
+Deno.test("WorkerGroup keeps the last exemplar of each bucket, also of exited workers", async () => {
   const options = [{ firstSpan: 1 }, { firstSpan: 11 }];
   await withThreads(options, async (a, b) => {
     const exemplarsOf = async (thread: Thread) => {
@@ -107,7 +107,7 @@ Deno.test("Merged scrapes keep the last exemplar of each bucket, also of workers
     await b!.tell("run", "last_a");
     await a!.tell("run", "only_a");
     await a!.tell("setForeignExemplar", { id: "a" }, 0.5);
-    // So that the times of what follows are others.
+    // So that later exemplars have later timestamps.
     await new Promise((resolve) => setTimeout(resolve, 5));
     await a!.tell("run", "last_a");
     await b!.tell("run", "last_b");
@@ -125,7 +125,7 @@ Deno.test("Merged scrapes keep the last exemplar of each bucket, also of workers
   });
 });
 
-Deno.test("Every worker answers for all of them, in both formats, as if there were one", async () => {
+Deno.test("metricsHandler() with workers shows the same in every worker and format", async () => {
   await withThreads([{}, {}, { serves: false }], async (a, b, c) => {
     const runs: [Thread, string, number, number][] = [
       [a!, "both", 0.25, 1],
@@ -163,9 +163,9 @@ Deno.test("Every worker answers for all of them, in both formats, as if there we
   });
 });
 
-Deno.test("What is running is summed over all workers, the time of the last end is the latest", async () => {
+Deno.test("WorkerGroup sums running scopes, and shows the latest end", async () => {
   await withThreads([{}, {}], async (a, b) => {
-    // The clocks of threads have nothing in common.
+    // The monotonic clocks of threads differ.
     await a!.tell("advance", 1e9);
     await a!.tell("open", "p");
     await a!.tell("open", "p");
@@ -196,7 +196,7 @@ Deno.test("What is running is summed over all workers, the time of the last end 
   });
 });
 
-Deno.test("No counter falls, and none is behind, when another worker is asked", async () => {
+Deno.test("WorkerGroup shows every count, whichever worker is scraped", async () => {
   await withThreads([{}, {}, {}], async (...threads) => {
     let count = 0;
     for (let round = 0; round < 30; round++) {
@@ -204,13 +204,13 @@ Deno.test("No counter falls, and none is behind, when another worker is asked", 
         await thread.tell("record", "p", 0.1, i + 1);
         count += i + 1;
       }
-      const asked = threads[round % threads.length]!;
-      assertEquals(totalOf(await asked.tell("scrape"), "p"), count);
+      const scraped = threads[round % threads.length]!;
+      assertEquals(totalOf(await scraped.tell("scrape"), "p"), count);
     }
   });
 });
 
-Deno.test("A newWorker knows what was before it, the retired included", async () => {
+Deno.test("WorkerGroup of a new worker includes earlier counts, also of exited workers", async () => {
   await withThreads([{}, {}], async (a, b) => {
     await a!.tell("record", "p", 0.1, 1);
     await b!.tell("record", "p", 0.1, 2);
@@ -231,15 +231,15 @@ Deno.test("A newWorker knows what was before it, the retired included", async ()
   });
 });
 
-Deno.test("A newWorker asks one of those who are there, not all", async () => {
+Deno.test("WorkerGroup requests the full state from one worker when it joins", async () => {
   await withThreads([{}, {}, {}], async (...threads) => {
     for (const thread of threads) {
       await thread.tell("record", "p", 0.1);
       await thread.tell("scrape");
     }
     const observer = observeMessages();
-    await withThreads([{}], async (newWorker) => {
-      assertEquals(totalOf(await newWorker!.tell("scrape"), "p"), 3);
+    await withThreads([{}], async (d) => {
+      assertEquals(totalOf(await d!.tell("scrape"), "p"), 3);
     });
     observer.close();
     assertEquals(
@@ -251,8 +251,8 @@ Deno.test("A newWorker asks one of those who are there, not all", async () => {
 
 for (const end of ["exit", "finish", "fail"] as const) {
   const name =
-    `A worker that ends by ${end} leaves its last counts, and takes its gauges`;
-  // Deno keeps a worker whose coverage it collects alive, though nothing is left to do.
+    `WorkerGroup keeps counters and drops gauges of a worker after ${end}`;
+  // While it collects coverage, Deno keeps idle workers running.
   const ignore = end === "finish" && env.DENO_COVERAGE_DIR !== undefined;
   Deno.test({
     name,
@@ -278,7 +278,7 @@ for (const end of ["exit", "finish", "fail"] as const) {
   });
 }
 
-Deno.test("Of a worker that is terminated, only what it had not told is missing", async () => {
+Deno.test("WorkerGroup loses only the unpublished counts of a terminated worker", async () => {
   await withThreads(
     [{ timeout: 1000 }, { timeout: 1000 }, {}],
     async (a, b, c) => {
@@ -295,21 +295,21 @@ Deno.test("Of a worker that is terminated, only what it had not told is missing"
   );
 });
 
-Deno.test("Under load over HTTP, every scrape tells what was sent, and a worker that is terminated takes what it had not told", async () => {
-  const patient = { timeout: 1000 };
-  await withThreads([patient, patient, {}], async (a, b, c) => {
+Deno.test("metricsHandler() with workers counts every request under load over HTTP", async () => {
+  const short = { timeout: 1000 };
+  await withThreads([short, short, {}], async (a, b, c) => {
     const ports = [await a!.tell("listen"), await b!.tell("listen")];
-    let [sent, lastAck, told, last] = [0, 0, 0, 0];
-    const ask = async (port: number) => {
+    let [sent, answered, published, last] = [0, 0, 0, 0];
+    const request = async (port: number) => {
       sent++;
       await (await fetch(`http://127.0.0.1:${port}/`)).body?.cancel();
-      lastAck++;
+      answered++;
     };
     const scrape = async (port: number) => {
-      const least = lastAck + told;
+      const least = answered + published;
       const response = await fetch(`http://127.0.0.1:${port}/metrics`);
       const total = totalOf(await response.text(), "p") ?? 0;
-      const most = sent + told;
+      const most = sent + published;
       assert(total >= Math.max(least, last), `${total}: ${least}, ${last}`);
       assert(total <= most, `${total} > ${most}`);
       last = total;
@@ -317,7 +317,7 @@ Deno.test("Under load over HTTP, every scrape tells what was sent, and a worker 
     const load = async () => {
       let isDone = false;
       const client = async (_: unknown, i: number) => {
-        for (let j = 0; j < 50; j++) await ask(ports[(i + j) % 2]!);
+        for (let j = 0; j < 50; j++) await request(ports[(i + j) % 2]!);
       };
       const scraping = (async () => {
         for (let i = 0; !isDone; i++) await scrape(ports[i % 2]!);
@@ -328,21 +328,21 @@ Deno.test("Under load over HTTP, every scrape tells what was sent, and a worker 
     };
 
     await load();
-    await c!.tell("record", "p", 0.1, told = 10);
+    await c!.tell("record", "p", 0.1, published = 10);
     await scrape(ports[0]!);
     await c!.tell("record", "p", 0.1, 7);
     await c!.terminate();
     await load();
     for (const port of ports) {
       await scrape(port);
-      assertEquals(last, lastAck + told);
+      assertEquals(last, answered + published);
     }
   });
 });
 
-Deno.test("A worker that hangs is waited for once, and its last known values stand in", async () => {
-  const patient = { timeout: 1000 };
-  await withThreads([patient, patient, patient], async (a, b, c) => {
+Deno.test("WorkerGroup waits for a hanging worker once, and shows its last values", async () => {
+  const short = { timeout: 1000 };
+  await withThreads([short, short, short], async (a, b, c) => {
     await c!.tell("record", "p", 0.1, 1);
     await c!.tell("open", "p");
     assertEquals(totalOf(await a!.tell("scrape"), "p"), 1);
@@ -354,10 +354,10 @@ Deno.test("A worker that hangs is waited for once, and its last known values sta
     assertEquals(totalOf(first, "p"), 5);
     assertEquals(inProgressOf(first, "p"), 1);
     assertEquals(unresponsiveOf(first), 1);
-    // Had it been waited for again, it would have been counted again.
+    // A second wait would be counted again.
     assertEquals(unresponsiveOf(await a!.tell("scrape")), 1);
-    // A newWorker is told of it, and neither waits nor lacks what it told.
-    await withThreads([patient], async (d) => {
+    // A new worker does not wait for it, and shows its last values.
+    await withThreads([short], async (d) => {
       const text = await d!.tell("scrape");
       assertEquals(totalOf(text, "p"), 5);
       assertEquals(unresponsiveOf(text), 1);
@@ -365,13 +365,13 @@ Deno.test("A worker that hangs is waited for once, and its last known values sta
 
     wake();
     await c!.tell("record", "p", 0.1, 8);
-    // Until it has spoken, it is not waited for.
+    // Until it sends a message, it is not awaited.
     let text = "";
     for (let i = 0; i < 100 && totalOf(text, "p") !== 15; i++) {
       text = await a!.tell("scrape");
     }
     assertEquals(totalOf(text, "p"), 15);
-    // As it has spoken, it is waited for: should it hang again, once again.
+    // Now it is awaited again, once.
     const wakeAgain = await c!.hang();
     const before = unresponsiveOf(text)!;
     assertEquals(unresponsiveOf(await a!.tell("scrape")), before + 1);
@@ -379,7 +379,7 @@ Deno.test("A worker that hangs is waited for once, and its last known values sta
   });
 });
 
-Deno.test("Who stood still does not call silent whom it could not hear", async () => {
+Deno.test("WorkerGroup does not suspect peers after a blocked event loop", async () => {
   await withThreads([{ timeout: 1000 }, {}], async (a, b) => {
     await b!.tell("record", "p", 0.1, 1);
     assertEquals(totalOf(await a!.tell("scrape"), "p"), 1);
@@ -391,7 +391,7 @@ Deno.test("Who stood still does not call silent whom it could not hear", async (
     const wakeA = await a!.hang();
     wakeB();
     await until(() => observer.kinds.includes("ack"));
-    // By the clock, all the time that there was is over.
+    // By the clock, the timeout has passed.
     await new Promise((resolve) => setTimeout(resolve, 1500));
     wakeA();
     const text = await scraping;
@@ -400,7 +400,7 @@ Deno.test("Who stood still does not call silent whom it could not hear", async (
   });
 });
 
-Deno.test("Those who left long ago are kept as one, and newcomers are told of them", async () => {
+Deno.test("WorkerGroup retires workers that left, and sends them to new workers", async () => {
   await withThreads([{}, {}, {}], async (a, b, c) => {
     await a!.tell("record", "p", 0.1, 1);
     await b!.tell("record", "p", 0.1, 2);
@@ -427,9 +427,9 @@ Deno.test("Those who left long ago are kept as one, and newcomers are told of th
   });
 });
 
-Deno.test("A worker that is silent for long is taken for terminated, until it speaks again", async () => {
-  const patient = { timeout: 1000 };
-  await withThreads([patient, patient, patient], async (a, b, c) => {
+Deno.test("WorkerGroup drops the gauges of an unreachable worker until it answers", async () => {
+  const short = { timeout: 1000 };
+  await withThreads([short, short, short], async (a, b, c) => {
     await c!.tell("record", "p", 0.1, 1);
     await c!.tell("open", "p");
     await a!.tell("scrape");
@@ -441,27 +441,27 @@ Deno.test("A worker that is silent for long is taken for terminated, until it sp
     await b!.tell("record", "p", 0.1, 2);
     const text = await a!.tell("scrape");
     assertEquals([totalOf(text, "p"), inProgressOf(text, "p")], [3, 0]);
-    // A newWorker is told for how long it has been silent.
-    await withThreads([patient], async (d) => {
+    // A new worker receives for how long it has not answered.
+    await withThreads([short], async (d) => {
       const text = await d!.tell("scrape");
       assertEquals(totalOf(text, "p"), 3);
     });
     wake();
     await c!.tell("record", "p", 0.1, 4);
-    // By what it says now, all of them count on it again.
+    // With its next message, its gauges count again.
     await c!.tell("scrape");
     for (const thread of [a!, b!, c!]) {
       const later = await thread.tell("scrape");
       assertEquals([totalOf(later, "p"), inProgressOf(later, "p")], [7, 1]);
     }
-    await withThreads([patient], async (d) => {
+    await withThreads([short], async (d) => {
       const later = await d!.tell("scrape");
       assertEquals([totalOf(later, "p"), inProgressOf(later, "p")], [7, 1]);
     });
   });
 });
 
-Deno.test("metricsHandler() with workers holds the cardinalityLimit for all of them together", async () => {
+Deno.test("metricsHandler() applies the cardinalityLimit to all workers together", async () => {
   const limited = { cardinalityLimit: 6 };
   await withThreads([limited, limited, limited], async (...threads) => {
     for (const [i, thread] of threads.entries()) {
@@ -485,7 +485,7 @@ Deno.test("metricsHandler() with workers holds the cardinalityLimit for all of t
       return names;
     };
     const [first, ...others] = await Promise.all(threads.map(check));
-    // All of them show the same.
+    // Every worker shows the same.
     for (const names of others) assertEquals(names, first);
     threads[2]!.tell("exit");
     await threads[2]!.ended;
@@ -495,7 +495,7 @@ Deno.test("metricsHandler() with workers holds the cardinalityLimit for all of t
   });
 });
 
-Deno.test("The metrics of others are merged by their own aggregator", async () => {
+Deno.test("WorkerGroup merges foreign metrics by their aggregators", async () => {
   await withThreads([{}, {}], async (a, b) => {
     await a!.tell("record", "p", 0.1);
     await b!.tell("record", "p", 0.1);
@@ -516,11 +516,11 @@ Deno.test("The metrics of others are merged by their own aggregator", async () =
       valueOf(text, 'their_first{l="a"}')
     );
     assert(first === 2 || first === 4, `${first}`);
-    assertEquals(other, first, "whoever is asked");
+    assertEquals(other, first, "the same in every worker");
   });
 });
 
-Deno.test("metricsHandler() with workers shows the metrics of the process once", async () => {
+Deno.test("metricsHandler() with workers shows process metrics once", async () => {
   await withThreads([{}, {}, {}], async (...threads) => {
     for (const [i, thread] of threads.entries()) {
       await thread.tell("record", "p", 0.1);
@@ -534,11 +534,11 @@ Deno.test("metricsHandler() with workers shows the metrics of the process once",
         "order_process_total",
       ].map((name) => valueOf(text, name));
     for (const [i, thread] of threads.entries()) {
-      // Readings are those of the scraped thread.
+      // The values of the scraped thread.
       const text = await thread.tell("scrape");
       assertEquals(valuesOf(text), [10 + i, 10, 12, 33]);
     }
-    // When a thread ends, no counter falls and the start time stays.
+    // When a thread exits, no counter decreases and the start time stays.
     for (const i of [0, 2]) {
       threads[i]!.tell("exit");
       await threads[i]!.ended;
@@ -552,9 +552,9 @@ Deno.test("metricsHandler() with workers shows the metrics of the process once",
   });
 });
 
-Deno.test("metricsHandler() with workers reads the process in a thread that answers", async () => {
-  const patient = { timeout: 1000 };
-  await withThreads([patient, patient, patient], async (a, b, c) => {
+Deno.test("metricsHandler() with workers takes process metrics from a thread that answers", async () => {
+  const short = { timeout: 1000 };
+  await withThreads([short, short, short], async (a, b, c) => {
     for (const thread of [a!, b!, c!]) await thread.tell("record", "p", 0.1);
     await b!.tell("setProcess", 1);
     await c!.tell("setProcess", 2);
@@ -569,7 +569,7 @@ Deno.test("metricsHandler() with workers reads the process in a thread that answ
   });
 });
 
-Deno.test("metricsHandler() with workers does not sum the default metrics of four threads", async () => {
+Deno.test("metricsHandler() with workers does not sum default metrics", async () => {
   await withThreads([{}, {}, {}, {}], async (...threads) => {
     let resident = 0;
     for (const thread of threads) {
@@ -592,7 +592,7 @@ Deno.test("metricsHandler() with workers does not sum the default metrics of fou
   });
 });
 
-Deno.test("metricsHandler() with workers shows labels as they are in one thread", async () => {
+Deno.test("metricsHandler() with workers shows labels as in a single thread", async () => {
   await withThreads([{}, {}], async (a, b) => {
     const labelSets = [
       { a: Infinity },
@@ -631,7 +631,7 @@ Deno.test("metricsHandler() with workers shows labels as they are in one thread"
   });
 });
 
-Deno.test("metricsHandler() with workers adds up samples however labels are spelled", async () => {
+Deno.test("metricsHandler() with workers sums samples with differently spelled labels", async () => {
   await withThreads([{}, {}], async (a, b) => {
     for (const thread of [a!, b!]) await thread.tell("record", "p", 0.1);
     await a!.tell("setLabels", "counter", [{ le: 1, b: 2 }, { le: "+Inf" }]);
@@ -648,7 +648,7 @@ Deno.test("metricsHandler() with workers adds up samples however labels are spel
   });
 });
 
-Deno.test("metricsHandler() with workers follows samples that come and go", async () => {
+Deno.test("metricsHandler() with workers follows added and removed samples", async () => {
   await withThreads([{}, {}], async (a, b) => {
     for (const thread of [a!, b!]) await thread.tell("record", "p", 0.1);
     const labelSets = (...ids: number[]) => ids.map((id) => ({ id }));
@@ -670,7 +670,7 @@ Deno.test("metricsHandler() with workers follows samples that come and go", asyn
   });
 });
 
-Deno.test("A metric that workers have as different types is left out but for one, and counted", async () => {
+Deno.test("WorkerGroup reports a metric that workers have as different types", async () => {
   await withThreads([{}, {}], async (a, b) => {
     await a!.tell("setConflict", "gauge");
     await b!.tell("setConflict", "counter");
@@ -684,7 +684,7 @@ Deno.test("A metric that workers have as different types is left out but for one
   });
 });
 
-Deno.test("What others take out of a registry, and what is no number, arrives", async () => {
+Deno.test("WorkerGroup shows removed foreign metrics and NaN", async () => {
   await withThreads([{}, {}], async (a, b) => {
     await a!.tell("record", "p", 0.1);
     await b!.tell("record", "p", 0.1);
@@ -701,9 +701,9 @@ Deno.test("What others take out of a registry, and what is no number, arrives", 
   });
 });
 
-Deno.test("A collector that never ends holds no scrape, and nothing else back", async () => {
-  const patient = { timeout: 1000 };
-  await withThreads([patient, patient], async (a, b) => {
+Deno.test("WorkerGroup does not wait for a collector that never finishes", async () => {
+  const short = { timeout: 1000 };
+  await withThreads([short, short], async (a, b) => {
     await b!.tell("hangCollector");
     await b!.tell("record", "p", 0.1, 3);
     for (const thread of [a!, b!]) {
@@ -714,12 +714,12 @@ Deno.test("A collector that never ends holds no scrape, and nothing else back", 
   });
 });
 
-/** Returns the header of a Prometheus that waits for so many seconds. */
-function waiting(seconds: number): Record<string, string> {
+/** Returns the headers of a Prometheus with the given scrape timeout. */
+function withScrapeTimeout(seconds: number): Record<string, string> {
   return { "X-Prometheus-Scrape-Timeout-Seconds": `${seconds}` };
 }
 
-Deno.test("A scrape's timeout bounds the wait for collectors in every worker", async () => {
+Deno.test("WorkerGroup applies the scrape timeout to collectors of every worker", async () => {
   await withThreads([{}, {}, {}], async (a, b, c) => {
     for (const thread of [a!, b!, c!]) {
       await thread.tell("hangCollector");
@@ -727,9 +727,9 @@ Deno.test("A scrape's timeout bounds the wait for collectors in every worker", a
       await thread.tell("record", "p", 0.1, 1);
     }
     for (const thread of [a!, b!, c!, a!]) {
-      const text = await thread.tell("scrapeBy", waiting(1));
+      const text = await thread.tell("scrapeBy", withScrapeTimeout(1));
       assertEquals([totalOf(text, "p"), unresponsiveOf(text)], [3, 0]);
-      // A collector that hangs takes no other metric along.
+      // The other metrics are shown despite the collector that hangs.
       assertEquals(valueOf(text, "their_total"), 3);
       assertEquals(text.includes("stuck"), false);
     }
@@ -739,39 +739,39 @@ Deno.test("A scrape's timeout bounds the wait for collectors in every worker", a
   });
 });
 
-Deno.test("The last values of a collector that hangs stand in, so that no sum falls", async () => {
+Deno.test("WorkerGroup shows the last values of a collector that hangs", async () => {
   await withThreads([{}, {}], async (a, b) => {
     await a!.tell("hangCollector", 1);
     await b!.tell("hangCollector", 2);
     await b!.tell("record", "p", 0.1, 1);
     for (let i = 0; i < 3; i++) {
-      const text = await a!.tell("scrapeBy", waiting(1));
+      const text = await a!.tell("scrapeBy", withScrapeTimeout(1));
       assertEquals(valueOf(text, "stuck"), 3);
     }
     assertEquals(await b!.tell("stuckCalls"), 2);
   });
 });
 
-Deno.test("A hasty scrape does not have others give up a worker that it could not wait for", async () => {
+Deno.test("WorkerGroup does not suspect peers after a scrape with a shorter timeout", async () => {
   await withThreads([{}, {}], async (a, b) => {
     await b!.tell("record", "p", 0.1, 1);
     assertEquals(totalOf(await a!.tell("scrape"), "p"), 1);
     const wake = await b!.hang();
-    const hasty = await a!.tell("scrapeBy", waiting(0.1));
-    assertEquals([totalOf(hasty, "p"), unresponsiveOf(hasty)], [1, 1]);
+    const short = await a!.tell("scrapeBy", withScrapeTimeout(0.1));
+    assertEquals([totalOf(short, "p"), unresponsiveOf(short)], [1, 1]);
     const recorded = b!.tell("record", "p", 0.1, 2);
     let isDone = false;
-    const patient = a!.tell("scrape").finally(() => isDone = true);
+    const scraping = a!.tell("scrape").finally(() => isDone = true);
     for (let i = 0; i < 100; i++) await a!.tell("stuckCalls");
     assertEquals(isDone, false);
     wake();
     await recorded;
-    assertEquals(unresponsiveOf(await patient), 1);
+    assertEquals(unresponsiveOf(await scraping), 1);
     assertEquals(totalOf(await a!.tell("scrape"), "p"), 3);
   });
 });
 
-Deno.test("A merged scrape shows only the metrics that `name[]` asks for", async () => {
+Deno.test("metricsHandler() with workers shows only the metrics in `name[]`", async () => {
   await withThreads([{}, {}], async (a, b) => {
     await a!.tell("setForeign", 1);
     await b!.tell("setForeign", 2);
@@ -783,7 +783,7 @@ Deno.test("A merged scrape shows only the metrics that `name[]` asks for", async
   });
 });
 
-Deno.test("What travels is what changed, in messages of 64 KB at most", async () => {
+Deno.test("WorkerGroup sends changes only, in chunks of at most 64 KB", async () => {
   await withThreads([{}, {}], async (a, b) => {
     await b!.tell("recordMany", 1000);
     await b!.tell("setForeign", 1);
@@ -798,7 +798,7 @@ Deno.test("What travels is what changed, in messages of 64 KB at most", async ()
     observer.kinds.length = 0;
     assertEquals(await a!.tell("scrape"), text);
     await until(() => observer.kinds.length >= 2);
-    // A third thread may hear two others in another order.
+    // Another thread may receive two senders' messages in a different order.
     assertEquals(observer.kinds.sort(), ["ack", "collect"]);
 
     await b!.tell("record", "pipeline 0", 0.1);
@@ -812,7 +812,7 @@ Deno.test("What travels is what changed, in messages of 64 KB at most", async ()
   });
 });
 
-Deno.test("Scrapes that come together share one gathering, and several handlers one identity", async () => {
+Deno.test("WorkerGroup coalesces concurrent scrapes, and joins once per thread", async () => {
   const observer = observeMessages();
   await withThreads([{}, {}], async (a) => {
     await a!.tell("recordInSecond", 1);
@@ -825,7 +825,7 @@ Deno.test("Scrapes that come together share one gathering, and several handlers 
   observer.close();
 });
 
-Deno.test("A worker's first registry goes with the first ones of the others, its second with the second", async () => {
+Deno.test("WorkerGroup merges registries by their order in each worker", async () => {
   await withThreads([{}, {}], async (a, b) => {
     await a!.tell("record", "p", 0.1, 1);
     await b!.tell("record", "p", 0.1, 2);
@@ -838,7 +838,7 @@ Deno.test("A worker's first registry goes with the first ones of the others, its
   });
 });
 
-Deno.test("A registry that a handler names is told from the start, families of a merged one included", async () => {
+Deno.test("metricsHandler() with workers shares the registries in its options", async () => {
   await withThreads([{}, {}], async (a, b) => {
     await a!.tell("recordInChosen", 1);
     await b!.tell("recordInChosen", 2);
@@ -848,7 +848,7 @@ Deno.test("A registry that a handler names is told from the start, families of a
   });
 });
 
-Deno.test("WorkerGroup whose registries add other labels are told apart, also when these change", async () => {
+Deno.test("WorkerGroup separates workers with different default labels", async () => {
   const options = [
     { defaultLabels: { host: "a" } },
     { defaultLabels: { host: "b" } },
@@ -869,7 +869,7 @@ Deno.test("WorkerGroup whose registries add other labels are told apart, also wh
   });
 });
 
-Deno.test("Of workers with other buckets, those that all have come out, each exact", async () => {
+Deno.test("WorkerGroup shows the buckets that all workers have", async () => {
   await withThreads([{}, { moreBuckets: [10, 30] }], async (a, b) => {
     await a!.tell("record", "p", 8);
     await b!.tell("record", "p", 8);
@@ -892,7 +892,7 @@ Deno.test("Of workers with other buckets, those that all have come out, each exa
   });
 });
 
-Deno.test("A worker whose metrics are not registered shows none, to nobody", async () => {
+Deno.test("WorkerGroup does not include metrics that are not registered", async () => {
   await withThreads([{}, { conflicts: true }], async (a, b) => {
     await a!.tell("record", "p", 0.1, 1);
     await b!.tell("record", "p", 0.1, 2);
@@ -902,7 +902,7 @@ Deno.test("A worker whose metrics are not registered shows none, to nobody", asy
   });
 });
 
-Deno.test("A worker whose registry is cleared tells what it counted once it is used again", async () => {
+Deno.test("WorkerGroup keeps counts of a cleared registry", async () => {
   await withThreads([{}, {}], async (a, b) => {
     await b!.tell("record", "p", 0.1, 1);
     assertEquals(totalOf(await a!.tell("scrape"), "p"), 1);
@@ -913,7 +913,7 @@ Deno.test("A worker whose registry is cleared tells what it counted once it is u
   });
 });
 
-Deno.test("A worker whose metrics are reset goes on once it has counted more, and is not refused", async () => {
+Deno.test("WorkerGroup does not decrease counters after a reset", async () => {
   await withThreads([{}, {}], async (a, b) => {
     const check = async (expected: number) => {
       for (const thread of [a!, b!]) {
@@ -936,7 +936,7 @@ Deno.test("A worker whose metrics are reset goes on once it has counted more, an
   });
 });
 
-Deno.test("definePipeline() in a thread shows 0 before that thread runs anything", async () => {
+Deno.test("definePipeline() in a thread shows 0 before any run", async () => {
   await withThreads([{}, {}, { serves: false }], async (one, two, three) => {
     await two.tell("declare", "of a thread that serves");
     await three.tell("declare", "of a thread that shares");
@@ -946,11 +946,11 @@ Deno.test("definePipeline() in a thread shows 0 before that thread runs anything
   });
 });
 
-Deno.test("A process that shares its metrics ends by itself, and is scraped before without others", async () => {
+Deno.test("shareMetrics() does not keep the process running", async () => {
   assertEquals(await runFixture("shares_alone", []), "1\n1\nended\n");
 });
 
-Deno.test("metricsHandler() throws for a senseless timeout of workers", () => {
+Deno.test("metricsHandler() throws if the timeout of workers is out of range", () => {
   const create = (timeout: unknown) => () =>
     metricsHandler({ workers: { timeout: timeout as number } });
   assertThrows(
