@@ -11,7 +11,7 @@ export class LabelSet {
   /** As they stand between the braces: put together once, for all of its lines. */
   get text(): string {
     return this.#text ??= Object.entries(this.values)
-      .map(([name, value]) => `${name}="${escapeQuoted(value)}"`)
+      .map(([name, value]) => `${name}="${escapeLabelValue(value)}"`)
       .join();
   }
 }
@@ -19,12 +19,12 @@ export class LabelSet {
 const TO_BE_ESCAPED = /[\\\n"]/;
 
 /** Escapes what stands between quotes, in both formats. */
-export function escapeQuoted(text: string): string {
+export function escapeLabelValue(text: string): string {
   if (!TO_BE_ESCAPED.test(text)) return text;
-  return escape(text).replaceAll('"', '\\"');
+  return escapeHelp(text).replaceAll('"', '\\"');
 }
 
 /** Escapes what stands without quotes, in the text format. */
-export function escape(text: string): string {
+export function escapeHelp(text: string): string {
   return text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
 }

@@ -57,12 +57,12 @@ export interface MetricFamily {
 }
 
 /** Whether a label is a bound, whose value is a number. */
-export function isBound(label: string): boolean {
+export function isBoundLabel(label: string): boolean {
   return label === "le" || label === "quantile";
 }
 
 /** Adds the labels that a registry adds to every sample, but for those it has. */
-export function withCommon<T>(
+export function addDefaultLabels<T>(
   labels: Readonly<Record<string, T>>,
   common: Readonly<Record<string, unknown>>,
 ): Record<string, T | string> {
@@ -78,7 +78,7 @@ function createKey(name: string, labels: SampleLabels): string {
   let key = name;
   for (const label of Object.keys(labels).sort()) {
     const value = labels[label]!;
-    const text = isBound(label) ? normalizeBound(value) : String(value);
+    const text = isBoundLabel(label) ? normalizeBound(value) : String(value);
     key += `,${label}=${text.length}:${text}`;
   }
   return key;

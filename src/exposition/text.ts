@@ -1,5 +1,5 @@
 import { renderExemplar } from "./exemplar.ts";
-import { escape, escapeQuoted } from "./label_set.ts";
+import { escapeHelp, escapeLabelValue } from "./label_set.ts";
 import type { MetricFamily, Sample } from "./model.ts";
 import { formatBound, formatValue } from "./numbers.ts";
 import {
@@ -69,7 +69,7 @@ function* renderFamilies(
 
 function* renderText(family: MetricFamily): Generator<string> {
   const { name, help, type } = family;
-  yield `# HELP ${name} ${escape(help)}\n# TYPE ${name} ${
+  yield `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${
     TYPES.has(type) ? type : "untyped"
   }\n`;
   yield* family.lines?.(false) ??
@@ -80,7 +80,9 @@ function* renderOpenMetrics(
   family: MetricFamily,
   { name, type }: OpenMetricsName,
 ): Generator<string> {
-  yield `# TYPE ${name} ${type}\n# HELP ${name} ${escapeQuoted(family.help)}\n`;
+  yield `# TYPE ${name} ${type}\n# HELP ${name} ${
+    escapeLabelValue(family.help)
+  }\n`;
   yield* family.lines?.(true) ?? sampleLines(family, (sample) => {
     const line = renderSample(sample, formatBound);
     return sample.exemplar === undefined || !mayHaveExemplar(type, sample)
@@ -114,7 +116,7 @@ function renderLabels(
   let text = "";
   for (const [name, value] of Object.entries(labels)) {
     const shown = typeof value === "string"
-      ? escapeQuoted(value)
+      ? escapeLabelValue(value)
       : name === "le" || name === "quantile"
       ? formatNumber(value)
       : String(value);

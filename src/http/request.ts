@@ -1,4 +1,4 @@
-import type { ScrapeRequest } from "../registry/gather.ts";
+import type { GatherRequest } from "../registry/gather.ts";
 
 /** The header in which Prometheus sends its scrape timeout, in seconds. */
 export const SCRAPE_TIMEOUT_HEADER = "X-Prometheus-Scrape-Timeout-Seconds";
@@ -18,10 +18,10 @@ const NOT_IN_HOST = /[\s/\\?#@]/;
 /** Reads the scrape timeout and the requested names of a request. */
 export function readScrapeRequest(
   { url, headers }: Pick<Request, "url" | "headers">,
-): ScrapeRequest {
+): GatherRequest {
   const names = new URLSearchParams(queryOf(url)).getAll("name[]");
   return {
-    patience: readTimeoutMs(headers.get(SCRAPE_TIMEOUT_HEADER)),
+    timeoutMs: readTimeoutMs(headers.get(SCRAPE_TIMEOUT_HEADER)),
     names: names.length === 0 ? undefined : toFamilyNames(names),
   };
 }

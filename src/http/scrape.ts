@@ -1,6 +1,6 @@
 import { gzipSync } from "node:zlib";
 import { CONTENT_TYPES, type Format } from "../exposition/text.ts";
-import type { Collect, ScrapeRequest } from "../registry/gather.ts";
+import type { Collect, GatherRequest } from "../registry/gather.ts";
 import type { MetricsRegistry } from "../registry/registry.ts";
 import type { InstanceSource } from "../scopes/context.ts";
 import { acceptsGzip, negotiateFormat } from "./accept.ts";
@@ -54,7 +54,7 @@ export function createScrape(
       return new Response(createHeadBody(), { headers });
     }
     const scrape = readScrapeRequest(request);
-    const { patience: timeoutMs = DEFAULT_TIMEOUT_MS } = scrape;
+    const { timeoutMs = DEFAULT_TIMEOUT_MS } = scrape;
     const { owner, shown, issues } = sourceOf();
     const body = await inFlight.admit({
       owner,
@@ -133,8 +133,8 @@ function serviceUnavailable(): Response {
 }
 
 /** Returns a text that is the same for requests that can share a snapshot. */
-function keyOf({ patience, names }: ScrapeRequest): string {
-  return JSON.stringify([patience, names && [...names].sort()]);
+function keyOf({ timeoutMs, names }: GatherRequest): string {
+  return JSON.stringify([timeoutMs, names && [...names].sort()]);
 }
 
 /**

@@ -330,7 +330,7 @@ export function startPipeline(
     ? parent?.node.lane ?? instance.lane
     : normalizeLane(options.lane, issues);
   const node = tree.findPipeline(lane, name) ??
-    tree.pipeline(lane, sanitizeName(name, "pipeline", issues));
+    tree.getOrCreatePipeline(lane, sanitizeName(name, "pipeline", issues));
   const run = new PipelineRun(
     instance,
     node,

@@ -77,7 +77,7 @@ function recordPipeline(source: InstanceSource, record: PipelineRecord): void {
   if (typeof read === "string") return issues.report(INVALID, read);
   const name = sanitizeName(read.pipelineName, "pipeline", issues);
   const lane = laneOf(read, currentLane(instance), issues);
-  const node = tree.pipeline(lane, name);
+  const node = tree.getOrCreatePipeline(lane, name);
   getOrCreatePipelineSeries(instance, node).record(
     normalizeOutcome(read.status, issues),
     normalizeDuration(read.durationSec, issues),
@@ -99,7 +99,7 @@ function recordStage(source: InstanceSource, record: StageRecord): void {
     : currentPipelineName(stageName, issues);
   const fallback = isNamed ? currentLane(instance) : stageLane(instance);
   const lane = laneOf(read, fallback, issues);
-  const node = tree.pipeline(lane, pipelineName);
+  const node = tree.getOrCreatePipeline(lane, pipelineName);
   getOrCreateStageSeries(instance, node, stageName).record(
     normalizeOutcome(read.outcome, issues),
     normalizeDuration(read.durationSec, issues),

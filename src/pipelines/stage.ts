@@ -346,5 +346,5 @@ function withDeclared(
 /** Returns the pipeline node under which stages without a pipeline are recorded. */
 function orphanNode({ registration, issues, tree, lane }: Instance) {
   registration.ensure(issues);
-  return tree.pipeline(lane, UNKNOWN);
+  return tree.getOrCreatePipeline(lane, UNKNOWN);
 }

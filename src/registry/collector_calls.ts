@@ -20,22 +20,22 @@ const calls = perProcess("collector_calls", () => new WeakMap<object, Call>());
  * Reads a metric, which calls its collector, if it has one.
  *
  * There is one call of a metric at a time: scrapes that come while it lasts share it.
- * None of them takes a result that is older than its own patience, and a call that
+ * None of them takes a result that is older than its own timeoutMs, and a call that
  * hangs delays one scrape only.
  *
- * @param patience How long the call may take, in milliseconds.
+ * @param timeoutMs How long the call may take, in milliseconds.
  * @throws {CollectorTimeout} If it takes longer.
  * @throws The error of the collector, if it fails.
  */
 export async function callCollector<T>(
   metric: { get(): T | Promise<T> },
-  patience: number,
+  timeoutMs: number,
 ): Promise<T> {
   const underWay = calls.get(metric);
   const age = underWay === undefined
     ? 0
     : performance.now() - underWay.startedAt;
-  if (underWay !== undefined && age >= patience) {
+  if (underWay !== undefined && age >= timeoutMs) {
     throw new CollectorTimeout(
       `Its collector was called ${
         Math.round(age)
@@ -43,9 +43,11 @@ export async function callCollector<T>(
     );
   }
   const { result: settling } = underWay ?? startCall(metric);
-  const result = await withTimeout(settling, patience - age);
+  const result = await withTimeout(settling, timeoutMs - age);
   if (result === undefined) {
-    throw new CollectorTimeout(`Its collector took longer than ${patience} ms`);
+    throw new CollectorTimeout(
+      `Its collector took longer than ${timeoutMs} ms`,
+    );
   }
   return result.view as T;
 }

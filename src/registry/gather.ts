@@ -5,10 +5,10 @@ import { forEachInSlices } from "../common/slices.ts";
 import type { Exemplar } from "../exposition/exemplar.ts";
 import { mergeFamilies, SampleMerger } from "../exposition/merge.ts";
 import {
-  isBound,
+  addDefaultLabels,
+  isBoundLabel,
   type MetricFamily,
   Sample,
-  withCommon,
 } from "../exposition/model.ts";
 import { formatValue } from "../exposition/numbers.ts";
 import { nameForOpenMetrics } from "../exposition/open_metrics_names.ts";
@@ -24,9 +24,9 @@ import { registrationsOf } from "./registration.ts";
 import { defaultLabels, type MetricsRegistry } from "./registry.ts";
 
 /** The metrics that a scrape asks for, and how long it can wait for them. */
-export interface ScrapeRequest {
+export interface GatherRequest {
   /** Half of the scrape's timeout, in milliseconds, if it is known. */
-  readonly patience: number | undefined;
+  readonly timeoutMs: number | undefined;
   /** The names of the families that are asked for; `undefined` for all. */
   readonly names: ReadonlySet<string> | undefined;
 }
@@ -35,27 +35,27 @@ export interface ScrapeRequest {
  * Collects everything that takes time, and returns a function that gathers the metrics:
  * all own ones at the instant of its call.
  *
- * @param fallback Reports issues with a registry that has no metrics of this library.
+ * @param defaultIssues Reports issues with a registry that has no metrics of this library.
  */
 export type Collect = (
   registries: readonly MetricsRegistry[],
-  fallback: () => IssueReporter,
-  scrape: ScrapeRequest,
+  defaultIssues: () => IssueReporter,
+  scrape: GatherRequest,
 ) => Promise<() => Promise<MetricFamily[]>>;
 
 /** Returns whether a scrape that asks for families of these names asks for one. */
 export function isRequested(
-  names: ScrapeRequest["names"],
+  names: GatherRequest["names"],
   name: string,
 ): boolean {
   return names === undefined || names.has(name);
 }
 
 /** How long a collector may take: half of what Prometheus waits, if left alone. */
-const COLLECTOR_PATIENCE_MS = 5_000;
+const COLLECTOR_TIMEOUT_MS = 5_000;
 
-/** Asks for all metrics, with the default patience. */
-const EVERYTHING: ScrapeRequest = { patience: undefined, names: undefined };
+/** Asks for all metrics, with the default timeout. */
+const EVERYTHING: GatherRequest = { timeoutMs: undefined, names: undefined };
 
 /**
  * The default metrics of prom-client, under any prefix. The collector of one of them
@@ -93,9 +93,9 @@ export interface RegistryContent {
   readonly registry: MetricsRegistry;
   /** Families of ours, to be read when all that others take their time for is there. */
   readonly own: readonly OwnMetric[];
-  readonly others: readonly MetricFamily[];
+  readonly foreign: readonly MetricFamily[];
   /** The names of foreign metrics whose collectors took too long. */
-  readonly late: ReadonlySet<string>;
+  readonly timedOut: ReadonlySet<string>;
   /** Who is told of troubles with it. */
   readonly issues: () => IssueReporter;
 }
@@ -104,14 +104,14 @@ export interface RegistryContent {
  * Collects the metrics of registries.
  *
  * @param registries The registries; what they share by name is merged.
- * @param fallback Who is told of troubles with a registry that has no metrics of
+ * @param defaultIssues Who is told of troubles with a registry that has no metrics of
  * this library.
  */
 export async function gather(
   registries: readonly MetricsRegistry[],
-  fallback: () => IssueReporter,
+  defaultIssues: () => IssueReporter,
 ): Promise<MetricFamily[]> {
-  const merge = await collectRegistries(registries, fallback, EVERYTHING);
+  const merge = await collectRegistries(registries, defaultIssues, EVERYTHING);
   return merge();
 }
 
@@ -122,18 +122,20 @@ export async function gather(
  */
 export async function collectRegistries(
   registries: readonly MetricsRegistry[],
-  fallback: () => IssueReporter,
-  { patience = COLLECTOR_PATIENCE_MS, names }: ScrapeRequest,
+  defaultIssues: () => IssueReporter,
+  { timeoutMs = COLLECTOR_TIMEOUT_MS, names }: GatherRequest,
 ): Promise<() => Promise<MetricFamily[]>> {
   const contents = await Promise.all(
-    registries.map((registry) => collect(registry, fallback, patience, names)),
+    registries.map((registry) =>
+      collectRegistry(registry, defaultIssues, timeoutMs, names)
+    ),
   );
-  return () => mergeContents(contents, fallback);
+  return () => mergeContents(contents, defaultIssues);
 }
 
 async function mergeContents(
   contents: readonly RegistryContent[],
-  fallback: () => IssueReporter,
+  defaultIssues: () => IssueReporter,
 ): Promise<MetricFamily[]> {
   const snapshots = new Map<FamilyGroup, FamilyGroup>();
   const snapshotOf = (family: OwnMetric) => {
@@ -143,12 +145,12 @@ async function mergeContents(
     return snapshot.find(fullName)!;
   };
   const sources = new Map<MetricFamily, () => IssueReporter>();
-  for (const { registry, own, others, issues } of contents) {
+  for (const { registry, own, foreign, issues } of contents) {
     const common = defaultLabels(registry);
     for (const family of own) {
       sources.set(new OwnMetricView(snapshotOf(family), common), issues);
     }
-    for (const family of others) sources.set(family, issues);
+    for (const family of foreign) sources.set(family, issues);
   }
   const families = await mergeFamilies(
     sources.keys(),
@@ -158,7 +160,7 @@ async function mergeContents(
         describeConflict(family, type),
       ),
   );
-  reportUnnamed(families, fallback);
+  reportUnnamed(families, defaultIssues);
   return families;
 }
 
@@ -192,17 +194,17 @@ export function describeConflict(
 /**
  * Collects what a registry holds: what fails is left out, and costs nothing else.
  *
- * @param patience How long a collector may take, in milliseconds.
+ * @param timeoutMs How long a collector may take, in milliseconds.
  * @param names The names of the families to collect, all if left out.
  */
-export async function collect(
+export async function collectRegistry(
   registry: MetricsRegistry,
-  fallback: () => IssueReporter,
-  patience: number,
+  defaultIssues: () => IssueReporter,
+  timeoutMs: number,
   names?: ReadonlySet<string>,
 ): Promise<RegistryContent> {
   const [registration] = registrationsOf(registry);
-  const issues = () => registration?.issues ?? fallback();
+  const issues = () => registration?.issues ?? defaultIssues();
   for (const each of registrationsOf(registry)) each.ensure(each.issues);
   let metrics: object[] = [];
   try {
@@ -215,17 +217,17 @@ export async function collect(
   }
   const own = metrics.filter(isOwnMetric)
     .filter(({ fullName }) => isRequested(names, fullName));
-  const late = new Set<string>();
-  const others = await Promise.all(
+  const timedOut = new Set<string>();
+  const foreign = await Promise.all(
     metrics.filter((metric) => !isOwnMetric(metric))
       .map((metric) => metric as ForeignMetric)
       .filter(({ name }) => isToBeRead(name, names))
       .map(async (metric) => {
         try {
-          return [await readForeign(registry, metric, patience)];
+          return [await readForeign(registry, metric, timeoutMs)];
         } catch (error) {
           if (error instanceof CollectorTimeout) {
-            late.add(registeredName(registry, metric, metric.name));
+            timedOut.add(registeredName(registry, metric, metric.name));
           }
           issues().report(
             "collector_error",
@@ -240,8 +242,8 @@ export async function collect(
   return {
     registry,
     own,
-    others: others.flat().filter(({ name }) => isRequested(names, name)),
-    late,
+    foreign: foreign.flat().filter(({ name }) => isRequested(names, name)),
+    timedOut,
     issues,
   };
 }
@@ -249,7 +251,7 @@ export async function collect(
 /** Whether a foreign metric is asked for, or may set one that is. */
 function isToBeRead(
   name: string,
-  names: ScrapeRequest["names"],
+  names: GatherRequest["names"],
 ): boolean {
   if (isRequested(names, name)) return true;
   return DEFAULT_METRIC.test(name) &&
@@ -259,9 +261,9 @@ function isToBeRead(
 async function readForeign(
   registry: MetricsRegistry,
   metric: ForeignMetric,
-  patience: number,
+  timeoutMs: number,
 ): Promise<MetricFamily> {
-  const view = await callCollector(metric, patience);
+  const view = await callCollector(metric, timeoutMs);
   const { type, values = [] } = view;
   const name = registeredName(registry, metric, view.name);
   const help = String(view.help);
@@ -279,7 +281,7 @@ async function readForeign(
     merger.add(
       new Sample(
         metricName,
-        toLabels(withCommon(labels, common)),
+        toLabels(addDefaultLabels(labels, common)),
         numbers[index]!,
         exemplar ? toExemplar(exemplar) : undefined,
       ),
@@ -322,7 +324,7 @@ function toLabels(
   for (const name of Object.keys(labels)) {
     const value = labels[name];
     if (typeof value === "string") continue;
-    labels[name] = typeof value === "number" && isBound(name)
+    labels[name] = typeof value === "number" && isBoundLabel(name)
       ? toBound(value)
       : String(value);
   }

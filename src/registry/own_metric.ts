@@ -1,6 +1,10 @@
 import { type Exemplar, renderExemplar } from "../exposition/exemplar.ts";
 import { LabelSet } from "../exposition/label_set.ts";
-import { type MetricFamily, Sample, withCommon } from "../exposition/model.ts";
+import {
+  addDefaultLabels,
+  type MetricFamily,
+  Sample,
+} from "../exposition/model.ts";
 import { formatValue } from "../exposition/numbers.ts";
 
 /** One sample of a metric, as registries pass it on. */
@@ -229,7 +233,7 @@ export class OwnMetricView implements MetricFamily {
     this.#common = common;
     // Of one that is named like ours it depends on the sample whether it is added.
     if (!Object.keys(common).some((name) => OWN_LABELS.has(name))) {
-      const { text } = new LabelSet(withCommon({}, common));
+      const { text } = new LabelSet(addDefaultLabels({}, common));
       this.lines = (withExemplars) => family.lines(text, withExemplars);
     }
   }
@@ -238,7 +242,7 @@ export class OwnMetricView implements MetricFamily {
     return this.#family.samples().map((sample) =>
       new Sample(
         sample.metricName ?? this.name,
-        withCommon(sample.labels, this.#common),
+        addDefaultLabels(sample.labels, this.#common),
         sample.value,
         sample.exemplar,
       )

@@ -42,14 +42,14 @@ export function mergeTrees(
     );
     const stageBuckets = mapBuckets(tree.stageBounds, merged.stageBounds);
     for (const node of tree.pipelines()) {
-      const into = merged.pipeline(node.lane, node.name);
+      const into = merged.getOrCreatePipeline(node.lane, node.name);
       if (node.series !== undefined) {
-        const sum = into.startSeries();
+        const sum = into.getOrCreateSeries();
         hasOverflowed ||= sum !== into.series;
         addSeries(sum, node.series, pipelineBuckets, part);
       }
       for (const [stage, series] of node.stages()) {
-        const sum = into.stage(stage);
+        const sum = into.getOrCreateStage(stage);
         hasOverflowed ||= sum !== into.findStage(stage);
         addSeries(sum, series, stageBuckets, part);
       }

@@ -28,7 +28,7 @@ export class PipelineNode {
    * The series of the pipeline itself. It comes into being when a run starts or is
    * recorded: a stage that is recorded for a pipeline says nothing about its runs.
    */
-  startSeries(): Series {
+  getOrCreateSeries(): Series {
     if (this.#series !== undefined) return this.#series;
     if (this.#tree.isFull) return this.#tree.overflow.declareSeries();
     return this.declareSeries();
@@ -51,7 +51,7 @@ export class PipelineNode {
   }
 
   /** The series of a stage by a name that is safe. */
-  stage(name: string): Series {
+  getOrCreateStage(name: string): Series {
     const series = this.#stages.get(name);
     if (series !== undefined) return series;
     if (this.#tree.isFull) return this.#tree.overflow.declareStage(OVERFLOW);
@@ -147,7 +147,7 @@ export class SeriesTree implements SeriesSource {
    * The node of a pipeline by a lane and a name that are safe. One for which there is
    * no room is not kept: it knows its name, and its series are the overflow's.
    */
-  pipeline(lane: string, name: string): PipelineNode {
+  getOrCreatePipeline(lane: string, name: string): PipelineNode {
     return this.findPipeline(lane, name) ??
       (this.isFull
         ? new PipelineNode(this, lane, name)
@@ -198,7 +198,7 @@ export function getOrCreatePipelineSeries(
 ): Series {
   if (node.series !== undefined) return node.series;
   if (tree.isFull) reportOverflow(issues, `Pipeline ${quote(node.name)}`);
-  return node.startSeries();
+  return node.getOrCreateSeries();
 }
 
 /**
@@ -217,7 +217,7 @@ export function getOrCreateStageSeries(
       `Stage ${quote(name)} of pipeline ${quote(node.name)}`,
     );
   }
-  return node.stage(name);
+  return node.getOrCreateStage(name);
 }
 
 function reportOverflow(issues: IssueReporter, what: string): void {

@@ -79,8 +79,10 @@ export function applyDelta(
   deltas: readonly SeriesDelta[],
 ): void {
   for (const [lane, pipeline, stage, running, startSum, outcomes] of deltas) {
-    const node = tree.pipeline(lane, pipeline);
-    const series = stage === null ? node.startSeries() : node.stage(stage);
+    const node = tree.getOrCreatePipeline(lane, pipeline);
+    const series = stage === null
+      ? node.getOrCreateSeries()
+      : node.getOrCreateStage(stage);
     series.running = running;
     series.startSum = startSum;
     for (

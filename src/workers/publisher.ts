@@ -1,6 +1,6 @@
 import { coalesce } from "../common/async.ts";
 import type { Issue, IssueReporter } from "../common/issues.ts";
-import { collect, type RegistryContent } from "../registry/gather.ts";
+import { collectRegistry, type RegistryContent } from "../registry/gather.ts";
 import { OwnMetricView } from "../registry/own_metric.ts";
 import {
   DEFAULT_CARDINALITY_LIMIT,
@@ -90,7 +90,7 @@ export class Publisher {
       const run = ++this.#lastStarted;
       const contents = await Promise.all(
         this.#shared.map(({ registry, issues }) =>
-          collect(registry, issues, timeoutMs)
+          collectRegistry(registry, issues, timeoutMs)
         ),
       );
       // One at a time, as each run sends the difference to the run before.
@@ -113,7 +113,9 @@ export class Publisher {
     if (run < this.#lastPublished) return;
     this.#lastPublished = run;
     const deltas: RegistryDelta[] = [];
-    for (const [index, { registry, own, others, late }] of contents.entries()) {
+    for (
+      const [index, { registry, own, foreign, timedOut }] of contents.entries()
+    ) {
       const registrations = [...registrationsOf(registry)];
       const unknown = own.filter((family) =>
         !registrations.some((each) => each.isRegistered && each.has(family))
@@ -122,10 +124,10 @@ export class Publisher {
       const views = unknown.map((family) => new OwnMetricView(family, common));
       const replica = this.replica.registry(index).foreign;
       // Otherwise, sums over all workers would decrease when a collector is late.
-      const kept = late.size === 0
+      const kept = timedOut.size === 0
         ? []
-        : replica.families().filter(({ name }) => late.has(name));
-      const changes = await replica.diff([...others, ...kept, ...views]);
+        : replica.families().filter(({ name }) => timedOut.has(name));
+      const changes = await replica.diff([...foreign, ...kept, ...views]);
       for (const delta of changes) {
         deltas.push({ registry: index, foreign: [delta] });
       }

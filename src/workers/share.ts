@@ -42,9 +42,9 @@ export function createWorkersCollect(
   const refresh = coalesce((timeoutMs: number) =>
     group.refresh(timeoutMs, timeout)
   );
-  return async (registries, _fallback, { patience = timeout, names }) => {
+  return async (registries, _fallback, { timeoutMs = timeout, names }) => {
     const indexes = registries.map(share);
-    await refresh(Math.min(patience, timeout));
+    await refresh(Math.min(timeoutMs, timeout));
     return async () =>
       (await group.families(indexes))
         .filter(({ name }) => isRequested(names, name));

@@ -36,7 +36,7 @@ Deno.test("readScrapeRequest() reads half of the scrape timeout, in milliseconds
     ["1.", undefined],
   ];
   for (const [timeout, timeoutMs] of timeouts) {
-    assertEquals(read("", timeout).patience, timeoutMs, timeout);
+    assertEquals(read("", timeout).timeoutMs, timeoutMs, timeout);
   }
 });
 

@@ -7,12 +7,14 @@ function createPair() {
   const buckets = [1, 2];
   const tree = new SeriesTree(buckets, buckets);
   const replica = new SeriesTree(buckets, buckets);
-  const { success } = tree.pipeline("lane", "p").stage("s");
+  const { success } = tree.getOrCreatePipeline("lane", "p").getOrCreateStage(
+    "s",
+  );
   let spans = 0;
   return {
     record(seconds: number) {
       const labels = { trace_id: "t", span_id: String(++spans) };
-      tree.pipeline("lane", "p").stage("s")
+      tree.getOrCreatePipeline("lane", "p").getOrCreateStage("s")
         .record("success", seconds, 0, labels);
     },
     reset() {
@@ -30,7 +32,8 @@ function createPair() {
     },
     /** Returns the exemplars of the replica: bucket, span id and value. */
     exemplars() {
-      const { exemplars } = replica.pipeline("lane", "p").stage("s").success;
+      const { exemplars } =
+        replica.getOrCreatePipeline("lane", "p").getOrCreateStage("s").success;
       return [...exemplars!].map((
         [bucket, { labelSet, value }],
       ) => [bucket, labelSet["span_id"], value]);
