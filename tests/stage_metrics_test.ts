@@ -50,7 +50,7 @@ function withoutPlace(printed: string): string {
 Deno.test("default instance works unregistered with an issue when a name is taken", async () => {
   assertEquals(
     withoutPlace(await runFixture("conflict", [])),
-    `stage-metrics: Error: Cannot register "lukhas_orchestration_stage_total": the registry has a metric of that name already, and it is not this library's (registry_conflict, at conflict; later occurrences are only counted)
+    `stage-metrics: Error: Cannot register "lukhas_orchestration_stage_total": the registry already has another metric of that name (registry_conflict, at conflict; later occurrences are only counted)
 work: 1
 work: 2
 lukhas_orchestration_instrumentation_issues_total{issue="registry_conflict"} 1
@@ -235,7 +235,7 @@ Deno.test("createStageMetrics() throws if the registry has other buckets or a cl
   assertThrows(
     () => create({ registry, clock: manualClock() }),
     RangeError,
-    "they go by another clock",
+    "they use another clock",
   );
 });
 

@@ -1,28 +1,30 @@
 import { LabelSet } from "./label_set.ts";
 import { formatValue, type PackedNumber, packNumber } from "./numbers.ts";
 
-/** One of the observations behind a sample, as prom-client keeps it. */
+/** An observation that a sample counts, as prom-client stores it. */
 export interface Exemplar {
   readonly labelSet: Readonly<Record<string, string>>;
   readonly value: number;
-  /** Unix seconds. */
+  /** The time of the observation, in Unix seconds. */
   readonly timestamp: number;
 }
 
-/** An exemplar as it travels. */
+/** An exemplar in a form that JSON can hold. */
 export interface PackedExemplar extends Omit<Exemplar, "value"> {
   readonly value: PackedNumber;
 }
 
+/** Converts an exemplar to a form that JSON can hold. */
 export function packExemplar(exemplar: Exemplar): PackedExemplar {
   return { ...exemplar, value: packNumber(exemplar.value) };
 }
 
+/** Converts an exemplar back. */
 export function unpackExemplar(packed: PackedExemplar): Exemplar {
   return { ...packed, value: Number(packed.value) };
 }
 
-/** Whether two are of the same span and time, and so lead to the same trace. */
+/** Returns whether two exemplars have the same span and time, and so the same trace. */
 export function isSameExemplar(
   { labelSet, timestamp }: Exemplar,
   other: Exemplar | undefined,
@@ -31,46 +33,45 @@ export function isSameExemplar(
     labelSet["span_id"] === other.labelSet["span_id"];
 }
 
-/** The last of several, if there is any. */
-export function lastExemplar(
+/** Returns the most recent of several exemplars, if there is one. */
+export function latestExemplar(
   exemplars: Iterable<Exemplar | undefined>,
 ): Exemplar | undefined {
-  let last: Exemplar | undefined;
+  let latest: Exemplar | undefined;
   for (const each of exemplars) {
-    if (last === undefined || each && each.timestamp > last.timestamp) {
-      last = each;
+    if (latest === undefined || each && each.timestamp > latest.timestamp) {
+      latest = each;
     }
   }
-  return last;
+  return latest;
 }
 
-/** How long the names and values of the labels may be together, in characters. */
+/** The maximum length of all label names and values together, in characters. */
 const MAX_LABELS_LENGTH = 128;
 
 /** @see {@link https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels | Prometheus, Metric labels} */
 const LABEL_NAME = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
 
 /**
- * Writes an exemplar as it stands behind its sample, in OpenMetrics alone. One that
- * cannot be shown there is left out, as a scrape fails as a whole.
+ * Returns the text of an exemplar that follows its sample in OpenMetrics. It is empty
+ * if OpenMetrics does not allow the exemplar: one invalid line makes the scrape fail.
  *
  * @see {@link https://prometheus.io/docs/specs/om/open_metrics_spec/#exemplars | OpenMetrics 1.0, Exemplars}
  */
 export function renderExemplar(
   { labelSet, value, timestamp }: Exemplar,
 ): string {
-  if (!isFit(labelSet) || !Number.isFinite(timestamp)) return "";
+  if (!areLabelsAllowed(labelSet) || !Number.isFinite(timestamp)) return "";
   const { text } = new LabelSet(labelSet);
   return ` # {${text}} ${formatValue(value)} ${timestamp}`;
 }
 
-/** Whether OpenMetrics allows labels for an exemplar. */
-function isFit(labelSet: Exemplar["labelSet"]): boolean {
+function areLabelsAllowed(labelSet: Exemplar["labelSet"]): boolean {
   let length = 0;
   for (const [name, value] of Object.entries(labelSet)) {
     if (!LABEL_NAME.test(name)) return false;
     length += name.length + value.length;
-    // Characters outside the Basic Multilingual Plane count once.
+    // A character may have two UTF-16 code units.
     if (length > 2 * MAX_LABELS_LENGTH) return false;
   }
   return length <= MAX_LABELS_LENGTH ||

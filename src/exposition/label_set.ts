@@ -1,6 +1,6 @@
-/** The labels of a series, and how they are written. */
+/** The labels of a series, and their text. */
 export class LabelSet {
-  /** By name. */
+  /** The label values by name. */
   readonly values: Readonly<Record<string, string>>;
   #text: string | undefined;
 
@@ -8,7 +8,7 @@ export class LabelSet {
     this.values = values;
   }
 
-  /** As they stand between the braces: put together once, for all of its lines. */
+  /** The text between the braces: built once for all lines of the series. */
   get text(): string {
     return this.#text ??= Object.entries(this.values)
       .map(([name, value]) => `${name}="${escapeLabelValue(value)}"`)
@@ -16,15 +16,15 @@ export class LabelSet {
   }
 }
 
-const TO_BE_ESCAPED = /[\\\n"]/;
+const ESCAPED_IN_LABEL_VALUE = /[\\\n"]/;
 
-/** Escapes what stands between quotes, in both formats. */
+/** Escapes a label value, or a HELP text of OpenMetrics. */
 export function escapeLabelValue(text: string): string {
-  if (!TO_BE_ESCAPED.test(text)) return text;
+  if (!ESCAPED_IN_LABEL_VALUE.test(text)) return text;
   return escapeHelp(text).replaceAll('"', '\\"');
 }
 
-/** Escapes what stands without quotes, in the text format. */
+/** Escapes a HELP text of the text format, which leaves quotes as they are. */
 export function escapeHelp(text: string): string {
   return text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
 }

@@ -1,17 +1,17 @@
 import { forEachInSlices } from "../common/slices.ts";
-import { type Exemplar, lastExemplar } from "./exemplar.ts";
+import { type Exemplar, latestExemplar } from "./exemplar.ts";
 import type { MetricFamily, Sample } from "./model.ts";
 
 /**
- * Makes the families of several sources those of one: what they share by name
- * and labels is merged as prom-client's cluster registry does it, by aggregator.
+ * Merges the families of several sources. Samples of the same name and labels are merged
+ * by the family's aggregator, as in prom-client's cluster registry.
  *
- * @param onConflict Called with a family that is left out, as an earlier one of its name
- * is of another type.
+ * @param onConflict Called with a family that is left out because an earlier family of
+ * the same name has another type.
  */
 export async function mergeFamilies(
   families: Iterable<MetricFamily>,
-  onConflict: (left: MetricFamily, type: string) => void,
+  onConflict: (leftOut: MetricFamily, type: string) => void,
 ): Promise<MetricFamily[]> {
   const byName = new Map<string, [MetricFamily, ...MetricFamily[]]>();
   for (const family of families) {
@@ -57,7 +57,7 @@ export class SampleMerger {
     }
   }
 
-  /** The merged samples, in the order in which each was first added. */
+  /** Returns the merged samples in the order in which each was first added. */
   async samples(): Promise<Sample[]> {
     const samples: Sample[] = [];
     await forEachInSlices(this.#merged.values(), (merged) => {
@@ -67,7 +67,7 @@ export class SampleMerger {
   }
 }
 
-/** Several samples of the same name and labels. */
+/** The aggregate of samples of the same name and labels. */
 class Merged {
   readonly #aggregator: string;
   readonly #first: Sample;
@@ -84,7 +84,7 @@ class Merged {
 
   add({ value, exemplar }: Sample): this {
     this.#value = this.#aggregate(value);
-    this.#exemplar = lastExemplar([this.#exemplar, exemplar]);
+    this.#exemplar = latestExemplar([this.#exemplar, exemplar]);
     this.#count++;
     return this;
   }

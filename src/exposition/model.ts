@@ -1,5 +1,6 @@
 import type { Exemplar } from "./exemplar.ts";
 import { formatBound } from "./numbers.ts";
+import type { TemplatedSamples } from "./sample_template.ts";
 
 /** The labels of a sample. Only bounds are numbers: each format spells them. */
 export type SampleLabels = Readonly<Record<string, string | number>>;
@@ -24,12 +25,12 @@ export class Sample {
     this.exemplar = exemplar;
   }
 
-  /** The same for samples of the same name and labels, whatever their order. */
+  /** A key that samples of the same name and labels share, in any order of the labels. */
   get key(): string {
     return this.#key ??= createKey(this.name, this.labels);
   }
 
-  /** Returns the same sample with another value. */
+  /** Returns the same sample with another value and exemplar. */
   with(value: number, exemplar: Exemplar | undefined): Sample {
     const sample = new Sample(this.name, this.labels, value, exemplar);
     sample.#key = this.#key;
@@ -37,43 +38,40 @@ export class Sample {
   }
 }
 
-/** A metric family, whoever it belongs to. */
+/** A metric family, own or foreign. */
 export interface MetricFamily {
   /** The name in the text format: that of a counter ends in `_total`. */
   readonly name: string;
   readonly help: string;
   readonly type: string;
   /**
-   * How it is merged: as prom-client does it by `sum`, `first`, `min`, `max`,
-   * `average`, `omit`, or as a metric of the process.
+   * How samples of the same labels are merged: one of prom-client's aggregators `sum`,
+   * `first`, `min`, `max`, `average` and `omit`, or one for metrics of the process.
    */
   readonly aggregator: string;
   readonly samples: readonly Sample[];
-  /**
-   * The samples as lines of both formats, several at a time, where these can be had
-   * without the samples. Only one of the formats has exemplars.
-   */
-  readonly lines?: ((withExemplars: boolean) => Iterable<string>) | undefined;
+  /** The same samples in a form that is faster to encode, if there is one. */
+  readonly templated?: TemplatedSamples | undefined;
 }
 
-/** Whether a label is a bound, whose value is a number. */
+/** Returns whether a label is a bound, whose value is a number. */
 export function isBoundLabel(label: string): boolean {
   return label === "le" || label === "quantile";
 }
 
-/** Adds the labels that a registry adds to every sample, but for those it has. */
+/** Adds the default labels of a registry that a sample does not have itself. */
 export function addDefaultLabels<T>(
   labels: Readonly<Record<string, T>>,
-  common: Readonly<Record<string, unknown>>,
+  defaultLabels: Readonly<Record<string, unknown>>,
 ): Record<string, T | string> {
   const all: Record<string, T | string> = { ...labels };
-  for (const [name, value] of Object.entries(common)) {
+  for (const [name, value] of Object.entries(defaultLabels)) {
     if (!Object.hasOwn(all, name)) all[name] = String(value);
   }
   return all;
 }
 
-/** Writes each value after its length, so that no value can look like another label. */
+/** Writes the length of each value before it, so that no two label sets share a key. */
 function createKey(name: string, labels: SampleLabels): string {
   let key = name;
   for (const label of Object.keys(labels).sort()) {

@@ -1,9 +1,8 @@
 /**
- * Spells a number as `le` and `quantile` want it: `1.0`, `0.005`, `1e-05`,
- * `1e+06`.
+ * Spells the value of a label `le` or `quantile`: `1.0`, `0.005`, `1e-05`, `1e+06`.
  *
- * Prometheus 2 takes `1` and `1.0` for two buckets, and the Python client writes
- * `1.0`; OpenMetrics has it so, too.
+ * Prometheus 2 takes `1` and `1.0` for two buckets. The Python client writes `1.0`, and
+ * OpenMetrics requires it.
  *
  * @see {@link https://prometheus.io/docs/specs/om/open_metrics_spec/#considerations-canonical-numbers | OpenMetrics 1.0, Canonical Numbers}
  */
@@ -18,17 +17,17 @@ export function formatBound(value: number): string {
   return Number.isInteger(value) ? `${value}.0` : String(value);
 }
 
-/** Spells a value as both formats want it: whole numbers without a point. */
+/** Spells the value of a sample for both text formats: `1`, `0.5`, `+Inf`. */
 export function formatValue(value: number): string {
   if (value === Infinity) return "+Inf";
   if (value === -Infinity) return "-Inf";
   return String(value);
 }
 
-/** A number as it travels: JSON has neither `NaN` nor infinities. */
+/** A number in a form that JSON can hold: `NaN` and infinities are strings. */
 export type PackedNumber = number | string;
 
-/** Makes a number one that JSON can hold; `Number` makes one of it again. */
+/** Converts a number to a form that JSON can hold. `Number` converts it back. */
 export function packNumber(value: number): PackedNumber {
   return Number.isFinite(value) ? value : String(value);
 }

@@ -1,28 +1,28 @@
 import type { MetricFamily } from "./model.ts";
 
-/** How a family is shown in OpenMetrics. */
+/** The name and type of a family in OpenMetrics. */
 export interface OpenMetricsName {
   readonly name: string;
   readonly type: string;
 }
 
-/** What a type appends to the names of samples; other types append nothing. */
+/** The suffixes of sample names by type. Other types have none. */
 export const SUFFIXES: Readonly<Record<string, readonly string[]>> = {
   counter: ["_total", "_created"],
   histogram: ["_bucket", "_count", "_sum", "_created"],
   summary: ["_count", "_sum", "_created"],
 };
 
-/** What a counter's samples are named, and its family is not. */
+/** The suffix of a counter's sample, which the name of its family lacks. */
 const TOTAL = "_total";
 
 /**
- * Names families for OpenMetrics, where no sample's name may be one of another family,
- * and a counter gives up its `_total`.
+ * Returns the names of families in OpenMetrics, where a counter's family has no `_total`
+ * and no two families may have samples of the same name.
  *
- * A counter whose names are taken, as `jobs_total` beside a gauge `jobs`, is shown as of
- * unknown type, under its full name. Any other family whose names are taken is left
- * out, as the Go client does.
+ * A counter whose names are taken, such as `jobs_total` beside a gauge `jobs`, keeps its
+ * full name and has the type `unknown`. Any other family whose names are taken is left
+ * out, as in the Go client.
  *
  * @see {@link https://prometheus.io/docs/specs/om/open_metrics_spec/#suffixes | OpenMetrics 1.0, Suffixes}
  */
@@ -46,7 +46,7 @@ export function nameForOpenMetrics<
   for (const family of families) {
     if (!isCounter(family)) take(family, family.name, knownType(family));
   }
-  // Last, as they alone have another name to go by.
+  // Counters come last, because only they have a second name to fall back to.
   for (const family of counters) {
     const { name } = family;
     if (!take(family, name.slice(0, -TOTAL.length), "counter")) {
@@ -57,8 +57,8 @@ export function nameForOpenMetrics<
 }
 
 /**
- * OpenMetrics has no counter whose sample is not named `_total`, and none whose name is
- * just that: without it, no name is left.
+ * Returns whether OpenMetrics allows the type `counter`, which needs a `_total` after a
+ * name.
  */
 function isCounter(
   { name, type }: Pick<MetricFamily, "name" | "type">,

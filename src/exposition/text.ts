@@ -1,25 +1,19 @@
 import { renderExemplar } from "./exemplar.ts";
-import { escapeHelp, escapeLabelValue } from "./label_set.ts";
-import type { MetricFamily, Sample } from "./model.ts";
+import { escapeHelp, escapeLabelValue, type LabelSet } from "./label_set.ts";
+import {
+  isBoundLabel,
+  type MetricFamily,
+  type Sample,
+  type SampleLabels,
+} from "./model.ts";
 import { formatBound, formatValue } from "./numbers.ts";
 import {
   nameForOpenMetrics,
   type OpenMetricsName,
 } from "./open_metrics_names.ts";
+import type { Emit, TemplatedSamples } from "./sample_template.ts";
 
-/** A format in which Prometheus reads metrics. */
-export type Format = "text" | "openmetrics";
-
-/** The media types of the formats. */
-export const CONTENT_TYPES: Readonly<Record<Format, string>> = {
-  text: "text/plain; version=0.0.4; charset=utf-8",
-  openmetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8",
-};
-
-/** All formats; the first is the one that every client reads. */
-export const FORMATS: readonly Format[] = ["text", "openmetrics"];
-
-/** The types both formats have in common; others are of no known type. */
+/** The types that both formats have. */
 const TYPES: ReadonlySet<string> = new Set([
   "counter",
   "gauge",
@@ -27,75 +21,129 @@ const TYPES: ReadonlySet<string> = new Set([
   "summary",
 ]);
 
-/** How much is rendered at a time, in UTF-16 code units: less than a millisecond. */
+/** The length of a slice in UTF-16 code units, rendered in less than a millisecond. */
 const SLICE_LENGTH = 64 * 1024;
 
 /**
- * Renders metric families, in slices: whoever takes them can let others in between.
+ * Encodes metric families in the text format 0.0.4, in slices.
  *
  * @see {@link https://prometheus.io/docs/instrumenting/exposition_formats/ | Prometheus, Exposition formats}
+ */
+export function encodeText(
+  families: readonly MetricFamily[],
+): Generator<Uint8Array<ArrayBuffer>, undefined> {
+  return encodeSlices(renderText(families));
+}
+
+/**
+ * Encodes metric families in OpenMetrics 1.0, in slices.
+ *
  * @see {@link https://prometheus.io/docs/specs/om/open_metrics_spec/ | OpenMetrics 1.0}
  */
-export function* render(
+export function encodeOpenMetrics(
   families: readonly MetricFamily[],
-  format: Format,
-): Generator<string> {
+): Generator<Uint8Array<ArrayBuffer>, undefined> {
+  return encodeSlices(renderOpenMetrics(families), "# EOF\n");
+}
+
+function* encodeSlices(
+  families: Iterable<Iterable<string>>,
+  end = "",
+): Generator<Uint8Array<ArrayBuffer>, undefined> {
+  const encoder = new TextEncoder();
   let slice = "";
-  for (const family of renderFamilies(families, format)) {
+  for (const family of families) {
     for (const lines of family) {
       slice += lines;
       if (slice.length < SLICE_LENGTH) continue;
-      yield slice;
+      yield encoder.encode(slice);
       slice = "";
     }
   }
-  yield format === "openmetrics" ? `${slice}# EOF\n` : slice;
+  yield encoder.encode(slice + end);
 }
 
-function* renderFamilies(
+function* renderText(
   families: readonly MetricFamily[],
-  format: Format,
 ): Generator<Iterable<string>> {
-  if (format === "text") {
-    for (const family of families) yield renderText(family);
-    return;
-  }
-  const named = nameForOpenMetrics(families);
-  for (const family of families) {
-    const name = named.get(family);
-    if (name !== undefined) yield renderOpenMetrics(family, name);
-  }
+  for (const family of families) yield renderTextFamily(family);
 }
 
-function* renderText(family: MetricFamily): Generator<string> {
+function* renderTextFamily(family: MetricFamily): Generator<string> {
   const { name, help, type } = family;
   yield `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${
     TYPES.has(type) ? type : "untyped"
   }\n`;
-  yield* family.lines?.(false) ??
-    sampleLines(family, (each) => renderSample(each, String));
+  if (family.templated !== undefined) {
+    yield* renderTemplated(family.templated, false);
+    return;
+  }
+  for (const sample of family.samples) {
+    yield `${renderSample(sample, String)}\n`;
+  }
 }
 
 function* renderOpenMetrics(
+  families: readonly MetricFamily[],
+): Generator<Iterable<string>> {
+  const names = nameForOpenMetrics(families);
+  for (const family of families) {
+    const name = names.get(family);
+    if (name !== undefined) yield renderOpenMetricsFamily(family, name);
+  }
+}
+
+function* renderOpenMetricsFamily(
   family: MetricFamily,
   { name, type }: OpenMetricsName,
 ): Generator<string> {
-  yield `# TYPE ${name} ${type}\n# HELP ${name} ${
-    escapeLabelValue(family.help)
-  }\n`;
-  yield* family.lines?.(true) ?? sampleLines(family, (sample) => {
+  const help = escapeLabelValue(family.help);
+  yield `# TYPE ${name} ${type}\n# HELP ${name} ${help}\n`;
+  if (family.templated !== undefined) {
+    yield* renderTemplated(family.templated, true);
+    return;
+  }
+  for (const sample of family.samples) {
     const line = renderSample(sample, formatBound);
-    return sample.exemplar === undefined || !mayHaveExemplar(type, sample)
-      ? line
-      : line + renderExemplar(sample.exemplar);
-  });
+    const exemplar =
+      sample.exemplar === undefined || !mayHaveExemplar(type, sample)
+        ? ""
+        : renderExemplar(sample.exemplar);
+    yield `${line}${exemplar}\n`;
+  }
 }
 
-function* sampleLines(
-  { samples }: MetricFamily,
-  renderLine: (sample: Sample) => string,
+/**
+ * Renders samples from their templates, those of a label set at a time. Bounds are
+ * strings in the templates, so the formats differ only in exemplars.
+ */
+function* renderTemplated(
+  { defaultLabels, collect }: TemplatedSamples,
+  withExemplars: boolean,
 ): Generator<string> {
-  for (const sample of samples) yield `${renderLine(sample)}\n`;
+  const more = defaultLabels.text;
+  let lines = "";
+  // Most lines begin like the one before, and repeating a string that has been built is
+  // cheaper than building it again.
+  let start = "";
+  let lastName: string | undefined;
+  let lastLabels: LabelSet | undefined;
+  const emit: Emit = (template, labels, value, exemplar) => {
+    if (labels !== lastLabels || template.name !== lastName) {
+      start = `${template.before}${labels.text}`;
+      lastName = template.name;
+      lastLabels = labels;
+    }
+    const end = more === "" ? template.end : `${template.after},${more}} `;
+    const exemplarText = withExemplars && exemplar !== undefined
+      ? renderExemplar(exemplar)
+      : "";
+    lines += start + end + formatValue(value) + exemplarText + "\n";
+  };
+  for (const _ of collect(emit)) {
+    yield lines;
+    lines = "";
+  }
 }
 
 function mayHaveExemplar(type: string, { name }: Sample): boolean {
@@ -110,14 +158,14 @@ function renderSample(
 }
 
 function renderLabels(
-  labels: Readonly<Record<string, string | number>>,
+  labels: SampleLabels,
   formatNumber: (bound: number) => string,
 ): string {
   let text = "";
   for (const [name, value] of Object.entries(labels)) {
     const shown = typeof value === "string"
       ? escapeLabelValue(value)
-      : name === "le" || name === "quantile"
+      : isBoundLabel(name)
       ? formatNumber(value)
       : String(value);
     text += `${text === "" ? "{" : ","}${name}="${shown}"`;

@@ -1,14 +1,14 @@
-import { type Format, FORMATS } from "../exposition/text.ts";
+import { type Format, FORMATS } from "../exposition/format.ts";
 
-/** What a client says of one media range or coding. */
+/** A media range or coding in a header, with its parameters. */
 interface Preference {
   readonly value: string;
   readonly parameters: ReadonlyMap<string, string>;
-  /** From 0, not acceptable, to 1. */
+  /** The weight, from 0, not acceptable, to 1. */
   readonly quality: number;
 }
 
-/** How well a client likes a format: by its own weight, then by how it named it. */
+/** How well a format matches a header: the weight decides, then how specific it is. */
 interface Match {
   readonly quality: number;
   readonly specificity: number;
@@ -16,20 +16,12 @@ interface Match {
 
 const NO_MATCH: Match = { quality: 0, specificity: -1 };
 
-/** The media range of each format: type, subtype and version. */
-const MEDIA_RANGES: Readonly<
-  Record<Format, readonly [string, string, string]>
-> = {
-  text: ["text", "plain", "0.0.4"],
-  openmetrics: ["application", "openmetrics-text", "1.0.0"],
-};
-
 /**
- * Chooses the format of an answer: the one that the client prefers, or the first one
- * if it has no preference or accepts none of them.
+ * Returns the format that a client prefers, or the first one if the client has no
+ * preference or accepts none of them.
  *
- * @param accept The header `Accept` of the request.
- * @param formats The formats to choose from, one at least.
+ * @param accept The `Accept` header of the request.
+ * @param formats The formats to choose from, at least one.
  *
  * @see {@link https://www.rfc-editor.org/rfc/rfc9110#section-12.5.1 | RFC 9110, Accept}
  */
@@ -40,7 +32,7 @@ export function negotiateFormat(
   const preferences = parsePreferences(accept ?? "");
   const [first, ...others] = formats.map((format) => ({
     format,
-    match: match(preferences, ...MEDIA_RANGES[format]),
+    match: match(preferences, format),
   }));
   let best = first!;
   for (const other of others) {
@@ -49,15 +41,15 @@ export function negotiateFormat(
   return best.format;
 }
 
-function isBetter(one: Match, other: Match): boolean {
-  if (one.quality !== other.quality) return one.quality > other.quality;
-  return one.quality > 0 && one.specificity > other.specificity;
+function isBetter(match: Match, other: Match): boolean {
+  if (match.quality !== other.quality) return match.quality > other.quality;
+  return match.quality > 0 && match.specificity > other.specificity;
 }
 
 /**
- * Says whether an answer may be compressed.
+ * Returns whether a client accepts a compressed response.
  *
- * @param acceptEncoding The header `Accept-Encoding` of the request.
+ * @param acceptEncoding The `Accept-Encoding` header of the request.
  *
  * @see {@link https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3 | RFC 9110, Accept-Encoding}
  */
@@ -69,21 +61,19 @@ export function acceptsGzip(acceptEncoding: string | null): boolean {
   return gzip > 0 && gzip >= (qualityOf("identity") ?? 0);
 }
 
-function match(
-  preferences: readonly Preference[],
-  type: string,
-  subtype: string,
-  version: string,
-): Match {
+function match(preferences: readonly Preference[], format: Format): Match {
+  const [offer] = parsePreferences(format.contentType);
+  const { value: mediaType, parameters: offered } = offer!;
+  const ranges = ["*/*", `${mediaType.split("/")[0]}/*`, mediaType];
   let best = NO_MATCH;
   for (const { value, parameters, quality } of preferences) {
-    const specificity = ["*/*", `${type}/*`, `${type}/${subtype}`]
-      .indexOf(value);
-    // The more specific range counts, even where it weighs less.
+    const specificity = ranges.indexOf(value);
+    // The more specific range counts, even if its weight is lower.
     if (specificity <= best.specificity) continue;
-    if ((parameters.get("version") ?? version) !== version) continue;
-    if ((parameters.get("charset") ?? "utf-8") !== "utf-8") continue;
-    best = { quality, specificity };
+    const isOffered = [...offered].every(([name, text]) =>
+      (parameters.get(name) ?? text) === text
+    );
+    if (isOffered) best = { quality, specificity };
   }
   return best;
 }

@@ -8,7 +8,7 @@ import {
   type OptionChecks,
   typeName,
 } from "../common/validate.ts";
-import { type Format, FORMATS } from "../exposition/text.ts";
+import { FORMATS } from "../exposition/format.ts";
 import { collectRegistries } from "../registry/gather.ts";
 import { checkRegistry, type MetricsRegistry } from "../registry/registry.ts";
 import type { InstanceSource } from "../scopes/context.ts";
@@ -125,7 +125,9 @@ export function createHandlerFunction(
       options;
     const { maxRequestsInFlight = DEFAULT_MAX_REQUESTS_IN_FLIGHT } = options;
     const chosen = registry === undefined ? undefined : [registry].flat();
-    const allowed = FORMATS.filter((each) => formats?.includes(each) ?? true);
+    const allowed = FORMATS.filter(({ name }) =>
+      formats?.includes(name) ?? true
+    );
     const collect = workers === undefined || workers === false
       ? collectRegistries
       : createWorkersCollect(source, chosen, timeoutOf(workers));
@@ -249,7 +251,7 @@ function checkFormats(action: string, name: string, formats: unknown): void {
     throw new RangeError(`Cannot ${action}: ${name} must not be empty`);
   }
   for (const format of formats as readonly unknown[]) {
-    if (FORMATS.includes(format as Format)) continue;
+    if (FORMATS.some(({ name }) => name === format)) continue;
     throw new RangeError(
       `Cannot ${action}: ${name} must hold "text" or "openmetrics", got ${
         typeof format === "string" ? `"${format}"` : typeof format

@@ -1,5 +1,5 @@
 import { gzipSync } from "node:zlib";
-import { CONTENT_TYPES, type Format } from "../exposition/text.ts";
+import type { Format } from "../exposition/format.ts";
 import type { Collect, GatherRequest } from "../registry/gather.ts";
 import type { MetricsRegistry } from "../registry/registry.ts";
 import type { InstanceSource } from "../scopes/context.ts";
@@ -44,7 +44,7 @@ export function createScrape(
     const gzip = canEncode(request) &&
       acceptsGzip(request.headers.get("Accept-Encoding"));
     const headers = new Headers({
-      "Content-Type": CONTENT_TYPES[format],
+      "Content-Type": format.contentType,
       "Cache-Control": "no-store",
       "Vary": "Accept, Accept-Encoding",
     });

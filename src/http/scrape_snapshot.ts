@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers";
+import type { Format } from "../exposition/format.ts";
 import type { MetricFamily } from "../exposition/model.ts";
-import { type Format, render } from "../exposition/text.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -60,20 +60,18 @@ export class Snapshot {
 
   /** Returns the whole text if it is short. */
   short(format: Format): Bytes | undefined {
-    const slices = render(this.#families, format);
+    const slices = format.encode(this.#families);
     const { value } = slices.next();
-    return slices.next().done ? new TextEncoder().encode(value!) : undefined;
+    return slices.next().done ? value : undefined;
   }
 
   /** Reads the text. Each reader renders it, and retains one slice at most. */
   read(format: Format): NextChunk {
-    const encoder = new TextEncoder();
-    const slices = render(this.#families, format);
+    const slices = format.encode(this.#families);
     return async () => {
       // Other work runs between slices.
       await new Promise((resolve) => setImmediate(resolve));
-      const { value } = slices.next();
-      return value === undefined ? undefined : encoder.encode(value);
+      return slices.next().value;
     };
   }
 

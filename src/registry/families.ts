@@ -2,103 +2,149 @@ import type { IssueCounts } from "../common/issues.ts";
 import { OUTCOME_LABELS, type OutcomeLabel } from "../common/outcome.ts";
 import { LabelSet } from "../exposition/label_set.ts";
 import { formatBound } from "../exposition/numbers.ts";
+import { type Emit, SampleTemplate } from "../exposition/sample_template.ts";
+import type { OutcomeStats } from "../series/outcome_stats.ts";
 import type { SeriesSource, SeriesView } from "../series/series.ts";
 import { takeSnapshot } from "../series/snapshot.ts";
 import {
-  type FamilyGroup,
-  OwnMetric,
-  type OwnMetricOptions,
-  SampleTemplate,
+  type MetricDefinition,
+  type MetricsSource,
+  OwnFamily,
 } from "./own_metric.ts";
 
-/** A kind of scope, and all that its families do not share with the other's. */
+/** The upper bounds of the buckets of durations, in seconds, without `+Inf`. */
+type Bounds = Pick<SeriesSource, "pipelineBounds" | "stageBounds">;
+
+/** A kind of scope, and the differences between its metrics and those of the other. */
 interface Kind {
   readonly name: "pipeline" | "stage";
   readonly durationHelp: string;
   readonly outcomeLabel: "status" | "outcome";
   readonly bounds: Float64Array;
-  rows(): Iterable<SeriesView>;
+  seriesOf(source: MetricsSource): Iterable<SeriesView>;
 }
 
-/** The metric families that show what the series of a prefix hold. */
-export class Families implements FamilyGroup, Iterable<OwnMetric> {
-  readonly #prefix: string;
-  readonly #source: SeriesSource;
-  readonly #issues: IssueCounts;
-  readonly #now: () => number;
-  readonly #byName: ReadonlyMap<string, OwnMetric>;
-  /** The one that tells of troubles. */
-  readonly issues: OwnMetric;
-
-  /**
-   * @param prefix What all names begin with.
-   * @param now The clock by which scopes start and end, in seconds.
-   */
-  constructor(
-    prefix: string,
-    source: SeriesSource,
-    issues: IssueCounts,
-    now: () => number,
-  ) {
-    this.#prefix = prefix;
-    this.#source = source;
-    this.#issues = issues;
-    this.#now = now;
-    const pipeline: Kind = {
-      name: "pipeline",
-      durationHelp: "The total time taken to execute a pipeline.",
-      outcomeLabel: "status",
-      bounds: source.pipelineBounds,
-      rows: () => source.pipelineSeries(),
-    };
-    const stage: Kind = {
-      name: "stage",
-      durationHelp: "The time taken to execute a single stage.",
-      outcomeLabel: "outcome",
-      bounds: source.stageBounds,
-      rows: () => source.stageSeries(),
-    };
-    const families = [
-      durationOptions(prefix, pipeline),
-      totalOptions(prefix, pipeline),
-      durationOptions(prefix, stage),
-      totalOptions(prefix, stage),
-      inProgressOptions(prefix, pipeline),
-      inProgressOptions(prefix, stage),
-      unfinishedOptions(prefix, pipeline, now),
-      unfinishedOptions(prefix, stage, now),
-      lastEndOptions(prefix, pipeline),
-      cancelledOptions(prefix, pipeline),
-      cancelledOptions(prefix, stage),
-    ].map((options) => new OwnMetric(this, options));
-    this.issues = new OwnMetric(this, issuesOptions(prefix, issues));
-    families.push(this.issues);
-    this.#byName = new Map(families.map((each) => [each.fullName, each]));
-  }
-
-  [Symbol.iterator](): Iterator<OwnMetric> {
-    return this.#byName.values();
-  }
-
-  find(fullName: string): OwnMetric | undefined {
-    return this.#byName.get(fullName);
-  }
-
-  snapshot(): Families {
-    const now = this.#now();
-    return new Families(
-      this.#prefix,
-      takeSnapshot(this.#source, now),
-      { ...this.#issues },
-      () => now,
-    );
-  }
-}
-
-function durationOptions(
+/**
+ * Defines the metrics of all series of a prefix.
+ *
+ * @param prefix The prefix of all names.
+ */
+export function defineSeriesMetrics(
   prefix: string,
-  kind: Kind,
-): OwnMetricOptions<SeriesView> {
+  { pipelineBounds, stageBounds }: Bounds,
+): readonly MetricDefinition[] {
+  const pipeline: Kind = {
+    name: "pipeline",
+    durationHelp: "The total time taken to execute a pipeline.",
+    outcomeLabel: "status",
+    bounds: pipelineBounds,
+    seriesOf: ({ series }) => series.pipelineSeries(),
+  };
+  const stage: Kind = {
+    name: "stage",
+    durationHelp: "The time taken to execute a single stage.",
+    outcomeLabel: "outcome",
+    bounds: stageBounds,
+    seriesOf: ({ series }) => series.stageSeries(),
+  };
+  return [
+    defineDuration(prefix, pipeline),
+    defineTotal(prefix, pipeline),
+    defineDuration(prefix, stage),
+    defineTotal(prefix, stage),
+    defineInProgress(prefix, pipeline),
+    defineInProgress(prefix, stage),
+    defineUnfinished(prefix, pipeline),
+    defineUnfinished(prefix, stage),
+    defineLastEnd(prefix, pipeline),
+    defineCancelled(prefix, pipeline),
+    defineCancelled(prefix, stage),
+  ];
+}
+
+/** Defines the metric of the issues of a prefix. */
+export function defineIssuesMetric(prefix: string): MetricDefinition {
+  const name = `${prefix}instrumentation_issues_total`;
+  const template = new SampleTemplate(name);
+  const kindsOf = ({ issues }: MetricsSource) =>
+    Object.keys(issues) as (keyof IssueCounts)[];
+  return {
+    name,
+    help: "The total number of instrumentation issues.",
+    type: "counter",
+    aggregator: "sum",
+    *collect(source, _now, emit) {
+      for (const issue of kindsOf(source)) {
+        emit(template, new LabelSet({ issue }), source.issues[issue]);
+        yield;
+      }
+    },
+    reset(source) {
+      for (const issue of kindsOf(source)) source.issues[issue] = 0;
+    },
+  };
+}
+
+/** Returns all own families of a source. */
+export function ownFamilies(
+  prefix: string,
+  source: MetricsSource,
+  defaultLabels: Readonly<Record<string, unknown>>,
+): OwnFamily[] {
+  return [
+    ...defineSeriesMetrics(prefix, source.series),
+    defineIssuesMetric(prefix),
+  ].map((definition) => new OwnFamily(definition, source, defaultLabels));
+}
+
+/** Copies the numbers of a source, so that they can be read while counting goes on. */
+export function snapshotSource(
+  { series, issues, now }: MetricsSource,
+): MetricsSource {
+  const time = now();
+  return {
+    series: takeSnapshot(series, time),
+    issues: { ...issues },
+    now: () => time,
+  };
+}
+
+/** The part of a definition that differs between the metrics of series. */
+interface SeriesMetric extends Omit<MetricDefinition, "collect" | "reset"> {
+  collectSeries(series: SeriesView, now: number, emit: Emit): void;
+  resetStats?(stats: OutcomeStats): void;
+}
+
+function defineForSeries(
+  { seriesOf }: Kind,
+  { collectSeries, resetStats, ...description }: SeriesMetric,
+): MetricDefinition {
+  const collect = function* (
+    source: MetricsSource,
+    now: number,
+    emit: Emit,
+  ): Generator<void> {
+    for (const series of seriesOf(source)) {
+      collectSeries(series, now, emit);
+      yield;
+    }
+  };
+  if (resetStats === undefined) return { ...description, collect };
+  return {
+    ...description,
+    collect,
+    reset(source) {
+      for (const series of seriesOf(source)) {
+        for (const outcome of OUTCOME_LABELS) {
+          const stats = series[outcome];
+          if (stats !== undefined) resetStats(stats);
+        }
+      }
+    },
+  };
+}
+
+function defineDuration(prefix: string, kind: Kind): MetricDefinition {
   const name = `${prefix}${kind.name}_duration_seconds`;
   const bounds = [...kind.bounds].map(formatBound).concat("+Inf");
   const templates = byOutcome((outcome) => {
@@ -111,51 +157,46 @@ function durationOptions(
       count: new SampleTemplate(`${name}_count`, labels),
     };
   });
-  return {
+  return defineForSeries(kind, {
     name,
     help: kind.durationHelp,
     type: "histogram",
-    rows: kind.rows,
-    show(series, emit) {
+    aggregator: "sum",
+    collectSeries(series, _now, emit) {
       for (const outcome of OUTCOME_LABELS) {
         const { histogram, exemplars } = series[outcome] ?? {};
         if (histogram === undefined) continue;
         const { buckets, sum, count } = templates[outcome];
-        let below = 0;
+        let cumulative = 0;
         for (let bucket = 0; bucket < buckets.length; bucket++) {
-          below += histogram[bucket]!;
+          cumulative += histogram[bucket]!;
           emit(
             buckets[bucket]!,
             series.labels,
-            below,
+            cumulative,
             exemplars?.get(bucket),
           );
         }
         emit(sum, series.labels, histogram[buckets.length]!);
-        emit(count, series.labels, below);
+        emit(count, series.labels, cumulative);
       }
     },
-    reset(series) {
-      for (const outcome of OUTCOME_LABELS) {
-        series[outcome]?.histogram?.fill(0);
-        series[outcome]?.exemplars?.clear();
-      }
+    resetStats({ histogram, exemplars }) {
+      histogram?.fill(0);
+      exemplars?.clear();
     },
-  };
+  });
 }
 
-function totalOptions(
-  prefix: string,
-  kind: Kind,
-): OwnMetricOptions<SeriesView> {
+function defineTotal(prefix: string, kind: Kind): MetricDefinition {
   const name = `${prefix}${kind.name}_total`;
   const templates = outcomeTemplates(name, kind);
-  return {
+  return defineForSeries(kind, {
     name,
     help: `The total number of ${kind.name} executions.`,
     type: "counter",
-    rows: kind.rows,
-    show(series, emit) {
+    aggregator: "sum",
+    collectSeries(series, _now, emit) {
       for (const outcome of OUTCOME_LABELS) {
         const stats = series[outcome];
         if (stats !== undefined) {
@@ -163,124 +204,85 @@ function totalOptions(
         }
       }
     },
-    reset(series) {
-      for (const outcome of OUTCOME_LABELS) {
-        const stats = series[outcome];
-        if (stats !== undefined) stats.total = 0;
-      }
+    resetStats(stats) {
+      stats.total = 0;
     },
-  };
+  });
 }
 
-function inProgressOptions(
-  prefix: string,
-  kind: Kind,
-): OwnMetricOptions<SeriesView> {
+function defineInProgress(prefix: string, kind: Kind): MetricDefinition {
   const name = `${prefix}${kind.name}_in_progress`;
   const template = new SampleTemplate(name);
-  return {
+  return defineForSeries(kind, {
     name,
-    help: `The number of ${kind.name} executions that are running.`,
+    help: `The number of ${kind.name} executions in progress.`,
     type: "gauge",
-    rows: kind.rows,
-    show({ labels, running }, emit) {
+    aggregator: "sum",
+    collectSeries({ labels, running }, _now, emit) {
       emit(template, labels, running);
     },
-  };
+  });
 }
 
-function unfinishedOptions(
-  prefix: string,
-  kind: Kind,
-  now: () => number,
-): OwnMetricOptions<{ readonly series: SeriesView; readonly time: number }> {
+function defineUnfinished(prefix: string, kind: Kind): MetricDefinition {
   const name = `${prefix}${kind.name}_unfinished_seconds`;
   const template = new SampleTemplate(name);
-  return {
+  return defineForSeries(kind, {
     name,
-    help:
-      `The summed age in seconds of the ${kind.name} executions that are running.`,
+    help: `The summed age of the ${kind.name} executions in progress.`,
     type: "gauge",
-    *rows() {
-      const time = now();
-      for (const series of kind.rows()) yield { series, time };
+    aggregator: "sum",
+    collectSeries(series, now, emit) {
+      emit(template, series.labels, series.ageAt(now));
     },
-    show({ series, time }, emit) {
-      emit(template, series.labels, series.ageAt(time));
-    },
-  };
+  });
 }
 
-function lastEndOptions(
-  prefix: string,
-  kind: Kind,
-): OwnMetricOptions<SeriesView> {
-  const name = `${prefix}${kind.name}_last_end_timestamp_seconds`;
-  return {
-    name,
+function defineLastEnd(prefix: string, kind: Kind): MetricDefinition {
+  return defineForSeries(kind, {
     help:
-      `When a ${kind.name} execution last ended so, in seconds since the Unix epoch.`,
+      `The Unix time of the last ${kind.name} execution with this ${kind.outcomeLabel}.`,
     type: "gauge",
     aggregator: "max",
-    rows: kind.rows,
-    ...sparseSamples(name, kind, "lastEnd"),
-  };
+    ...sparseSamples(
+      `${prefix}${kind.name}_last_end_timestamp_seconds`,
+      kind,
+      "lastEnd",
+    ),
+  });
 }
 
-function cancelledOptions(
-  prefix: string,
-  kind: Kind,
-): OwnMetricOptions<SeriesView> {
-  const name = `${prefix}${kind.name}_cancelled_total`;
-  return {
-    name,
+function defineCancelled(prefix: string, kind: Kind): MetricDefinition {
+  return defineForSeries(kind, {
     help:
-      `The number of ${kind.name} executions that a caller or a consumer had given up.`,
+      `The total number of ${kind.name} executions cancelled by their caller or consumer.`,
     type: "counter",
-    rows: kind.rows,
-    ...sparseSamples(name, kind, "cancelled"),
-  };
+    aggregator: "sum",
+    ...sparseSamples(
+      `${prefix}${kind.name}_cancelled_total`,
+      kind,
+      "cancelled",
+    ),
+  });
 }
 
-/** What is shown only of the outcomes that have had it. */
+/** Returns the part of a metric that has samples only for outcomes above 0. */
 function sparseSamples(
   name: string,
   kind: Kind,
   key: "cancelled" | "lastEnd",
-): Pick<OwnMetricOptions<SeriesView>, "show" | "reset"> {
+): Pick<SeriesMetric, "name" | "collectSeries" | "resetStats"> {
   const templates = outcomeTemplates(name, kind);
   return {
-    show(series, emit) {
+    name,
+    collectSeries(series, _now, emit) {
       for (const outcome of OUTCOME_LABELS) {
         const value = series[outcome]?.[key] ?? 0;
         if (value > 0) emit(templates[outcome], series.labels, value);
       }
     },
-    reset(series) {
-      for (const outcome of OUTCOME_LABELS) {
-        const stats = series[outcome];
-        if (stats !== undefined) stats[key] = 0;
-      }
-    },
-  };
-}
-
-function issuesOptions(
-  prefix: string,
-  issues: IssueCounts,
-): OwnMetricOptions<keyof IssueCounts> {
-  const name = `${prefix}instrumentation_issues_total`;
-  const template = new SampleTemplate(name);
-  return {
-    name,
-    help: "The total number of troubles that the instrumentation itself had.",
-    type: "counter",
-    rows: () => Object.keys(issues) as (keyof IssueCounts)[],
-    show(issue, emit) {
-      emit(template, new LabelSet({ issue }), issues[issue]);
-    },
-    reset(issue) {
-      issues[issue] = 0;
+    resetStats(stats) {
+      stats[key] = 0;
     },
   };
 }
@@ -295,9 +297,9 @@ function outcomeTemplates(
 }
 
 function byOutcome<T>(
-  make: (outcome: OutcomeLabel) => T,
+  create: (outcome: OutcomeLabel) => T,
 ): Readonly<Record<OutcomeLabel, T>> {
   return Object.fromEntries(
-    OUTCOME_LABELS.map((outcome) => [outcome, make(outcome)]),
+    OUTCOME_LABELS.map((outcome) => [outcome, create(outcome)]),
   ) as Record<OutcomeLabel, T>;
 }

@@ -13,37 +13,38 @@ import {
 import { formatValue } from "../exposition/numbers.ts";
 import { nameForOpenMetrics } from "../exposition/open_metrics_names.ts";
 import { callCollector, CollectorTimeout } from "./collector_calls.ts";
+import { snapshotSource } from "./families.ts";
 import {
-  type FamilyGroup,
   isOwnMetric,
+  type MetricsSource,
+  OwnFamily,
   type OwnMetric,
-  OwnMetricView,
 } from "./own_metric.ts";
 import { processAggregator } from "./process_metrics.ts";
 import { registrationsOf } from "./registration.ts";
 import { defaultLabels, type MetricsRegistry } from "./registry.ts";
 
-/** The metrics that a scrape asks for, and how long it can wait for them. */
+/** The metrics that a scrape requests, and how long it waits for them. */
 export interface GatherRequest {
-  /** Half of the scrape's timeout, in milliseconds, if it is known. */
+  /** How long collectors may take, in milliseconds: half of the scrape's timeout. */
   readonly timeoutMs: number | undefined;
-  /** The names of the families that are asked for; `undefined` for all. */
+  /** The names of the requested families, or `undefined` for all. */
   readonly names: ReadonlySet<string> | undefined;
 }
 
 /**
- * Collects everything that takes time, and returns a function that gathers the metrics:
- * all own ones at the instant of its call.
+ * Collects the metrics that take time, and returns a function that gathers all metrics.
+ * Own metrics have their values at the instant of its call.
  *
- * @param defaultIssues Reports issues with a registry that has no metrics of this library.
+ * @param defaultIssues Reports issues of a registry without own metrics.
  */
 export type Collect = (
   registries: readonly MetricsRegistry[],
   defaultIssues: () => IssueReporter,
-  scrape: GatherRequest,
+  request: GatherRequest,
 ) => Promise<() => Promise<MetricFamily[]>>;
 
-/** Returns whether a scrape that asks for families of these names asks for one. */
+/** Returns whether a family is one of the requested families. */
 export function isRequested(
   names: GatherRequest["names"],
   name: string,
@@ -51,19 +52,19 @@ export function isRequested(
   return names === undefined || names.has(name);
 }
 
-/** How long a collector may take: half of what Prometheus waits, if left alone. */
+/** How long a collector may take: half of the default timeout of Prometheus. */
 const COLLECTOR_TIMEOUT_MS = 5_000;
 
-/** Asks for all metrics, with the default timeout. */
-const EVERYTHING: GatherRequest = { timeoutMs: undefined, names: undefined };
+/** A request for all metrics, with the default timeout. */
+const ALL_METRICS: GatherRequest = { timeoutMs: undefined, names: undefined };
 
 /**
- * The default metrics of prom-client, under any prefix. The collector of one of them
- * sets others, too.
+ * Matches the default metrics of prom-client, under any prefix. The collector of one of
+ * them may also set others.
  */
 const DEFAULT_METRIC = /(?:^|_)(?:process|nodejs)_/;
 
-/** The contract by which registries of prom-client read their metrics. */
+/** A metric in prom-client's contract. */
 interface ForeignMetric {
   readonly name: string;
   get(): ForeignView | Promise<ForeignView>;
@@ -88,37 +89,39 @@ interface ForeignExemplar {
   readonly timestamp: number;
 }
 
-/** What a registry holds. */
+/** The metrics of a registry. */
 export interface RegistryContent {
   readonly registry: MetricsRegistry;
-  /** Families of ours, to be read when all that others take their time for is there. */
+  /** The own metrics, whose values are read after all foreign ones are collected. */
   readonly own: readonly OwnMetric[];
   readonly foreign: readonly MetricFamily[];
   /** The names of foreign metrics whose collectors took too long. */
   readonly timedOut: ReadonlySet<string>;
-  /** Who is told of troubles with it. */
+  /** Returns the reporter of the registry's issues. */
   readonly issues: () => IssueReporter;
 }
 
 /**
- * Collects the metrics of registries.
+ * Gathers the metrics of registries. Families of the same name are merged.
  *
- * @param registries The registries; what they share by name is merged.
- * @param defaultIssues Who is told of troubles with a registry that has no metrics of
- * this library.
+ * @param defaultIssues Reports issues of a registry without own metrics.
  */
 export async function gather(
   registries: readonly MetricsRegistry[],
   defaultIssues: () => IssueReporter,
 ): Promise<MetricFamily[]> {
-  const merge = await collectRegistries(registries, defaultIssues, EVERYTHING);
+  const merge = await collectRegistries(
+    registries,
+    defaultIssues,
+    ALL_METRICS,
+  );
   return merge();
 }
 
 /**
  * Collects the foreign metrics of registries.
  *
- * @returns A function that merges them with the own metrics, which it reads all at once.
+ * @returns A function that reads all own metrics at once, and merges them with these.
  */
 export async function collectRegistries(
   registries: readonly MetricsRegistry[],
@@ -137,35 +140,35 @@ async function mergeContents(
   contents: readonly RegistryContent[],
   defaultIssues: () => IssueReporter,
 ): Promise<MetricFamily[]> {
-  const snapshots = new Map<FamilyGroup, FamilyGroup>();
-  const snapshotOf = (family: OwnMetric) => {
-    const { group, fullName } = family;
-    const snapshot = snapshots.get(group) ?? group.snapshot();
-    snapshots.set(group, snapshot);
-    return snapshot.find(fullName)!;
+  const snapshots = new Map<MetricsSource, MetricsSource>();
+  const snapshotOf = (source: MetricsSource) => {
+    const snapshot = snapshots.get(source) ?? snapshotSource(source);
+    snapshots.set(source, snapshot);
+    return snapshot;
   };
-  const sources = new Map<MetricFamily, () => IssueReporter>();
+  const issuesOf = new Map<MetricFamily, () => IssueReporter>();
   for (const { registry, own, foreign, issues } of contents) {
     const common = defaultLabels(registry);
-    for (const family of own) {
-      sources.set(new OwnMetricView(snapshotOf(family), common), issues);
+    for (const { definition, source } of own) {
+      const family = new OwnFamily(definition, snapshotOf(source), common);
+      issuesOf.set(family, issues);
     }
-    for (const family of foreign) sources.set(family, issues);
+    for (const family of foreign) issuesOf.set(family, issues);
   }
   const families = await mergeFamilies(
-    sources.keys(),
+    issuesOf.keys(),
     (family, type) =>
-      sources.get(family)!().report(
+      issuesOf.get(family)!().report(
         "collector_error",
         describeConflict(family, type),
       ),
   );
-  reportUnnamed(families, defaultIssues);
+  reportLeftOut(families, defaultIssues);
   return families;
 }
 
-/** Reports families that OpenMetrics has no name for. */
-function reportUnnamed(
+/** Reports the families that OpenMetrics leaves out. */
+function reportLeftOut(
   families: readonly MetricFamily[],
   issues: () => IssueReporter,
 ): void {
@@ -181,7 +184,7 @@ function reportUnnamed(
   }
 }
 
-/** Says why a family is left out of a merged scrape. */
+/** Describes why a family is left out of a merged scrape. */
 export function describeConflict(
   { name, type }: MetricFamily,
   otherType: string,
@@ -192,10 +195,10 @@ export function describeConflict(
 }
 
 /**
- * Collects what a registry holds: what fails is left out, and costs nothing else.
+ * Collects the foreign metrics of a registry. Metrics that fail are left out.
  *
  * @param timeoutMs How long a collector may take, in milliseconds.
- * @param names The names of the families to collect, all if left out.
+ * @param names The names of the families to collect, or `undefined` for all.
  */
 export async function collectRegistry(
   registry: MetricsRegistry,
@@ -221,7 +224,7 @@ export async function collectRegistry(
   const foreign = await Promise.all(
     metrics.filter((metric) => !isOwnMetric(metric))
       .map((metric) => metric as ForeignMetric)
-      .filter(({ name }) => isToBeRead(name, names))
+      .filter(({ name }) => isNeeded(name, names))
       .map(async (metric) => {
         try {
           return [await readForeign(registry, metric, timeoutMs)];
@@ -248,8 +251,8 @@ export async function collectRegistry(
   };
 }
 
-/** Whether a foreign metric is asked for, or may set one that is. */
-function isToBeRead(
+/** Returns whether a foreign metric is requested, or may set one that is. */
+function isNeeded(
   name: string,
   names: GatherRequest["names"],
 ): boolean {
@@ -269,9 +272,9 @@ async function readForeign(
   const help = String(view.help);
   const aggregator = processAggregator(name, help) ?? view.aggregator ?? "sum";
   const common = defaultLabels(registry);
-  // Copied at once, as the client changes these objects while they are read.
+  // Copied at once, because the client changes these objects in place.
   const numbers = values.map(({ value }) => Number(value));
-  // The client adds this bucket even if the user's last bound is infinite.
+  // The client adds this bucket even if the last bound is infinite.
   const hasInfinity = type === "histogram" &&
     values.some(({ labels }) => labels?.["le"] === "+Inf");
   const merger = new SampleMerger(aggregator);
@@ -291,8 +294,8 @@ async function readForeign(
 }
 
 /**
- * Gives a counter its name back: rendering OpenMetrics, prom-client strips
- * `_total` from the live metric, for good. The registry still knows the name.
+ * Returns the name under which a metric was registered. When prom-client renders
+ * OpenMetrics, it removes `_total` from the `name` of the metric itself, for good.
  */
 function registeredName(
   registry: MetricsRegistry,
@@ -303,7 +306,7 @@ function registeredName(
   return registry.getSingleMetric(total) === metric ? total : name;
 }
 
-/** Copies an exemplar, unless its time is unknown. */
+/** Copies an exemplar, unless its time is not a finite number. */
 function toExemplar(
   { labelSet = {}, value, timestamp }: ForeignExemplar,
 ): Exemplar | undefined {
@@ -317,7 +320,7 @@ function toExemplar(
   };
 }
 
-/** Converts label values in place, so that rendering never calls foreign code. */
+/** Converts label values in place, so that encoding never calls foreign code. */
 function toLabels(
   labels: Record<string, unknown>,
 ): Record<string, string | number> {
@@ -331,7 +334,7 @@ function toLabels(
   return labels as Record<string, string | number>;
 }
 
-/** Spells out infinities and `NaN`, which all formats write alike and JSON lacks. */
+/** Spells infinities and `NaN`, which are the same in all formats and invalid in JSON. */
 function toBound(value: number): string | number {
   return Number.isFinite(value) ? value : formatValue(value);
 }

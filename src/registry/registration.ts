@@ -9,14 +9,14 @@ import {
 import { perProcess } from "../common/per_process.ts";
 import { quote } from "../common/quote.ts";
 import { SeriesTree } from "../series/series_tree.ts";
-import { Families } from "./families.ts";
-import type { OwnMetric } from "./own_metric.ts";
+import { defineIssuesMetric, defineSeriesMetrics } from "./families.ts";
+import { type MetricsSource, OwnMetric } from "./own_metric.ts";
 import type { MetricsRegistry } from "./registry.ts";
 
-/** How many label sets there may be, if nobody says. */
+/** The default limit of label sets. */
 export const DEFAULT_CARDINALITY_LIMIT = 2000;
 
-/** What the metrics of one registry and prefix are made from. */
+/** The options of the metrics of one registry and prefix. */
 export interface RegistrationOptions {
   readonly prefix: string;
   readonly pipelineBuckets: readonly number[];
@@ -25,33 +25,33 @@ export interface RegistrationOptions {
   readonly clock: () => number;
 }
 
-/** What an instance says of them; it takes what it leaves open as it is. */
+/** The options that an instance sets. It accepts any value of the others. */
 export type RegistrationChoice = {
   readonly [key in keyof RegistrationOptions]?:
     | RegistrationOptions[key]
     | undefined;
 };
 
-/** The metrics that all instances of one registry and prefix share. */
+/** The metrics of one registry and prefix, which all instances share. */
 export class Registration {
   readonly registry: MetricsRegistry;
   readonly options: RegistrationOptions;
   readonly tree: SeriesTree;
   readonly issueCounts: IssueCounts;
-  /** Seconds; monotonic; never throws. */
+  /** The clock of scopes, in seconds: monotonic, and never throws. */
   readonly now: () => number;
-  /** Reports issues of no single instance, as the first instance wants it. */
+  /** Reports issues that concern no single instance, as the first instance does. */
   issues: IssueReporter;
-  /** Whether an instance records here: declarations alone do not count. */
+  /** Whether an instance records here. Declarations do not count. */
   isInUse = false;
-  /** Whether the registry has taken the families, when last looked at. */
+  /** Whether the registry accepted the metrics when they were last registered. */
   isRegistered = false;
-  readonly #families: Families;
-  readonly #issuesFamily: OwnMetric;
-  /** What the registry held under the last family's name when last looked at. */
-  #seen: object | undefined | null = null;
+  readonly metrics: readonly OwnMetric[];
+  readonly #issuesMetric: OwnMetric;
+  /** The metric that the registry last had under the name of the issues metric. */
+  #lastFound: object | undefined | null = null;
 
-  /** @param counts The counts to go on with, if there are some. */
+  /** @param counts The counts to continue, if there are any. */
   constructor(
     registry: MetricsRegistry,
     options: RegistrationOptions,
@@ -69,26 +69,29 @@ export class Registration {
       ? clock
       : guardClock(clock, (message) =>
         this.issues.report("hook_error", message));
-    this.#families = new Families(
-      prefix,
-      this.tree,
-      this.issueCounts,
-      this.now,
-    );
-    this.#issuesFamily = this.#families.issues;
+    const source: MetricsSource = {
+      series: this.tree,
+      issues: this.issueCounts,
+      now: this.now,
+    };
+    this.#issuesMetric = new OwnMetric(defineIssuesMetric(prefix), source);
+    this.metrics = [
+      ...defineSeriesMetrics(prefix, this.tree)
+        .map((definition) => new OwnMetric(definition, source)),
+      this.#issuesMetric,
+    ];
   }
 
-  /** Says why an instance with these options cannot share these metrics. */
+  /** Returns why an instance with these options cannot share these metrics, if so. */
   findConflict(options: RegistrationChoice): string | undefined {
     const shared = `Cannot share the metrics ${
       quote(`${this.options.prefix}*`)
     } of the registry`;
     for (const key of ["pipelineBuckets", "stageBuckets"] as const) {
-      const [asked, have] = [options[key]?.join(", "), this.options[key]];
-      if (asked !== undefined && asked !== have.join(", ")) {
-        return `${shared}: they have the ${key} ${
-          have.join(", ")
-        }, not ${asked}`;
+      const asked = options[key]?.join(", ");
+      const actual = this.options[key].join(", ");
+      if (asked !== undefined && asked !== actual) {
+        return `${shared}: they have the ${key} ${actual}, not ${asked}`;
       }
     }
     const { cardinalityLimit, clock } = options;
@@ -97,7 +100,7 @@ export class Registration {
       return `${shared}: they have the cardinalityLimit ${limit}, not ${cardinalityLimit}`;
     }
     if (clock !== undefined && clock !== this.options.clock) {
-      return `${shared}: they go by another clock`;
+      return `${shared}: they use another clock`;
     }
     return undefined;
   }
@@ -109,20 +112,20 @@ export class Registration {
     this.issues = new IssueReporter(this.issueCounts, reporting);
   }
 
-  /** Forgets declarations and the issues they caused. */
+  /** Removes declarations, and the issues that they caused. */
   reset(): void {
     this.tree.clear();
     Object.assign(this.issueCounts, zeroIssues());
   }
 
-  /** Removes the families from the registry. */
+  /** Removes the metrics from the registry. */
   remove(): void {
     registrations.get(this.registry)?.delete(this.options.prefix);
     this.isRegistered = false;
     try {
-      for (const family of this.#families) {
-        const { fullName } = family;
-        if (this.registry.getSingleMetric(fullName) === family) {
+      for (const metric of this.metrics) {
+        const { fullName } = metric;
+        if (this.registry.getSingleMetric(fullName) === metric) {
           this.registry.removeSingleMetric(fullName);
         }
       }
@@ -132,68 +135,63 @@ export class Registration {
   }
 
   /**
-   * Puts the families into the registry, all or none.
+   * Adds the metrics to the registry, all or none.
    *
-   * @throws {Error} If the registry has a metric of such a name that is not ours.
+   * @throws {Error} If the registry has a foreign metric of the same name.
    */
   register(): void {
     const missing: OwnMetric[] = [];
-    for (const family of this.#families) {
-      const found = this.registry.getSingleMetric(family.fullName);
+    for (const metric of this.metrics) {
+      const found = this.registry.getSingleMetric(metric.fullName);
       if (found === undefined) {
-        missing.push(family);
-      } else if (found !== family) {
+        missing.push(metric);
+      } else if (found !== metric) {
         throw new Error(
           `Cannot register ${
-            quote(family.fullName)
-          }: the registry has a metric of that name already, and it is not this library's`,
+            quote(metric.fullName)
+          }: the registry already has another metric of that name`,
         );
       }
     }
     const added: OwnMetric[] = [];
     try {
-      for (const family of missing) {
+      for (const metric of missing) {
         // An OpenMetrics registry may have renamed it before it was cleared.
-        family.name = family.fullName;
-        this.registry.registerMetric(family);
-        added.push(family);
+        metric.name = metric.fullName;
+        this.registry.registerMetric(metric);
+        added.push(metric);
       }
     } catch (error) {
-      for (const family of added) {
-        this.registry.removeSingleMetric(family.fullName);
+      for (const { fullName } of added) {
+        this.registry.removeSingleMetric(fullName);
       }
       throw error;
     }
-    this.#seen = this.#issuesFamily;
+    this.#lastFound = this.#issuesMetric;
     this.isRegistered = true;
   }
 
   /**
-   * Registers anew what the registry has lost by a `clear()`. Where it takes no
-   * families, it gets at least the one that tells of it, if it takes that.
+   * Registers the metrics again after a `clear()` of the registry. If it rejects them,
+   * at least the issues metric is registered, which reports the conflict, if possible.
    */
   ensure(issues: IssueReporter): void {
-    const { fullName } = this.#issuesFamily;
+    const { fullName } = this.#issuesMetric;
     try {
-      if (this.registry.getSingleMetric(fullName) === this.#seen) return;
+      if (this.registry.getSingleMetric(fullName) === this.#lastFound) return;
       this.register();
     } catch (error) {
       issues.report("registry_conflict", describeError(error));
       this.isRegistered = false;
-      this.#seen = this.#registerIssues();
+      this.#lastFound = this.#registerIssuesMetric();
     }
   }
 
-  /** Whether a family is one of these metrics. */
-  has(family: OwnMetric): boolean {
-    return family.group === this.#families;
-  }
-
-  #registerIssues(): object | undefined {
-    const { fullName } = this.#issuesFamily;
+  #registerIssuesMetric(): object | undefined {
+    const { fullName } = this.#issuesMetric;
     try {
       if (this.registry.getSingleMetric(fullName) === undefined) {
-        this.registry.registerMetric(this.#issuesFamily);
+        this.registry.registerMetric(this.#issuesMetric);
       }
       return this.registry.getSingleMetric(fullName);
     } catch {
@@ -202,20 +200,20 @@ export class Registration {
   }
 }
 
-/** Of all copies of this library: what one has registered, another one goes on with. */
+/** The metrics of all registries, by prefix. Copies of this module share them. */
 const registrations = perProcess(
   "registrations",
   () => new WeakMap<MetricsRegistry, Map<string, Registration>>(),
 );
 
-/** The metrics of ours that a registry has, under every prefix. */
+/** Returns the own metrics of a registry, under every prefix. */
 export function registrationsOf(
   registry: MetricsRegistry,
 ): Iterable<Registration> {
   return registrations.get(registry)?.values() ?? [];
 }
 
-/** The metrics of ours that a registry has under a prefix. */
+/** Returns the own metrics of a registry under a prefix. */
 export function findRegistration(
   registry: MetricsRegistry,
   prefix: string,
@@ -223,7 +221,7 @@ export function findRegistration(
   return registrations.get(registry)?.get(prefix);
 }
 
-/** Lets instances to come find the metrics of a registry. */
+/** Stores the metrics of a registry for later instances. */
 export function keepRegistration(registration: Registration): void {
   const { registry, options } = registration;
   let byPrefix = registrations.get(registry);

@@ -1,5 +1,5 @@
 import { OUTCOME_LABELS } from "../common/outcome.ts";
-import { lastExemplar } from "../exposition/exemplar.ts";
+import { latestExemplar } from "../exposition/exemplar.ts";
 import type { OutcomeStats } from "./outcome_stats.ts";
 import type { Series } from "./series.ts";
 import { SeriesTree } from "./series_tree.ts";
@@ -93,7 +93,7 @@ function addStats(
   for (const [from, exemplar] of exemplars) {
     const to = buckets[from]!;
     into.exemplars ??= new Map();
-    into.exemplars.set(to, lastExemplar([into.exemplars.get(to), exemplar])!);
+    into.exemplars.set(to, latestExemplar([into.exemplars.get(to), exemplar])!);
   }
 }
 

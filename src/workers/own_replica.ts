@@ -1,8 +1,7 @@
 import { monotonicSeconds } from "../common/clock.ts";
 import { type IssueCounts, zeroIssues } from "../common/issues.ts";
 import type { MetricFamily } from "../exposition/model.ts";
-import { Families } from "../registry/families.ts";
-import { OwnMetricView } from "../registry/own_metric.ts";
+import { ownFamilies } from "../registry/families.ts";
 import type { Registration } from "../registry/registration.ts";
 import { mergeTrees } from "../series/merge.ts";
 import { SeriesTree } from "../series/series_tree.ts";
@@ -135,8 +134,7 @@ export class OwnReplica {
     const now = monotonicSeconds();
     return [...this.#entries.values()].flatMap(
       ({ prefix, labels, tree, issues }) =>
-        [...new Families(prefix, tree, issues, () => now)]
-          .map((family) => new OwnMetricView(family, labels)),
+        ownFamilies(prefix, { series: tree, issues, now: () => now }, labels),
     );
   }
 

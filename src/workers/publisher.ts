@@ -1,7 +1,7 @@
 import { coalesce } from "../common/async.ts";
 import type { Issue, IssueReporter } from "../common/issues.ts";
 import { collectRegistry, type RegistryContent } from "../registry/gather.ts";
-import { OwnMetricView } from "../registry/own_metric.ts";
+import { OwnFamily } from "../registry/own_metric.ts";
 import {
   DEFAULT_CARDINALITY_LIMIT,
   findRegistration,
@@ -117,11 +117,15 @@ export class Publisher {
       const [index, { registry, own, foreign, timedOut }] of contents.entries()
     ) {
       const registrations = [...registrationsOf(registry)];
-      const unknown = own.filter((family) =>
-        !registrations.some((each) => each.isRegistered && each.has(family))
+      const unknown = own.filter((metric) =>
+        !registrations.some(({ isRegistered, metrics }) =>
+          isRegistered && metrics.includes(metric)
+        )
       );
       const common = defaultLabels(registry);
-      const views = unknown.map((family) => new OwnMetricView(family, common));
+      const views = unknown.map(({ definition, source }) =>
+        new OwnFamily(definition, source, common)
+      );
       const replica = this.replica.registry(index).foreign;
       // Otherwise, sums over all workers would decrease when a collector is late.
       const kept = timedOut.size === 0

@@ -1,5 +1,8 @@
 import { assertEquals } from "@std/assert";
+import { FORMATS } from "../../src/exposition/format.ts";
 import { acceptsGzip, negotiateFormat } from "../../src/http/accept.ts";
+
+const [TEXT, OPENMETRICS] = FORMATS;
 
 const ACCEPT: [string | null, "text" | "openmetrics"][] = [
   [null, "text"],
@@ -39,13 +42,13 @@ const ACCEPT: [string | null, "text" | "openmetrics"][] = [
   ["text/plain;version=0.0.4;q=1,*/*;q=0.1", "text"],
 ];
 
-Deno.test("negotiateFormat() chooses OpenMetrics where the client prefers it", () => {
+Deno.test("negotiateFormat() chooses OpenMetrics if the client prefers it", () => {
   for (const [accept, format] of ACCEPT) {
-    assertEquals(negotiateFormat(accept), format, String(accept));
+    assertEquals(negotiateFormat(accept).name, format, String(accept));
   }
 });
 
-Deno.test("acceptsGzip() goes by the weights of the codings", () => {
+Deno.test("acceptsGzip() compares the weights of the codings", () => {
   const codings: [string | null, boolean][] = [
     [null, false],
     ["", false],
@@ -69,15 +72,15 @@ Deno.test("acceptsGzip() goes by the weights of the codings", () => {
   }
 });
 
-Deno.test("A header of a megabyte is read in passing", () => {
+Deno.test("negotiateFormat() and acceptsGzip() read a header of a megabyte", () => {
   const header = "application/openmetrics-text;q=0.1,".repeat(30_000);
-  assertEquals(negotiateFormat(header), "openmetrics");
+  assertEquals(negotiateFormat(header), OPENMETRICS);
   assertEquals(acceptsGzip(header), false);
 });
 
-Deno.test("negotiateFormat() chooses among the formats that it is given", () => {
+Deno.test("negotiateFormat() chooses among the given formats", () => {
   for (const [accept] of ACCEPT) {
-    assertEquals(negotiateFormat(accept, ["text"]), "text", `${accept}`);
-    assertEquals(negotiateFormat(accept, ["openmetrics"]), "openmetrics");
+    assertEquals(negotiateFormat(accept, [TEXT]), TEXT, `${accept}`);
+    assertEquals(negotiateFormat(accept, [OPENMETRICS]), OPENMETRICS);
   }
 });

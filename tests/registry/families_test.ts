@@ -89,26 +89,26 @@ lukhas_orchestration_stage_duration_seconds_count{lane="test",pipeline_name="p",
 lukhas_orchestration_stage_total{lane="test",pipeline_name="p",stage_name="s",outcome="success"} 1
 lukhas_orchestration_stage_total{lane="test",pipeline_name="p",stage_name="s",outcome="failure"} 0
 lukhas_orchestration_stage_total{lane="test",pipeline_name="p",stage_name="s",outcome="timeout"} 0
-# HELP lukhas_orchestration_pipeline_in_progress The number of pipeline executions that are running.
+# HELP lukhas_orchestration_pipeline_in_progress The number of pipeline executions in progress.
 # TYPE lukhas_orchestration_pipeline_in_progress gauge
 lukhas_orchestration_pipeline_in_progress{lane="test",pipeline_name="p"} 0
-# HELP lukhas_orchestration_stage_in_progress The number of stage executions that are running.
+# HELP lukhas_orchestration_stage_in_progress The number of stage executions in progress.
 # TYPE lukhas_orchestration_stage_in_progress gauge
 lukhas_orchestration_stage_in_progress{lane="test",pipeline_name="p",stage_name="s"} 0
-# HELP lukhas_orchestration_pipeline_unfinished_seconds The summed age in seconds of the pipeline executions that are running.
+# HELP lukhas_orchestration_pipeline_unfinished_seconds The summed age of the pipeline executions in progress.
 # TYPE lukhas_orchestration_pipeline_unfinished_seconds gauge
 lukhas_orchestration_pipeline_unfinished_seconds{lane="test",pipeline_name="p"} 0
-# HELP lukhas_orchestration_stage_unfinished_seconds The summed age in seconds of the stage executions that are running.
+# HELP lukhas_orchestration_stage_unfinished_seconds The summed age of the stage executions in progress.
 # TYPE lukhas_orchestration_stage_unfinished_seconds gauge
 lukhas_orchestration_stage_unfinished_seconds{lane="test",pipeline_name="p",stage_name="s"} 0
-# HELP lukhas_orchestration_pipeline_last_end_timestamp_seconds When a pipeline execution last ended so, in seconds since the Unix epoch.
+# HELP lukhas_orchestration_pipeline_last_end_timestamp_seconds The Unix time of the last pipeline execution with this status.
 # TYPE lukhas_orchestration_pipeline_last_end_timestamp_seconds gauge
 lukhas_orchestration_pipeline_last_end_timestamp_seconds{lane="test",pipeline_name="p",status="failure"} <now>
-# HELP lukhas_orchestration_pipeline_cancelled_total The number of pipeline executions that a caller or a consumer had given up.
+# HELP lukhas_orchestration_pipeline_cancelled_total The total number of pipeline executions cancelled by their caller or consumer.
 # TYPE lukhas_orchestration_pipeline_cancelled_total counter
-# HELP lukhas_orchestration_stage_cancelled_total The number of stage executions that a caller or a consumer had given up.
+# HELP lukhas_orchestration_stage_cancelled_total The total number of stage executions cancelled by their caller or consumer.
 # TYPE lukhas_orchestration_stage_cancelled_total counter
-# HELP lukhas_orchestration_instrumentation_issues_total The total number of troubles that the instrumentation itself had.
+# HELP lukhas_orchestration_instrumentation_issues_total The total number of instrumentation issues.
 # TYPE lukhas_orchestration_instrumentation_issues_total counter
 lukhas_orchestration_instrumentation_issues_total{issue="orphan_stage"} 0
 lukhas_orchestration_instrumentation_issues_total{issue="late_stage"} 0
