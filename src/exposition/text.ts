@@ -7,10 +7,7 @@ import {
   type SampleLabels,
 } from "./model.ts";
 import { formatBound, formatValue } from "./numbers.ts";
-import {
-  nameForOpenMetrics,
-  type OpenMetricsName,
-} from "./open_metrics_names.ts";
+import { nameForOpenMetrics } from "./open_metrics_names.ts";
 import type { Emit, TemplatedSamples } from "./sample_template.ts";
 
 /** The types that both formats have. */
@@ -47,13 +44,13 @@ export function encodeOpenMetrics(
 }
 
 function* encodeSlices(
-  families: Iterable<Iterable<string>>,
+  parts: Iterable<Iterable<string>>,
   end = "",
 ): Generator<Uint8Array<ArrayBuffer>, undefined> {
   const encoder = new TextEncoder();
   let slice = "";
-  for (const family of families) {
-    for (const lines of family) {
+  for (const part of parts) {
+    for (const lines of part) {
       slice += lines;
       if (slice.length < SLICE_LENGTH) continue;
       yield encoder.encode(slice);
@@ -63,54 +60,45 @@ function* encodeSlices(
   yield encoder.encode(slice + end);
 }
 
+/** Renders the header and the samples of each family. */
 function* renderText(
   families: readonly MetricFamily[],
 ): Generator<Iterable<string>> {
-  for (const family of families) yield renderTextFamily(family);
-}
-
-function* renderTextFamily(family: MetricFamily): Generator<string> {
-  const { name, help, type } = family;
-  yield `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${
-    TYPES.has(type) ? type : "untyped"
-  }\n`;
-  if (family.templated !== undefined) {
-    yield* renderTemplated(family.templated, false);
-    return;
-  }
-  for (const sample of family.samples) {
-    yield `${renderSample(sample, String)}\n`;
+  for (const family of families) {
+    const { name, help, templated } = family;
+    const type = TYPES.has(family.type) ? family.type : "untyped";
+    yield [`# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${type}\n`];
+    yield templated !== undefined
+      ? renderTemplated(templated, false)
+      : renderSamples(family, (sample) => renderSample(sample, String));
   }
 }
 
+/** Renders the header and the samples of each family. */
 function* renderOpenMetrics(
   families: readonly MetricFamily[],
 ): Generator<Iterable<string>> {
   const names = nameForOpenMetrics(families);
   for (const family of families) {
-    const name = names.get(family);
-    if (name !== undefined) yield renderOpenMetricsFamily(family, name);
+    const named = names.get(family);
+    if (named === undefined) continue;
+    const { name, type } = named;
+    const { help, templated } = family;
+    yield [
+      `# TYPE ${name} ${type}\n# HELP ${name} ${escapeLabelValue(help)}\n`,
+    ];
+    yield templated !== undefined
+      ? renderTemplated(templated, true)
+      : renderSamples(family, (sample) =>
+        renderSample(sample, formatBound) + exemplarOf(sample, type));
   }
 }
 
-function* renderOpenMetricsFamily(
-  family: MetricFamily,
-  { name, type }: OpenMetricsName,
+function* renderSamples(
+  { samples }: MetricFamily,
+  render: (sample: Sample) => string,
 ): Generator<string> {
-  const help = escapeLabelValue(family.help);
-  yield `# TYPE ${name} ${type}\n# HELP ${name} ${help}\n`;
-  if (family.templated !== undefined) {
-    yield* renderTemplated(family.templated, true);
-    return;
-  }
-  for (const sample of family.samples) {
-    const line = renderSample(sample, formatBound);
-    const exemplar =
-      sample.exemplar === undefined || !mayHaveExemplar(type, sample)
-        ? ""
-        : renderExemplar(sample.exemplar);
-    yield `${line}${exemplar}\n`;
-  }
+  for (const sample of samples) yield `${render(sample)}\n`;
 }
 
 /**
@@ -146,8 +134,11 @@ function* renderTemplated(
   }
 }
 
-function mayHaveExemplar(type: string, { name }: Sample): boolean {
-  return type === "counter" || type === "histogram" && name.endsWith("_bucket");
+/** Returns the text of a sample's exemplar, which only counters and buckets may have. */
+function exemplarOf({ name, exemplar }: Sample, type: string): string {
+  const isAllowed = type === "counter" ||
+    type === "histogram" && name.endsWith("_bucket");
+  return exemplar !== undefined && isAllowed ? renderExemplar(exemplar) : "";
 }
 
 function renderSample(
