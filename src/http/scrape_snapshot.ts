@@ -49,7 +49,7 @@ export class Snapshot {
       this.isCollecting = false;
       this.#families = await gather();
       for (const family of this.#families) {
-        if (family.lines === undefined) {
+        if (family.templated === undefined) {
           this.retainedSamples += family.samples.length;
         }
       }

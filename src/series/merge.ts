@@ -1,26 +1,25 @@
 import { OUTCOME_LABELS } from "../common/outcome.ts";
-import { latestExemplar } from "../exposition/exemplar.ts";
-import type { OutcomeStats } from "./outcome_stats.ts";
 import type { Series } from "./series.ts";
 import { SeriesTree } from "./series_tree.ts";
 
-/** A tree that is merged with others. */
+/** A tree to merge with others. */
 export interface TreePart {
   readonly tree: SeriesTree;
-  /** What its clock lacks to that by which the merged one is read, in seconds. */
+  /** The seconds to add to times of its clock to get those of the merged tree's clock. */
   readonly offset: number;
-  /** Whether what it has running still runs. */
+  /** Whether its running scopes are still running. */
   readonly isAlive: boolean;
 }
 
 /**
  * Adds up trees, series by series.
  *
- * Where they have different buckets, the merged one has those that all of them
- * have: counts of these are exact, and of the others nobody could know.
+ * If they have different buckets, the merged tree has those that all of them have:
+ * only the counts of these are exact.
  *
- * @param limit How many series there may be. One tree always has room for its own.
- * @param onOverflow Called if there were more.
+ * @param limit The maximum number of series. It is raised to the size of the largest
+ * tree.
+ * @param onOverflow Called if there are more series than that.
  */
 export function mergeTrees(
   parts: readonly TreePart[],
@@ -71,32 +70,11 @@ function addSeries(
   }
   for (const outcome of OUTCOME_LABELS) {
     const stats = series[outcome];
-    if (stats !== undefined) {
-      addStats(into.stats(outcome), stats, buckets);
-    }
+    if (stats !== undefined) into.stats(outcome).add(stats, buckets);
   }
 }
 
-function addStats(
-  into: OutcomeStats,
-  { total, cancelled, lastEnd, histogram, exemplars = new Map() }: OutcomeStats,
-  buckets: readonly number[],
-): void {
-  into.total += total;
-  into.cancelled += cancelled;
-  into.lastEnd = Math.max(into.lastEnd, lastEnd);
-  if (histogram === undefined) return;
-  into.histogram ??= new Float64Array(buckets.at(-1)! + 1);
-  for (const [from, to] of buckets.entries()) {
-    into.histogram[to]! += histogram[from]!;
-  }
-  for (const [from, exemplar] of exemplars) {
-    const to = buckets[from]!;
-    into.exemplars ??= new Map();
-    into.exemplars.set(to, latestExemplar([into.exemplars.get(to), exemplar])!);
-  }
-}
-
+/** Returns the bounds that all histograms have. */
 function commonBounds(all: readonly Float64Array[]): number[] {
   const [first = new Float64Array(), ...others] = all;
   return [...first].filter((bound) =>
@@ -104,7 +82,10 @@ function commonBounds(all: readonly Float64Array[]): number[] {
   );
 }
 
-/** The bucket that each bucket, `+Inf` and then the sum included, is added to. */
+/**
+ * Returns for each index of a histogram, the buckets with `+Inf` and then the sum, the
+ * index of another histogram that it is added to.
+ */
 function mapBuckets(from: Float64Array, to: Float64Array): number[] {
   const buckets = [...from].map((bound) => {
     const bucket = to.findIndex((each) => each >= bound);

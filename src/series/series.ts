@@ -4,51 +4,51 @@ import type { Exemplar } from "../exposition/exemplar.ts";
 import type { LabelSet } from "../exposition/label_set.ts";
 import { OutcomeStats } from "./outcome_stats.ts";
 
-/** What a series shows. */
+/** The readable part of a series. */
 export interface SeriesView {
-  /** Its outcome aside. */
+  /** The labels, without the outcome. */
   readonly labels: LabelSet;
   readonly success: OutcomeStats;
   readonly failure: OutcomeStats;
   readonly timeout: OutcomeStats;
   readonly unknown: OutcomeStats | undefined;
-  /** How many are running. */
+  /** The number of executions in progress. */
   readonly running: number;
-  /** The summed age of those running, in seconds. */
+  /** Returns the summed age of the executions in progress, in seconds. */
   ageAt(now: number): number;
 }
 
-/** What metrics are made of: a tree, or what one held at some instant. */
+/** The series that metrics show: those of a tree, or a copy of them. */
 export interface SeriesSource {
   /** Upper bounds in seconds, without `+Inf`. */
   readonly pipelineBounds: Float64Array;
   /** Upper bounds in seconds, without `+Inf`. */
   readonly stageBounds: Float64Array;
-  /** The series of pipelines. */
+  /** Returns the series of pipelines. */
   pipelineSeries(): Iterable<SeriesView>;
-  /** The series of stages. */
+  /** Returns the series of stages. */
   stageSeries(): Iterable<SeriesView>;
 }
 
 /**
- * One label set, without its outcome: what runs under it, and how it ended.
+ * The counts of one label set: of executions in progress, and of ended ones by outcome.
  *
- * A scope looks its series up once, when it starts, and then holds it.
+ * A scope looks up its series once, when it starts, and then holds it.
  */
 export class Series implements SeriesView {
   readonly labels: LabelSet;
   readonly success: OutcomeStats = new OutcomeStats();
   readonly failure: OutcomeStats = new OutcomeStats();
   readonly timeout: OutcomeStats = new OutcomeStats();
-  /** Only recorders can be given what is no outcome. */
+  /** Stats of invalid outcomes, which only recorders can receive. */
   unknown: OutcomeStats | undefined;
   running = 0;
-  /** When the first of those running started: sums of large times are inexact. */
+  /** The start of the first execution in progress: sums of large times are inexact. */
   #origin = 0;
-  /** The sum of how long after that those running started. */
+  /** The sum of the starts of the executions in progress, relative to that. */
   #sinceOrigin = 0;
   readonly #bounds: Float64Array;
-  /** Of pipelines alone it is kept when they ended. */
+  /** Set for pipelines, whose last end is recorded. */
   readonly #unixTime: UnixTime | undefined;
 
   constructor(
@@ -62,16 +62,16 @@ export class Series implements SeriesView {
     this.success.histogram = emptyHistogram(bounds);
   }
 
-  /** One more is running, since `now` in seconds. */
+  /** Counts an execution that starts, at `now` in seconds. */
   start(now: number): void {
     if (this.running++ === 0) this.#origin = now;
     else this.#sinceOrigin += now - this.#origin;
   }
 
-  /** One that was running since `start` runs no more. */
+  /** Counts the end of an execution that started at `start`, in seconds. */
   stop(start: number): void {
     this.running--;
-    // Starting over at 0 when nothing runs keeps rounding errors from adding up.
+    // Starting over at 0 when nothing is running keeps rounding errors from adding up.
     this.#sinceOrigin = this.running === 0
       ? 0
       : this.#sinceOrigin - (start - this.#origin);
@@ -82,7 +82,7 @@ export class Series implements SeriesView {
     return Math.max(0, age);
   }
 
-  /** The sum of the times at which those running started, in seconds, as it travels. */
+  /** The sum of the starts of the executions in progress, in seconds. */
   get startSum(): number {
     return this.running * this.#origin + this.#sinceOrigin;
   }
@@ -93,12 +93,13 @@ export class Series implements SeriesView {
   }
 
   /**
-   * Counts one that ended so at `now`, after so many seconds.
+   * Records an ended execution.
    *
-   * @param traceLabels By what its trace is found, if there is one.
+   * This is one function on purpose: passing doubles across calls can allocate.
    *
-   * All of it is here, as a number that is handed on to a function is a number
-   * that is allocated.
+   * @param seconds The duration.
+   * @param now The time of the end, by the clock of scopes, in seconds.
+   * @param traceLabels The labels of the exemplar, if there is a trace.
    */
   record(
     outcome: OutcomeLabel,
@@ -109,7 +110,7 @@ export class Series implements SeriesView {
     const bounds = this.#bounds;
     const stats = this.stats(outcome);
     const histogram = stats.histogram ??= emptyHistogram(bounds);
-    // So few bounds, most hits among the first: a linear search beats others.
+    // Faster than a binary search, as there are few bounds and most hits come early.
     let bucket = 0;
     while (bucket < bounds.length && seconds > bounds[bucket]!) bucket++;
     histogram[bucket]!++;
@@ -127,7 +128,7 @@ export class Series implements SeriesView {
     return stats;
   }
 
-  /** What an outcome has counted. */
+  /** Returns the stats of an outcome. */
   stats(outcome: OutcomeLabel): OutcomeStats {
     switch (outcome) {
       case "success":

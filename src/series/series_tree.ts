@@ -5,7 +5,7 @@ import { quote } from "../common/quote.ts";
 import { LabelSet } from "../exposition/label_set.ts";
 import { Series, type SeriesSource } from "./series.ts";
 
-/** The place of a pipeline in the tree: its own series, and its stages'. */
+/** The series of a pipeline and its stages. */
 export class PipelineNode {
   readonly lane: string;
   readonly name: string;
@@ -19,14 +19,14 @@ export class PipelineNode {
     this.name = name;
   }
 
-  /** The series of the pipeline itself, if it has any. */
+  /** The series of the pipeline itself, if it exists. */
   get series(): Series | undefined {
     return this.#series;
   }
 
   /**
-   * The series of the pipeline itself. It comes into being when a run starts or is
-   * recorded: a stage that is recorded for a pipeline says nothing about its runs.
+   * Returns the series of the pipeline itself, which the first run creates. A stage that
+   * is recorded for the pipeline does not.
    */
   getOrCreateSeries(): Series {
     if (this.#series !== undefined) return this.#series;
@@ -34,7 +34,7 @@ export class PipelineNode {
     return this.declareSeries();
   }
 
-  /** The same, whatever the limit. */
+  /** Returns the series of the pipeline itself, created regardless of the limit. */
   declareSeries(): Series {
     return this.#series ??= this.#tree.add(
       new Series(
@@ -45,12 +45,12 @@ export class PipelineNode {
     );
   }
 
-  /** The series of a stage by name, if it is known. */
+  /** Returns the series of a stage, if it exists. */
   findStage(name: string): Series | undefined {
     return this.#stages.get(name);
   }
 
-  /** The series of a stage by a name that is safe. */
+  /** Returns the series of a stage by its sanitized name. */
   getOrCreateStage(name: string): Series {
     const series = this.#stages.get(name);
     if (series !== undefined) return series;
@@ -58,7 +58,7 @@ export class PipelineNode {
     return this.#addStage(name);
   }
 
-  /** The same, whatever the limit. */
+  /** Returns the series of a stage, created regardless of the limit. */
   declareStage(name: string): Series {
     return this.#stages.get(name) ?? this.#addStage(name);
   }
@@ -80,7 +80,7 @@ export class PipelineNode {
     return series;
   }
 
-  /** The series of every stage that is known, by its name. */
+  /** Returns the series of all stages by name. */
   stages(): ReadonlyMap<string, Series> {
     return this.#stages;
   }
@@ -89,8 +89,8 @@ export class PipelineNode {
 /**
  * All series of one registry and prefix: lane → pipeline → stage → outcome.
  *
- * Nested maps find a series ten times as fast as a key joined of its labels
- * would, and no two label sets can ever share a key.
+ * Looking up nested maps is ten times as fast as joining labels to a key, and no two
+ * label sets can share a key.
  */
 export class SeriesTree implements SeriesSource {
   readonly pipelineBounds: Float64Array;
@@ -100,7 +100,7 @@ export class SeriesTree implements SeriesSource {
   readonly #limit: number;
   #size = 0;
 
-  /** @param limit How many series there may be, those of pipelines and of stages. */
+  /** @param limit The maximum number of series of pipelines and stages. */
   constructor(
     pipelineBuckets: readonly number[],
     stageBuckets: readonly number[],
@@ -111,22 +111,22 @@ export class SeriesTree implements SeriesSource {
     this.#limit = limit;
   }
 
-  /** Whether what is new goes to the overflow, from now on for ever. */
+  /** Whether new series are replaced by the overflow. It stays so. */
   get isFull(): boolean {
     return this.#size >= this.#limit;
   }
 
-  /** How many series there are. */
+  /** The number of series. */
   get size(): number {
     return this.#size;
   }
 
-  /** The pipeline that stands for all there is no room for. */
+  /** The pipeline that replaces all those above the limit. */
   get overflow(): PipelineNode {
     return this.declarePipeline(OVERFLOW, OVERFLOW);
   }
 
-  /** Forgets every series. */
+  /** Removes all series. */
   clear(): void {
     this.#lanes.clear();
     this.#size = 0;
@@ -138,14 +138,14 @@ export class SeriesTree implements SeriesSource {
     return series;
   }
 
-  /** The node of a pipeline, if it is known. */
+  /** Returns the node of a pipeline, if it exists. */
   findPipeline(lane: string, name: string): PipelineNode | undefined {
     return this.#lanes.get(lane)?.get(name);
   }
 
   /**
-   * The node of a pipeline by a lane and a name that are safe. One for which there is
-   * no room is not kept: it knows its name, and its series are the overflow's.
+   * Returns the node of a pipeline by its sanitized lane and name. A node above the
+   * limit is not stored: it has its name, and the series of the overflow.
    */
   getOrCreatePipeline(lane: string, name: string): PipelineNode {
     return this.findPipeline(lane, name) ??
@@ -154,7 +154,7 @@ export class SeriesTree implements SeriesSource {
         : this.declarePipeline(lane, name));
   }
 
-  /** The same, whatever the limit. */
+  /** Returns the node of a pipeline, created regardless of the limit. */
   declarePipeline(lane: string, name: string): PipelineNode {
     let node = this.findPipeline(lane, name);
     if (node === undefined) {
@@ -169,7 +169,7 @@ export class SeriesTree implements SeriesSource {
     return node;
   }
 
-  /** Every pipeline that is known. */
+  /** Returns the nodes of all pipelines. */
   *pipelines(): Generator<PipelineNode> {
     for (const pipelines of this.#lanes.values()) yield* pipelines.values();
   }
@@ -185,13 +185,13 @@ export class SeriesTree implements SeriesSource {
   }
 }
 
-/** A tree, and the reporter of label sets for which it has no room. */
+/** A tree, and the reporter of label sets above its limit. */
 interface LimitedTree {
   readonly tree: SeriesTree;
   readonly issues: IssueReporter;
 }
 
-/** Where the runs of a pipeline are counted: with the overflow, if there is no room. */
+/** Returns the series of a pipeline, or that of the overflow, which is reported. */
 export function getOrCreatePipelineSeries(
   { tree, issues }: LimitedTree,
   node: PipelineNode,
@@ -202,9 +202,9 @@ export function getOrCreatePipelineSeries(
 }
 
 /**
- * Where the runs of a stage are counted: with the overflow, if there is no room.
+ * Returns the series of a stage, or that of the overflow, which is reported.
  *
- * @param name A name that is safe.
+ * @param name The sanitized name of the stage.
  */
 export function getOrCreateStageSeries(
   { tree, issues }: LimitedTree,
@@ -220,9 +220,9 @@ export function getOrCreateStageSeries(
   return node.getOrCreateStage(name);
 }
 
-function reportOverflow(issues: IssueReporter, what: string): void {
+function reportOverflow(issues: IssueReporter, subject: string): void {
   issues.report(
     "label_overflow",
-    `${what} was recorded as "${OVERFLOW}", as there are more label sets than the cardinalityLimit: take names and lanes from a fixed set, not from data`,
+    `${subject} was recorded as "${OVERFLOW}" because there are more label sets than the cardinalityLimit: take names and lanes from a fixed set, not from data`,
   );
 }

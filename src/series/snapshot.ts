@@ -3,10 +3,10 @@ import { OutcomeStats } from "./outcome_stats.ts";
 import type { SeriesSource, SeriesView } from "./series.ts";
 
 /**
- * Copies all that series hold in one go, so that it can be read bit by bit while they
- * go on counting.
+ * Copies all series at once, so that the copy can be read in slices while counting goes
+ * on.
  *
- * @param now The time for the age of what is running, in seconds.
+ * @param now The time by which the age of running scopes is measured, in seconds.
  */
 export function takeSnapshot(source: SeriesSource, now: number): SeriesSource {
   const copier = new Copier(now);
@@ -21,15 +21,15 @@ export function takeSnapshot(source: SeriesSource, now: number): SeriesSource {
   };
 }
 
-/** What most outcomes hold: nothing yet. */
+/** The stats of all outcomes that were never observed, which most outcomes are. */
 const NOTHING: OutcomeStats = Object.freeze(new OutcomeStats());
 
-/** How many numbers are allotted at a time. */
+/** The number of cells that are allocated at a time. */
 const CHUNK_LENGTH = 4096;
 
 /**
- * Copies histograms to memory that many share: it takes longer to get some for each
- * of them than to fill it, and everything else waits meanwhile.
+ * Copies series, with histograms in shared chunks of memory: allocating one array per
+ * histogram takes longer than filling it, and blocks the event loop.
  */
 class Copier {
   readonly #now: number;
@@ -44,7 +44,7 @@ class Copier {
     const { labels, success, failure, timeout, unknown } = series;
     const age = series.ageAt(this.#now);
     return {
-      // One of its own, which is gone with the scrape, and its text with it.
+      // A new label set, so that its text is released with the scrape.
       labels: new LabelSet(labels.values),
       success: this.#copyStats(success),
       failure: this.#copyStats(failure),
@@ -55,17 +55,10 @@ class Copier {
     };
   }
 
-  #copyStats(
-    { total, cancelled, lastEnd, histogram, exemplars }: OutcomeStats,
-  ): OutcomeStats {
+  #copyStats(stats: OutcomeStats): OutcomeStats {
+    const { histogram } = stats;
     if (histogram === undefined) return NOTHING;
-    return {
-      total,
-      cancelled,
-      lastEnd,
-      histogram: this.#copyHistogram(histogram),
-      exemplars: exemplars && new Map(exemplars),
-    };
+    return stats.copy(this.#copyHistogram(histogram));
   }
 
   #copyHistogram(histogram: Float64Array): Float64Array {

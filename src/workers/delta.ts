@@ -1,30 +1,10 @@
 import { OUTCOME_LABELS } from "../common/outcome.ts";
-import {
-  isSameExemplar,
-  type PackedExemplar,
-  packExemplar,
-  unpackExemplar,
-} from "../exposition/exemplar.ts";
-import { type PackedNumber, packNumber } from "../exposition/numbers.ts";
-import type { OutcomeStats } from "../series/outcome_stats.ts";
+import type { StatsDelta } from "../series/outcome_stats.ts";
 import type { Series } from "../series/series.ts";
 import type { SeriesTree } from "../series/series_tree.ts";
 
-/** The current exemplar of a bucket: `null` if it was removed. */
-type ExemplarDelta = [bucket: number, exemplar: PackedExemplar | null];
-
-/**
- * The changed stats of one outcome, as they are sent: the index of the outcome, its
- * current values, the changed exemplars, and the cells of the histogram, if there is one.
- */
-type StatsDelta = [
-  outcome: number,
-  total: number,
-  cancelled: number,
-  lastEnd: number,
-  exemplars: ExemplarDelta[],
-  ...histogram: PackedNumber[],
-];
+/** The stats of an outcome, after its index in `OUTCOME_LABELS`. */
+type OutcomeDelta = [outcome: number, ...StatsDelta];
 
 /**
  * A changed series, as it is sent. It contains current values, not increments: applying it
@@ -37,7 +17,7 @@ export type SeriesDelta = [
   stage: string | null,
   running: number,
   startSum: number,
-  outcomes: StatsDelta[],
+  outcomes: OutcomeDelta[],
 ];
 
 /** Returns the series of a tree that differ from the last sent state, if there is one. */
@@ -85,22 +65,8 @@ export function applyDelta(
       : node.getOrCreateStage(stage);
     series.running = running;
     series.startSum = startSum;
-    for (
-      const [index, total, cancelled, lastEnd, exemplars, ...histogram]
-        of outcomes
-    ) {
-      const stats = series.stats(OUTCOME_LABELS[index]!);
-      stats.total = total;
-      stats.cancelled = cancelled;
-      stats.lastEnd = lastEnd;
-      if (histogram.length > 0) {
-        stats.histogram = Float64Array.from(histogram, Number);
-      }
-      for (const [bucket, packed] of exemplars) {
-        stats.exemplars ??= new Map();
-        if (packed === null) stats.exemplars.delete(bucket);
-        else stats.exemplars.set(bucket, unpackExemplar(packed));
-      }
+    for (const [index, ...delta] of outcomes) {
+      series.stats(OUTCOME_LABELS[index]!).apply(delta);
     }
   }
 }
@@ -123,11 +89,9 @@ export function wouldDecrease(
   const hasDecrease = deltas.some(
     ([lane, pipeline, stage, , , outcomes]) => {
       const series = findSeries(tree, lane, pipeline, stage);
-      return outcomes.some(([index, total, cancelled, , , ...histogram]) => {
-        const known = series?.[OUTCOME_LABELS[index]!];
-        return known !== undefined &&
-          areStatsBelow({ total, cancelled, histogram }, known);
-      });
+      return outcomes.some(([index, ...delta]) =>
+        series?.[OUTCOME_LABELS[index]!]?.isLoweredBy(delta) ?? false
+      );
     },
   );
   return hasDecrease || isFullState && lacksCounts(deltas, tree);
@@ -162,60 +126,14 @@ function findSeries(
   return stage === null ? node?.series : node?.findStage(stage);
 }
 
-/** Compares stats. With different buckets, only the totals can be compared. */
-function areStatsBelow(
-  { total, cancelled, histogram }:
-    & Pick<OutcomeStats, "total" | "cancelled">
-    & { readonly histogram: readonly PackedNumber[] },
-  known: OutcomeStats,
-): boolean {
-  const isComparable = histogram.length === known.histogram?.length;
-  return total < known.total || cancelled < known.cancelled ||
-    isComparable &&
-      histogram.some((value, cell) => Number(value) < known.histogram![cell]!);
-}
-
 function diffStats(
   series: Series,
   known: Series | undefined,
-): StatsDelta[] {
-  const changes: StatsDelta[] = [];
+): OutcomeDelta[] {
+  const changes: OutcomeDelta[] = [];
   for (const [index, outcome] of OUTCOME_LABELS.entries()) {
-    const stats = series[outcome];
-    if (stats === undefined || isSame(stats, known?.[outcome])) continue;
-    const { total, cancelled, lastEnd, histogram = [] } = stats;
-    const exemplars = diffExemplars(stats, known?.[outcome]);
-    const packed = Array.from(histogram, packNumber);
-    changes.push([index, total, cancelled, lastEnd, exemplars, ...packed]);
+    const delta = series[outcome]?.diff(known?.[outcome]);
+    if (delta !== undefined) changes.push([index, ...delta]);
   }
   return changes;
-}
-
-/** Returns the changed exemplars only, as they are larger than all other values together. */
-function diffExemplars(
-  { exemplars = new Map() }: OutcomeStats,
-  known: OutcomeStats | undefined,
-): ExemplarDelta[] {
-  const changes: ExemplarDelta[] = [];
-  for (const [bucket, exemplar] of exemplars) {
-    if (isSameExemplar(exemplar, known?.exemplars?.get(bucket))) continue;
-    changes.push([bucket, packExemplar(exemplar)]);
-  }
-  for (const bucket of known?.exemplars?.keys() ?? []) {
-    if (!exemplars.has(bucket)) changes.push([bucket, null]);
-  }
-  return changes;
-}
-
-function isSame(
-  stats: OutcomeStats,
-  known: OutcomeStats | undefined,
-): boolean {
-  return known !== undefined &&
-    stats.total === known.total &&
-    stats.cancelled === known.cancelled &&
-    stats.lastEnd === known.lastEnd &&
-    stats.histogram?.length === known.histogram?.length &&
-    (stats.histogram?.every((value, i) => value === known.histogram![i]) ??
-      true);
 }

@@ -120,7 +120,7 @@ Deno.test("label_overflow says what was recorded there, and what to do", () => {
   pipeline("p", () => stage("s", () => {}));
   pipeline("new", () => {});
   const advice =
-    `was recorded as "overflow", as there are more label sets than the cardinalityLimit: take names and lanes from a fixed set, not from data`;
+    `was recorded as "overflow" because there are more label sets than the cardinalityLimit: take names and lanes from a fixed set, not from data`;
   assertEquals(messages, [
     `Stage "s" of pipeline "p" ${advice}`,
     `Pipeline "new" ${advice}`,
