@@ -273,8 +273,8 @@ Deno.test("createStageMetrics() throws for invalid options, and registers nothin
   const registry = new Registry();
   const invalid: [object | null, typeof TypeError, string][] = [
     [null, TypeError, "options must be an object, got null"],
-    [{ registry: {} }, TypeError, "it has no method registerMetric()"],
-    [{ registry: null }, TypeError, "it has no method registerMetric()"],
+    [{ registry: {} }, TypeError, "got one without registerMetric()"],
+    [{ registry: null }, TypeError, "got one without registerMetric()"],
     [{ prefix: 1 }, TypeError, "prefix must be a string, got number"],
     [{ prefix: "my-" }, RangeError, "a metric name must match ^[a-zA-Z_:]"],
     [{ prefix: "1_" }, RangeError, 'got the prefix "1_"'],
@@ -288,7 +288,7 @@ Deno.test("createStageMetrics() throws for invalid options, and registers nothin
     [
       { prefix: "lukhas_orchestration_", stageBuckets: [1] },
       RangeError,
-      "extend them upwards, or set another prefix",
+      "add only larger ones, or set another prefix",
     ],
   ];
   for (const [options, errorClass, message] of invalid) {

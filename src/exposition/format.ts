@@ -16,7 +16,7 @@ export interface Format {
   ) => Generator<Uint8Array<ArrayBuffer>, undefined>;
 }
 
-/** All formats. The first is for clients that accept none of them. */
+/** All formats. Clients that accept no format get the first one. */
 export const FORMATS = [
   {
     name: "text",

@@ -2,24 +2,24 @@ import type { Exemplar } from "./exemplar.ts";
 import type { LabelSet } from "./label_set.ts";
 
 /**
- * The parts of a sample that are the same for all label sets of a family: its name and
- * the labels beside those of the set.
+ * The parts of a sample that are the same for all label sets of a family: its name, and
+ * labels such as `outcome` and `le`.
  *
- * Their text is built once, so that a scrape only adds label sets and values.
+ * Their text is built once. A scrape only adds label sets and values.
  */
 export class SampleTemplate {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
-  /** The text before the labels of the set. */
+  /** The text before the label set. */
   readonly before: string;
-  /** The text of the labels that follow those of the set. */
+  /** The text of the labels, which follow the label set. */
   readonly after: string;
-  /** The text from there to the value, if no more labels follow. */
+  /** The text between the label set and the value, if there are no default labels. */
   readonly end: string;
 
   /**
    * @param name The full name of the sample.
-   * @param labels The labels beside those of the set. Their values need no escaping.
+   * @param labels The labels. Their values must not need escaping.
    */
   constructor(name: string, labels: Readonly<Record<string, string>> = {}) {
     this.name = name;
@@ -43,6 +43,6 @@ export type Emit = (
 export interface TemplatedSamples {
   /** The labels that the registry adds to every sample. */
   readonly defaultLabels: LabelSet;
-  /** Emits the samples, and yields after those of each label set. */
+  /** Emits the samples, and yields after each label set. */
   collect(emit: Emit): Iterable<void>;
 }

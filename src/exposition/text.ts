@@ -102,8 +102,8 @@ function* renderSamples(
 }
 
 /**
- * Renders samples from their templates, those of a label set at a time. Bounds are
- * strings in the templates, so the formats differ only in exemplars.
+ * Renders samples from their templates, one label set at a time. Bounds are strings in
+ * templates, so the formats differ only in exemplars.
  */
 function* renderTemplated(
   { defaultLabels, collect }: TemplatedSamples,

@@ -40,10 +40,10 @@ export const STAGE_BUCKETS: readonly number[] = Object.freeze(
 );
 
 /**
- * Checks the bounds that a user sets.
+ * Checks the bounds of an option.
  *
- * @throws {TypeError} If they are not an array of numbers.
- * @throws {RangeError} If they are empty, negative, not finite or do not increase.
+ * @throws {TypeError} If the bounds are not an array of numbers.
+ * @throws {RangeError} If the bounds are empty, negative, not finite or not increasing.
  */
 export function checkBuckets(option: string, buckets: readonly number[]): void {
   if (
@@ -61,10 +61,10 @@ export function checkBuckets(option: string, buckets: readonly number[]): void {
   for (const [i, bound] of buckets.entries()) {
     if (!Number.isFinite(bound)) {
       throw new RangeError(
-        `Cannot create a histogram: ${option} must be finite, got ${bound} ("+Inf" is added by itself)`,
+        `Cannot create a histogram: ${option} must be finite, got ${bound} ("+Inf" is added automatically)`,
       );
     }
-    // No duration is, and OpenMetrics allows no sum beside such a bucket.
+    // Durations are not negative, and OpenMetrics allows no sum beside such a bucket.
     if (bound < 0) {
       throw new RangeError(
         `Cannot create a histogram: ${option} must not be negative, got ${bound}`,
@@ -81,10 +81,9 @@ export function checkBuckets(option: string, buckets: readonly number[]): void {
 }
 
 /**
- * Checks that bounds only go on from the standard ones.
+ * Checks that bounds begin with the standard bounds.
  *
- * @throws {RangeError} If one of the standard bounds is missing, or one was put
- * between them.
+ * @throws {RangeError} If a standard bound is missing, or another one precedes it.
  */
 export function checkExtends(
   option: string,
@@ -95,7 +94,7 @@ export function checkExtends(
   throw new RangeError(
     `Cannot create a histogram: under the default prefix ${option} must begin with the standard ${
       standard.join(", ")
-    }, which dashboards of other services share: extend them upwards, or set another prefix`,
+    }, which dashboards of other services use: add only larger ones, or set another prefix`,
   );
 }
 

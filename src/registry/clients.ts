@@ -1,7 +1,7 @@
 import Module from "node:module";
 import type { MetricsRegistry } from "./registry.ts";
 
-/** The main files of prom-client and its successor, in any `node_modules`. */
+/** Matches the paths of prom-client and its successor, in any `node_modules`. */
 const CLIENT_PATH = /[\\/](?:prom-client|@prometheus-io[\\/]client)[\\/]/;
 
 /** The part of a loaded CommonJS module that is used here. */
@@ -14,7 +14,7 @@ interface LoadedModule {
 
 /**
  * Returns the global registries of all copies of prom-client that are loaded as
- * CommonJS, which is how Node, Deno and Bun load the packages. Bundled ones are unknown.
+ * CommonJS, as Node, Deno and Bun do. Copies inside bundles are not found.
  */
 export function findGlobalRegistries(): Set<MetricsRegistry> {
   const { _cache: cache = {} } = Module as {

@@ -4,46 +4,43 @@ import { perProcess } from "../common/per_process.ts";
 /** A call of a metric's collector that has not settled. */
 interface Call {
   readonly result: Promise<{ readonly view: unknown }>;
-  /** By `performance.now()`. */
+  /** The time of the call, by `performance.now()`. */
   readonly startedAt: number;
 }
 
-/** Says that a collector takes longer than a scrape can wait. */
+/** The error of a scrape for which a collector takes too long. */
 export class CollectorTimeout extends Error {
   override name = "TimeoutError";
 }
 
-/** The calls by all copies of this library, which share the metrics. */
+/** The calls by metric. Copies of this module share them, as they share the metrics. */
 const calls = perProcess("collector_calls", () => new WeakMap<object, Call>());
 
 /**
- * Reads a metric, which calls its collector, if it has one.
+ * Returns the content of a metric, after a call of its collector, if it has one.
  *
- * There is one call of a metric at a time: scrapes that come while it lasts share it.
- * None of them takes a result that is older than its own timeoutMs, and a call that
- * hangs delays one scrape only.
+ * A metric has one call at a time, which concurrent scrapes share. No scrape gets a
+ * result older than its own timeout, and a call that hangs delays only one scrape.
  *
  * @param timeoutMs How long the call may take, in milliseconds.
- * @throws {CollectorTimeout} If it takes longer.
+ * @throws {CollectorTimeout} If the call takes longer.
  * @throws The error of the collector, if it fails.
  */
 export async function callCollector<T>(
   metric: { get(): T | Promise<T> },
   timeoutMs: number,
 ): Promise<T> {
-  const underWay = calls.get(metric);
-  const age = underWay === undefined
-    ? 0
-    : performance.now() - underWay.startedAt;
-  if (underWay !== undefined && age >= timeoutMs) {
+  const pending = calls.get(metric);
+  const age = pending === undefined ? 0 : performance.now() - pending.startedAt;
+  if (pending !== undefined && age >= timeoutMs) {
     throw new CollectorTimeout(
       `Its collector was called ${
         Math.round(age)
-      } ms ago and has not finished, it is not called again before`,
+      } ms ago and is not called again until it finishes`,
     );
   }
-  const { result: settling } = underWay ?? startCall(metric);
-  const result = await withTimeout(settling, timeoutMs - age);
+  const { result: pendingResult } = pending ?? startCall(metric);
+  const result = await withTimeout(pendingResult, timeoutMs - age);
   if (result === undefined) {
     throw new CollectorTimeout(
       `Its collector took longer than ${timeoutMs} ms`,
@@ -54,7 +51,7 @@ export async function callCollector<T>(
 
 function startCall(metric: { get(): unknown }): Call {
   const call = {
-    // Called after the call is stored, as a collector may scrape its own registry.
+    // Starts after the call is stored, because a collector may scrape its own registry.
     result: Promise.resolve().then(() => metric.get())
       .then((view) => ({ view })),
     startedAt: performance.now(),

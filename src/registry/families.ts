@@ -15,7 +15,7 @@ import {
 /** The upper bounds of the buckets of durations, in seconds, without `+Inf`. */
 type Bounds = Pick<SeriesSource, "pipelineBounds" | "stageBounds">;
 
-/** A kind of scope, and the differences between its metrics and those of the other. */
+/** A kind of scope: everything in which the metrics of pipelines and stages differ. */
 interface Kind {
   readonly name: "pipeline" | "stage";
   readonly durationHelp: string;

@@ -179,7 +179,7 @@ function reportLeftOut(
       "collector_error",
       `Metric ${
         quote(family.name)
-      } was left out of OpenMetrics: another metric's samples have such a name`,
+      } was left out of OpenMetrics: another metric has samples of that name`,
     );
   }
 }

@@ -23,7 +23,7 @@ export interface MetricDefinition {
   readonly help: string;
   readonly type: "counter" | "gauge" | "histogram";
   readonly aggregator: "sum" | "max";
-  /** Emits the samples of a source, and yields after those of each label set. */
+  /** Emits the samples of a source, and yields after each label set. */
   collect(source: MetricsSource, now: number, emit: Emit): Iterable<void>;
   /** Sets the numbers to 0. Gauges of running scopes cannot be reset. */
   reset?(source: MetricsSource): void;
@@ -47,7 +47,7 @@ interface MetricView {
   readonly values: MetricValue[];
 }
 
-/** Marks own metrics, as `instanceof` fails for those of another copy of this module. */
+/** Marks own metrics: `instanceof` fails if another copy of this module made them. */
 const OWN_METRIC = Symbol.for("@lukhas/stage-metrics/2/own_metric");
 
 /** Returns whether a metric of a registry belongs to this library. */

@@ -1,6 +1,6 @@
 /**
- * The HELP texts of the default metrics of prom-client and of its successor that
- * describe the process, by name. All threads and registries have them.
+ * The HELP texts, by name, of the default metrics of prom-client and its successor that
+ * describe the process, not a thread or registry.
  */
 const PROCESS_METRICS: ReadonlyMap<string, string> = new Map([
   ["process_cpu_user_seconds_total", "Total user CPU time spent in seconds."],
@@ -25,19 +25,20 @@ const PROCESS_METRICS: ReadonlyMap<string, string> = new Map([
 
 const NAME = new RegExp(`(?:${[...PROCESS_METRICS.keys()].join("|")})$`);
 
-/** How a metric of the process is merged, beside prom-client's aggregators. */
+/** The way to merge a metric of the process, in addition to prom-client's aggregators. */
 export type ProcessAggregator = "max" | "earliest" | "freshest";
 
 /**
- * Returns how a metric is merged that describes the process, and so is never summed:
+ * Returns the way to merge a metric that describes the process, and is never summed:
  *
- * - `max`: a counter. Each thread counts from the time at which it began to collect, so
- *   the highest value covers the most of the process.
- * - `earliest`: the start time. It is rounded, and some runtimes give the thread's.
- * - `freshest`: a reading, best taken in the thread that is scraped.
+ * - `max` for counters: threads begin to collect at different times, and the highest
+ *   value covers the longest time.
+ * - `earliest` for the start time, which is rounded, and that of the thread in some
+ *   runtimes.
+ * - `freshest` for readings: that of the scraped thread is the best.
  *
- * A prefixed name must also have the HELP of the clients: a user may have a counter
- * `image_process_cpu_seconds_total`.
+ * A prefixed name must also have the HELP text of the clients, because a user may have a
+ * counter `image_process_cpu_seconds_total`.
  */
 export function processAggregator(
   name: string,

@@ -2,19 +2,19 @@ import { register } from "prom-client";
 import { perProcess } from "../common/per_process.ts";
 
 /**
- * A registry of metrics, as this library needs one.
+ * The part of a registry of metrics that this library uses.
  *
  * Registries of `prom-client` 14 and 15 and of its successor `@prometheus-io/client`
- * 0.16 are of this shape.
+ * 0.16 have it.
  */
 export interface MetricsRegistry {
-  /** Adds a metric; throws if another one has its name. */
+  /** Adds a metric. Throws if another metric has its name. */
   registerMetric(metric: object): void;
-  /** Removes the metric of that name. */
+  /** Removes the metric of a name. */
   removeSingleMetric(name: string): void;
-  /** Gives the metric of that name, if there is one. */
+  /** Returns the metric of a name, if there is one. */
   getSingleMetric(name: string): object | undefined;
-  /** Gives every metric. */
+  /** Returns all metrics. */
   getMetricsAsArray(): object[];
 }
 
@@ -26,13 +26,13 @@ const METHODS = [
 ] as const;
 
 /**
- * Checks that something is a registry.
+ * Checks that a value is a registry.
  *
- * @param what What cannot be done otherwise, for the message.
- * @throws {TypeError} If it is none.
+ * @param action The action that needs it, for the message.
+ * @throws {TypeError} If it is not a registry.
  */
 export function checkRegistry(
-  what: string,
+  action: string,
   registry: Partial<MetricsRegistry> | null,
 ): void {
   const missing = METHODS.find((name) =>
@@ -40,13 +40,13 @@ export function checkRegistry(
   );
   if (missing === undefined) return;
   throw new TypeError(
-    `Cannot ${what}: registry must be one of prom-client's, it has no method ${missing}()`,
+    `Cannot ${action}: registry must be a registry of prom-client, got one without ${missing}()`,
   );
 }
 
 /**
- * The registry of instances that choose none: the one of the copy of prom-client that
- * came with the first copy of this library.
+ * The registry of instances that set no other: that of the copy of prom-client that the
+ * first copy of this module imports.
  */
 export const defaultRegistry: MetricsRegistry = perProcess(
   "default registry",
@@ -54,10 +54,10 @@ export const defaultRegistry: MetricsRegistry = perProcess(
 );
 
 /**
- * The labels that a registry adds to every sample.
+ * Returns the labels that a registry adds to every sample.
  *
- * Both clients tell them only through the views that they make, each of which
- * one failing collector fails as a whole: hence a look at the field behind.
+ * They are read from a private field: the public methods of both clients collect all
+ * metrics, and fail if one collector fails.
  */
 export function defaultLabels(
   registry: MetricsRegistry,

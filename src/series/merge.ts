@@ -5,7 +5,7 @@ import { SeriesTree } from "./series_tree.ts";
 /** A tree to merge with others. */
 export interface TreePart {
   readonly tree: SeriesTree;
-  /** The seconds to add to times of its clock to get those of the merged tree's clock. */
+  /** The time of the merged tree's clock minus that of this tree's, in seconds. */
   readonly offset: number;
   /** Whether its running scopes are still running. */
   readonly isAlive: boolean;
@@ -14,8 +14,8 @@ export interface TreePart {
 /**
  * Adds up trees, series by series.
  *
- * If they have different buckets, the merged tree has those that all of them have:
- * only the counts of these are exact.
+ * If they have different buckets, the merged tree has only their common buckets, whose
+ * counts are exact.
  *
  * @param limit The maximum number of series. It is raised to the size of the largest
  * tree.

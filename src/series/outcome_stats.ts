@@ -76,7 +76,7 @@ export class OutcomeStats {
     }
   }
 
-  /** Returns the difference to known stats, or `undefined` if there is none. */
+  /** Returns the delta that turns known stats into these, if they differ. */
   diff(known: OutcomeStats | undefined): StatsDelta | undefined {
     if (known !== undefined && haveSameCounts(this, known)) return undefined;
     return [
@@ -88,7 +88,7 @@ export class OutcomeStats {
     ];
   }
 
-  /** Sets the stats to those of a delta. */
+  /** Applies a delta. */
   apply(
     [total, cancelled, lastEnd, exemplars, ...histogram]: StatsDelta,
   ): void {

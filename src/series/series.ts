@@ -18,7 +18,7 @@ export interface SeriesView {
   ageAt(now: number): number;
 }
 
-/** The series that metrics show: those of a tree, or a copy of them. */
+/** The series that metrics show: a tree, or a copy of its series. */
 export interface SeriesSource {
   /** Upper bounds in seconds, without `+Inf`. */
   readonly pipelineBounds: Float64Array;

@@ -121,7 +121,7 @@ export class SeriesTree implements SeriesSource {
     return this.#size;
   }
 
-  /** The pipeline that replaces all those above the limit. */
+  /** The pipeline that replaces all pipelines above the limit. */
   get overflow(): PipelineNode {
     return this.declarePipeline(OVERFLOW, OVERFLOW);
   }

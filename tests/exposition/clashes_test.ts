@@ -1,4 +1,4 @@
-/** Metrics whose names clash in OpenMetrics, as the handler shows them. */
+/** Metrics whose names clash in OpenMetrics. */
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { createClashes } from "../support/clashes.ts";
 

@@ -25,7 +25,7 @@ function create(options: StageMetricsOptions = {}) {
     tracing: countingProvider(),
     ...options,
   });
-  /** Runs a pipeline that takes so many seconds. */
+  /** Runs a pipeline of the given duration. */
   const run = (seconds: number) =>
     metrics.pipeline("p", () => clock.advance(seconds));
   return { clock, metrics, run };
@@ -42,7 +42,7 @@ async function scrape(
   return await (await metricsHandler({ registry })(request)).text();
 }
 
-/** What stands behind the buckets of a histogram: the labels and the value, by `le`. */
+/** Returns the labels and values of the exemplars of a histogram by `le`. */
 function exemplarsIn(
   text: string,
   { kind = "pipeline", outcome = "success" } = {},
@@ -56,9 +56,9 @@ function exemplarsIn(
   );
 }
 
-Deno.test("OpenMetrics shows the last traced observation of each bucket", async () => {
+Deno.test("metricsHandler() shows the last traced observation of each bucket", async () => {
   const { metrics, run } = create();
-  // Sums of these are exact.
+  // The sums of these are exact.
   for (const seconds of [5 / 16, 1 / 64, 128, 21 / 64, 5, 1 / 128]) {
     run(seconds);
   }
@@ -71,7 +71,7 @@ Deno.test("OpenMetrics shows the last traced observation of each bucket", async 
   });
 });
 
-Deno.test("Exemplars are those of the outcome and of the scope's own span", async () => {
+Deno.test("Exemplar has the outcome and span of its scope", async () => {
   const { clock, metrics } = create();
   const { pipeline, registry, stage } = metrics;
   try {
@@ -80,7 +80,7 @@ Deno.test("Exemplars are those of the outcome and of the scope's own span", asyn
       throw new Error("No");
     });
   } catch {
-    // Its exemplar is what is looked at.
+    // Only its exemplar matters.
   }
   const text = await scrape(registry);
   assertEquals(exemplarsIn(text), {});
@@ -92,7 +92,7 @@ Deno.test("Exemplars are those of the outcome and of the scope's own span", asyn
   });
 });
 
-Deno.test("An exemplar has the time of the observation, in Unix seconds", async () => {
+Deno.test("Exemplar has the Unix time of the observation", async () => {
   const { metrics, run } = create();
   const before = Date.now() / 1000;
   run(1);
@@ -102,7 +102,7 @@ Deno.test("An exemplar has the time of the observation, in Unix seconds", async 
   assert(time >= before && time <= after, `${time}`);
 });
 
-Deno.test("The text format has no exemplars", async () => {
+Deno.test("metricsHandler() shows no exemplars in the text format", async () => {
   const traced = create();
   const untraced = create({ tracing: false });
   traced.run(0.3);
@@ -115,7 +115,7 @@ Deno.test("The text format has no exemplars", async () => {
   );
 });
 
-Deno.test("A trace that is not sampled gives no exemplar, and leaves the last one", async () => {
+Deno.test("Exemplar is not replaced by an unsampled trace", async () => {
   const tracing = countingProvider({ isSampled: (n) => n === 2 });
   const { metrics, run } = create({ tracing });
   run(5 / 16);
@@ -127,14 +127,14 @@ Deno.test("A trace that is not sampled gives no exemplar, and leaves the last on
   });
 });
 
-Deno.test("What an SDK does not sample gives no exemplar", async () => {
+Deno.test("Exemplar is not created for a trace that the SDK does not sample", async () => {
   using _sdk = registerSdk({ sampler: new AlwaysOffSampler() });
   const { metrics, run } = create({ tracing: "auto" });
   run(0.3);
   assertEquals(exemplarsIn(await scrape(metrics.registry)), {});
 });
 
-Deno.test("What is recorded inside of a sampled span has it for its exemplar", async () => {
+Deno.test("record…Metrics() uses the sampled active span for the exemplar", async () => {
   const idGenerator: IdGenerator = {
     generateTraceId: () => "0".repeat(31) + "7",
     generateSpanId: () => "0".repeat(15) + "7",
@@ -179,7 +179,7 @@ Deno.test("What is recorded inside of a sampled span has it for its exemplar", a
   }
 });
 
-Deno.test("Exemplars stand behind the labels that the registry adds, also where one is named like ours", async () => {
+Deno.test("Exemplar follows default labels, even if one has the name of an own label", async () => {
   for (const label of ["zone", "lane"]) {
     const registry = new Registry();
     registry.setDefaultLabels({ [label]: "eu" });
@@ -191,7 +191,7 @@ Deno.test("Exemplars stand behind the labels that the registry adds, also where 
   }
 });
 
-Deno.test("A registry's own view has exemplars, and its own OpenMetrics shows them", async () => {
+Deno.test("Registry.metrics() of @prometheus-io/client shows exemplars in OpenMetrics", async () => {
   const registry = new successor.Registry(
     successor.Registry.OPENMETRICS_CONTENT_TYPE,
   );
@@ -202,7 +202,7 @@ Deno.test("A registry's own view has exemplars, and its own OpenMetrics shows th
   });
 });
 
-Deno.test("A reset forgets exemplars", async () => {
+Deno.test("reset() removes exemplars", async () => {
   const { metrics, run } = create();
   run(0.3);
   for (const family of metrics.registry.getMetricsAsArray()) {
@@ -211,7 +211,7 @@ Deno.test("A reset forgets exemplars", async () => {
   assertEquals(exemplarsIn(await scrape(metrics.registry)), {});
 });
 
-Deno.test("A scrape's exemplars are those of its instant, however long it is read", async () => {
+Deno.test("metricsHandler() shows the exemplars from the instant of the scrape", async () => {
   const { clock, metrics } = create();
   const count = 200;
   const runAll = () => {
@@ -233,7 +233,7 @@ Deno.test("A scrape's exemplars are those of its instant, however long it is rea
   assertEquals(ids, Array.from({ length: count }, (_, i) => i + 1));
 });
 
-Deno.test("Of registries that are merged, the last exemplar of each bucket is shown", async () => {
+Deno.test("metricsHandler() shows the last exemplar of each bucket of merged registries", async () => {
   const one = create();
   const other = create({ tracing: countingProvider({ first: 11 }) });
   one.run(5 / 16);
@@ -251,7 +251,7 @@ Deno.test("Of registries that are merged, the last exemplar of each bucket is sh
   assertEquals(exemplarsIn(await scrape(registries.reverse())), expected);
 });
 
-Deno.test("OpenMetrics shows no exemplar of more than 128 characters", async () => {
+Deno.test("metricsHandler() leaves out exemplars of more than 128 characters", async () => {
   const registry = new Registry();
   const help = "Help";
   const labels = {
@@ -296,7 +296,7 @@ Deno.test("OpenMetrics shows no exemplar of more than 128 characters", async () 
   assertEquals(shown, ["fits", "wide"]);
 });
 
-Deno.test("A span of no valid trace gives no exemplar", async () => {
+Deno.test("Exemplar is not created for an invalid span context", async () => {
   const valid = { traceId: "a".repeat(32), spanId: "b".repeat(16) };
   const shown: string[] = [];
   for (

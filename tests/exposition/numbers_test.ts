@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { formatBound, formatValue } from "../../src/exposition/numbers.ts";
 
 Deno.test("formatBound() spells numbers as the Python client does", () => {
-  // Each pair is what prometheus_client.utils.floatToGoString answers.
+  // The results of prometheus_client.utils.floatToGoString.
   const spelled: [number, string][] = [
     [0, "0.0"],
     [0.000001, "1e-06"],
@@ -25,7 +25,7 @@ Deno.test("formatBound() spells numbers as the Python client does", () => {
   for (const [value, text] of spelled) assertEquals(formatBound(value), text);
 });
 
-Deno.test("formatValue() spells numbers so that Prometheus reads the very same", () => {
+Deno.test("formatValue() spells numbers so that Prometheus reads the same values", () => {
   const spelled: [number, string][] = [
     [0, "0"],
     [1, "1"],

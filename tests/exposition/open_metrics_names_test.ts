@@ -1,8 +1,8 @@
-/** The names of families in OpenMetrics, whose samples' names are theirs alone. */
+/** The names of families in OpenMetrics. */
 import { assertEquals } from "@std/assert";
 import { nameForOpenMetrics } from "../../src/exposition/open_metrics_names.ts";
 
-/** Names families given as "name type", and describes those that are shown. */
+/** Returns the names and types in OpenMetrics of families given as "name type". */
 function names(...families: string[]): string[] {
   const given = families.map((each) => {
     const [name = "", type = ""] = each.split(" ");
@@ -33,7 +33,7 @@ Deno.test("nameForOpenMetrics() names each type", () => {
   ]);
 });
 
-Deno.test("nameForOpenMetrics() shows a counter in full if its name is taken", () => {
+Deno.test("nameForOpenMetrics() keeps the full name of a counter if the short one is taken", () => {
   const full = "jobs_total unknown";
   assertEquals(names("jobs gauge", "jobs_total counter"), ["jobs gauge", full]);
   assertEquals(names("jobs_total counter", "jobs gauge"), [full, "jobs gauge"]);
@@ -51,7 +51,7 @@ Deno.test("nameForOpenMetrics() shows a counter in full if its name is taken", (
   ]);
 });
 
-Deno.test("nameForOpenMetrics() leaves out what has another's sample name", () => {
+Deno.test("nameForOpenMetrics() leaves out families with sample names of another family", () => {
   for (const suffix of ["bucket", "count", "sum", "created"]) {
     assertEquals(names("x histogram", `x_${suffix} gauge`), [
       "x histogram",

@@ -177,9 +177,9 @@ Deno.test("metricsHandler() requires the token", async () => {
 Deno.test("metricsHandler() throws for invalid options", () => {
   const invalid: [unknown, typeof TypeError, string][] = [
     [null, TypeError, "options must be an object, got null"],
-    [{ registry: {} }, TypeError, "it has no method registerMetric()"],
+    [{ registry: {} }, TypeError, "got one without registerMetric()"],
     [{ registry: [] }, RangeError, "registry must not be empty"],
-    [{ registry: [registryOf("a"), null] }, TypeError, "has no method"],
+    [{ registry: [registryOf("a"), null] }, TypeError, "got one without"],
     [{ next: "next" }, TypeError, "next must be a function, got string"],
     [{ path: 1 }, TypeError, "path must be a string, got number"],
     [{ path: "metrics" }, RangeError, 'got "metrics"'],

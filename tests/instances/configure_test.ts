@@ -4,7 +4,7 @@ import { runFixture } from "../support/process.ts";
 Deno.test("configure() adds options up, and changes nothing when it throws", async () => {
   assertEquals(
     await runFixture("configured", []),
-    `RangeError: Cannot create a histogram: under the default prefix pipelineBuckets must begin with the standard 0.01, 0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 1, 2.5, 5, which dashboards of other services share: extend them upwards, or set another prefix
+    `RangeError: Cannot create a histogram: under the default prefix pipelineBuckets must begin with the standard 0.01, 0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 1, 2.5, 5, which dashboards of other services use: add only larger ones, or set another prefix
 RangeError: Cannot create stage metrics: cardinalityLimit must be an integer of at least 1, or Infinity, got 0
 TypeError: Cannot create stage metrics: options must be an object, got null
 issues: invalid_name

@@ -2,7 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { PIPELINE_BUCKETS, STAGE_BUCKETS } from "../../mod.ts";
 import { checkBuckets, checkExtends } from "../../src/registry/buckets.ts";
 
-Deno.test("The standard buckets are those that the Python fleet has", () => {
+Deno.test("PIPELINE_BUCKETS and STAGE_BUCKETS equal the bounds of the Python fleet", () => {
   assertEquals(
     [...PIPELINE_BUCKETS],
     [0.01, 0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 1, 2.5, 5],
@@ -13,12 +13,12 @@ Deno.test("The standard buckets are those that the Python fleet has", () => {
   );
 });
 
-Deno.test("The standard buckets cannot be changed", () => {
+Deno.test("PIPELINE_BUCKETS and STAGE_BUCKETS cannot be changed", () => {
   assertThrows(() => (PIPELINE_BUCKETS as number[]).push(10), TypeError);
   assertThrows(() => (STAGE_BUCKETS as number[])[0] = 10, TypeError);
 });
 
-Deno.test("checkBuckets() throws when buckets are no increasing finite numbers", () => {
+Deno.test("checkBuckets() throws unless buckets are increasing finite numbers", () => {
   const check = (buckets: unknown) => () =>
     checkBuckets("stageBuckets", buckets as number[]);
   assertThrows(check("1"), TypeError, "stageBuckets must be an array");
@@ -32,7 +32,7 @@ Deno.test("checkBuckets() throws when buckets are no increasing finite numbers",
   check([0, 1])();
 });
 
-Deno.test("checkExtends() throws unless buckets go on from the standard ones", () => {
+Deno.test("checkExtends() throws unless buckets begin with the standard ones", () => {
   const check = (buckets: number[]) => () =>
     checkExtends("stageBuckets", buckets, STAGE_BUCKETS);
   check([...STAGE_BUCKETS])();

@@ -1,4 +1,4 @@
-/** Slow collectors of foreign metrics, and scrapes that ask for some metrics only. */
+/** Slow collectors of foreign metrics, and scrapes that request only some metrics. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { createStageMetrics, type StageMetrics } from "../../mod.ts";
@@ -6,7 +6,7 @@ import { until } from "../support/until.ts";
 
 const PREFIX = "lukhas_orchestration_";
 
-/** Creates metrics, and a foreign one whose collector the test ends. */
+/** Creates metrics, and a foreign one whose collector waits for the test. */
 function withSlowCollector() {
   const messages: string[] = [];
   const registry = new Registry();
@@ -32,7 +32,7 @@ function withSlowCollector() {
   return { metrics, registry, calls, messages };
 }
 
-/** Scrapes as Prometheus does that waits for so many seconds. */
+/** Scrapes like Prometheus with a timeout in seconds. */
 async function scrape(
   handler: ReturnType<StageMetrics["metricsHandler"]>,
   { timeout, query = "", accept = "text/plain" }: {
@@ -61,7 +61,7 @@ function namesOf(text: string): string[] {
   return [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name!);
 }
 
-/** Waits until all that was about to happen has happened. */
+/** Waits until pending promise callbacks have run. */
 function settled(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve));
 }
@@ -95,7 +95,7 @@ Deno.test("metricsHandler() does not call a collector again while its last call 
     const left = message.replace(/\d+/, "…");
     assertEquals(
       left,
-      'collector_error: Metric "slow" was left out: TimeoutError: Its collector was called … ms ago and has not finished, it is not called again before',
+      'collector_error: Metric "slow" was left out: TimeoutError: Its collector was called … ms ago and is not called again until it finishes',
     );
   }
 
@@ -104,7 +104,7 @@ Deno.test("metricsHandler() does not call a collector again while its last call 
   const scraping = scrape(handlers[0]!);
   await until(() => calls.length === 2);
   calls[1]!.resolve();
-  // Not 1, which the call that hung has set.
+  // Not 1, which the hung call has set.
   assertStringIncludes(await scraping, "\nslow 2\n");
 });
 
@@ -121,20 +121,20 @@ Deno.test("metricsHandler() calls a collector again after its hung call failed",
   assertEquals(messages.length, 1);
 });
 
-Deno.test("metricsHandler() has no scrape wait longer because another one has more patience", async () => {
+Deno.test("metricsHandler() applies each scrape's own timeout to a shared collector call", async () => {
   const { metrics, calls, messages } = withSlowCollector();
   const handler = metrics.metricsHandler();
-  const patient = scrape(handler, { timeout: 60 });
+  const long = scrape(handler, { timeout: 60 });
   await until(() => calls.length === 1);
-  const hasty = await scrape(handler, { timeout: 0.1 });
-  assertEquals([hasOwn(hasty), hasty.includes("slow")], [true, false]);
+  const short = await scrape(handler, { timeout: 0.1 });
+  assertEquals([hasOwn(short), short.includes("slow")], [true, false]);
   assertEquals(messages.length, 1);
-  // It shares the call that is under way.
-  const alsoPatient = scrape(handler, { timeout: 60 });
+  // It shares the pending call.
+  const secondLong = scrape(handler, { timeout: 60 });
   await settled();
   calls[0]!.resolve();
-  assertStringIncludes(await patient, "\nslow 1\n");
-  assertStringIncludes(await alsoPatient, "\nslow 1\n");
+  assertStringIncludes(await long, "\nslow 1\n");
+  assertStringIncludes(await secondLong, "\nslow 1\n");
   assertEquals([calls.length, messages.length], [1, 1]);
 });
 
@@ -148,7 +148,7 @@ Deno.test("metricsHandler() shows counts made while a scrape waits for a collect
   const second = scrape(handler);
   await settled();
   calls[0]!.resolve();
-  // Ours are all of the same instant, the last.
+  // Own metrics are read last, all at the same instant.
   assertStringIncludes(await first, 'pipeline_name="meanwhile"');
   assertStringIncludes(await second, "\nquick 7\n");
 });
@@ -176,7 +176,7 @@ function withForeignMetrics() {
   return { metrics, handler: metrics.metricsHandler(), registry, collected };
 }
 
-Deno.test("metricsHandler() shows only the metrics that `name[]` asks for", async () => {
+Deno.test("metricsHandler() shows only the metrics that name[] requests", async () => {
   const { handler } = withForeignMetrics();
   const queries: [string, string[]][] = [
     ["?name[]=g", ["g"]],
@@ -203,7 +203,7 @@ Deno.test("metricsHandler() shows only the metrics that `name[]` asks for", asyn
     assertEquals(namesOf(open), openNames, query);
     assert(open.endsWith("# EOF\n"), query);
   }
-  // The whole family, as it is in a scrape of everything.
+  // The whole family, as in a scrape of all metrics.
   const whole = await scrape(handler);
   const family = await scrape(handler, { query: "?name[]=h_bucket" });
   assertEquals(family.split("\n").length, 7);
@@ -211,7 +211,7 @@ Deno.test("metricsHandler() shows only the metrics that `name[]` asks for", asyn
   assertEquals(await scrape(handler, { query: "?name[]=none" }), "");
 });
 
-Deno.test("metricsHandler() finds a counter by `name[]` after the client cut its name", async () => {
+Deno.test("metricsHandler() finds a counter by name[] after the client removed its _total", async () => {
   const { handler, registry } = withForeignMetrics();
   registry.setContentType(
     Registry.OPENMETRICS_CONTENT_TYPE as unknown as typeof registry.contentType,
@@ -223,7 +223,7 @@ Deno.test("metricsHandler() finds a counter by `name[]` after the client cut its
   }
 });
 
-Deno.test("metricsHandler() calls no collector that `name[]` does not ask for", async () => {
+Deno.test("metricsHandler() calls only the collectors of metrics that name[] requests", async () => {
   const { handler, collected } = withForeignMetrics();
   await scrape(handler, { query: "?name[]=h_sum&name[]=g" });
   assertEquals(collected.splice(0), ["h", "g"]);
@@ -233,7 +233,7 @@ Deno.test("metricsHandler() calls no collector that `name[]` does not ask for", 
   assertEquals(collected, ["a", "h", "g"]);
 });
 
-Deno.test("metricsHandler() answers concurrent scrapes with the names each asks for", async () => {
+Deno.test("metricsHandler() answers concurrent scrapes with the names each requests", async () => {
   const { handler } = withForeignMetrics();
   const names = ["g", "h", "none", "a_total", "g"];
   const texts = await Promise.all([
@@ -247,7 +247,7 @@ Deno.test("metricsHandler() answers concurrent scrapes with the names each asks 
   assert(hasOwn(texts.at(-1)!));
 });
 
-Deno.test("metricsHandler() has default metrics up to date that another one's collector sets", async () => {
+Deno.test("metricsHandler() updates default metrics that another collector sets", async () => {
   const registry = new Registry();
   const registers = [registry];
   const { metricsHandler } = createStageMetrics({ registry });

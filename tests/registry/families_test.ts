@@ -20,7 +20,7 @@ function create(registry: MetricsRegistry = new Registry()) {
   return { clock, metrics };
 }
 
-/** Makes one pipeline that fails, with a stage that succeeds. */
+/** Runs one pipeline that fails, with a stage that succeeds. */
 function runOnce({ clock, metrics }: ReturnType<typeof create>) {
   try {
     metrics.pipeline("p", () => {
@@ -29,11 +29,11 @@ function runOnce({ clock, metrics }: ReturnType<typeof create>) {
       throw new Error("No");
     });
   } catch {
-    // The outcome is what is looked at.
+    // Only the outcome matters.
   }
 }
 
-/** All that one run leaves behind, in the order of the families. */
+/** The exposition after one run. */
 const EXPOSITION =
   `# HELP lukhas_orchestration_pipeline_duration_seconds The total time taken to execute a pipeline.
 # TYPE lukhas_orchestration_pipeline_duration_seconds histogram
@@ -126,12 +126,12 @@ lukhas_orchestration_instrumentation_issues_total{issue="worker_unresponsive"} 0
 lukhas_orchestration_instrumentation_issues_total{issue="invalid_message"} 0
 `;
 
-/** Hides when it was, which nobody knows beforehand. */
+/** Replaces the time of the last end. */
 function hideTimestamp(text: string): string {
   return text.replace(/\d{10}(\.\d+)?$/m, "<now>");
 }
 
-Deno.test("The families are, to the letter, what the handler serves", async () => {
+Deno.test("metricsHandler() serves exactly the own families", async () => {
   const run = create();
   runOnce(run);
   const response = await run.metrics.metricsHandler()(
@@ -146,7 +146,7 @@ for (
     ["@prometheus-io/client", SuccessorRegistry],
   ] as const
 ) {
-  Deno.test(`${client}: register.metrics() has the families, to the letter`, async () => {
+  Deno.test(`register.metrics() of ${client} has exactly the own families`, async () => {
     const registry = new Registry_();
     runOnce(create(registry));
     // The client writes an empty line between two families.
@@ -154,7 +154,7 @@ for (
     assertEquals(hideTimestamp(text), EXPOSITION);
   });
 
-  Deno.test(`${client}: getMetricsAsJSON() has the families, each sample with labels of its own`, async () => {
+  Deno.test(`getMetricsAsJSON() of ${client} copies the labels of each sample`, async () => {
     const registry = new Registry_();
     runOnce(create(registry));
     const json = await registry.getMetricsAsJSON() as unknown as {
@@ -194,7 +194,7 @@ for (
     assertEquals(new Set(labels).size, labels.length);
   });
 
-  Deno.test(`${client}: default labels come out of every view`, async () => {
+  Deno.test(`setDefaultLabels() of ${client} applies to own metrics`, async () => {
     const registry = new Registry_();
     registry.setDefaultLabels({ host: 'a"b', lane: "not mine" });
     const { metrics } = create(registry);
@@ -215,7 +215,7 @@ for (
     });
   });
 
-  Deno.test(`${client}: a registry of OpenMetrics has the families too`, async () => {
+  Deno.test(`OpenMetrics registry of ${client} has the own families after clear()`, async () => {
     const registry = new Registry_(
       "application/openmetrics-text; version=1.0.0; charset=utf-8" as never,
     );
@@ -239,7 +239,7 @@ for (
     ));
   });
 
-  Deno.test(`${client}: resetMetrics() zeroes what was counted, and leaves alone what is running`, async () => {
+  Deno.test(`resetMetrics() of ${client} resets counts, but not scopes in progress`, async () => {
     const registry = new Registry_();
     const { clock, metrics } = create(registry);
     metrics.stage("orphan", () => {});
@@ -266,7 +266,7 @@ for (
   });
 }
 
-Deno.test("Counters of all three outcomes are there, at 0, as soon as a scope starts", async () => {
+Deno.test("Counters of all three outcomes are 0 from the start of a scope", async () => {
   const { metrics } = create();
   await metrics.pipeline("p", async () => {
     await metrics.stage("s", async () => {
@@ -295,7 +295,7 @@ Deno.test("Counters of all three outcomes are there, at 0, as soon as a scope st
   });
 });
 
-Deno.test("The unfinished seconds grow by one second per second and per scope, and end at 0", async () => {
+Deno.test("unfinished_seconds grows by one second per second and per scope in progress", async () => {
   const { clock, metrics } = create();
   const name = "lukhas_orchestration_pipeline_unfinished_seconds";
   const unfinished = () =>
@@ -316,12 +316,12 @@ Deno.test("The unfinished seconds grow by one second per second and per scope, a
   assertEquals(await unfinished(), 0);
 });
 
-Deno.test("The unfinished seconds are exact by a clock of Unix seconds", async () => {
+Deno.test("unfinished_seconds is exact with a clock of Unix seconds", async () => {
   const clock = manualClock();
   clock.advance(1_789_012_345.678);
   await captureMetrics({ lane: "test", clock }, async (metrics) => {
     const open = new Map<{ close(): void }, number>();
-    // Most of them end and start anew, as they do in a server.
+    // Most of them end while others start, as in a server.
     for (let i = 0; i < 200_000; i++) {
       clock.advance(0.001);
       open.set(openPipeline("p"), clock());
@@ -341,7 +341,7 @@ Deno.test("The unfinished seconds are exact by a clock of Unix seconds", async (
   });
 });
 
-Deno.test("The unfinished seconds are 0 when nothing runs, whatever was rounded", async () => {
+Deno.test("unfinished_seconds has no rounding errors when nothing is running", async () => {
   const clock = manualClock();
   await captureMetrics({ lane: "test", clock }, async (metrics) => {
     const open = Array.from({ length: 10 }, () => {
@@ -353,7 +353,7 @@ Deno.test("The unfinished seconds are 0 when nothing runs, whatever was rounded"
   });
 });
 
-Deno.test("The last end of a pipeline is told for each status, in Unix seconds", async () => {
+Deno.test("last_end_timestamp_seconds is the Unix time of the last end per status", async () => {
   const { metrics } = create();
   const name = "lukhas_orchestration_pipeline_last_end_timestamp_seconds";
   const lastEnd = (status: string) =>
@@ -369,7 +369,7 @@ Deno.test("The last end of a pipeline is told for each status, in Unix seconds",
   assertEquals(await lastEnd("failure"), undefined);
 });
 
-Deno.test("prom-client's cluster registry sums the families, and takes the latest end", async () => {
+Deno.test("AggregatorRegistry of prom-client sums counts, and takes the latest end", async () => {
   const views = await Promise.all([100, 200].map(async (end) => {
     const { metrics } = create();
     metrics.recordPipelineMetrics({

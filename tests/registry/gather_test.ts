@@ -18,7 +18,7 @@ async function scrape(
   return await (await metricsHandler({ registry })(request)).text();
 }
 
-/** One metric of each type, as others write them. */
+/** Registers one foreign metric of each type. */
 function fill(client: typeof promClient, registry: promClient.Registry): void {
   const registers = [registry];
   const help = 'Says "no\\yes"\nand more';
@@ -131,7 +131,7 @@ for (
     ["@prometheus-io/client", successor as unknown as typeof promClient],
   ] as const
 ) {
-  Deno.test(`${name}: the metrics of others come out right in both formats`, async () => {
+  Deno.test(`metricsHandler() shows metrics of ${name} in both formats`, async () => {
     const registry = new client.Registry();
     fill(client, registry);
     assertEquals(await scrape(registry, TEXT), FOREIGN_TEXT);
@@ -139,7 +139,7 @@ for (
     assertEquals(await scrape(registry, TEXT), FOREIGN_TEXT);
   });
 
-  Deno.test(`${name}: a counter whose _total was stripped by the client gets it back`, async () => {
+  Deno.test(`metricsHandler() restores the _total that ${name} removes from counters`, async () => {
     const registry = new client.Registry();
     fill(client, registry);
     createStageMetrics({ registry, lane: "test" }).pipeline("p", () => {});
@@ -154,15 +154,14 @@ for (
   });
 
   Deno.test({
-    name:
-      `${name}: default metrics and default labels come out in both formats`,
-    // The successor measures the event loop by an interval that nobody can clear.
+    name: `metricsHandler() shows default metrics and labels of ${name}`,
+    // The successor measures the event loop by an interval that cannot be cleared.
     sanitizeOps: client === promClient,
     sanitizeResources: client === promClient,
     fn: () => scrapeDefaultMetrics(client),
   });
 
-  Deno.test(`${name}: exemplars of others come out in OpenMetrics, and in text do not`, async () => {
+  Deno.test(`metricsHandler() shows exemplars of ${name} only in OpenMetrics`, async () => {
     const registry = new client.Registry();
     registry.setContentType(
       "application/openmetrics-text; version=1.0.0; charset=utf-8" as never,
@@ -180,7 +179,7 @@ for (
   });
 }
 
-Deno.test("An exemplar of others is one in OpenMetrics, whatever its labels are", async () => {
+Deno.test("metricsHandler() shows foreign exemplars with labels of any type", async () => {
   const labelSets: [unknown, string][] = [
     [{}, "{}"],
     [undefined, "{}"],
@@ -204,7 +203,7 @@ Deno.test("An exemplar of others is one in OpenMetrics, whatever its labels are"
   }
 });
 
-Deno.test("metricsHandler() leaves out an exemplar whose time is not a number", async () => {
+Deno.test("metricsHandler() leaves out an exemplar whose time is not a finite number", async () => {
   for (const timestamp of [undefined, NaN, Infinity]) {
     const registry = new promClient.Registry();
     const exemplar = { labelSet: { id: "7" }, value: Infinity, timestamp };
@@ -218,7 +217,7 @@ Deno.test("metricsHandler() leaves out an exemplar whose time is not a number", 
   }
 });
 
-Deno.test("Metrics of several registries are merged, each series once, by their aggregator", async () => {
+Deno.test("metricsHandler() merges metrics of several registries by their aggregator", async () => {
   const registries = [1, 2].map((value) => {
     const registry = new promClient.Registry();
     const registers = [registry];
@@ -287,7 +286,7 @@ Deno.test("metricsHandler() shows the metrics of the process once for two regist
         help: "Total user and system CPU time spent in seconds.",
         registers,
       }).inc(number);
-      // These only sound like metrics of the process.
+      // These only have similar names.
       for (const name of ["order_process", "image_process_cpu_seconds"]) {
         const total = `${name}_total`;
         new promClient.Counter({ name: total, help: "Help", registers })
@@ -308,9 +307,8 @@ Deno.test("metricsHandler() shows the metrics of the process once for two regist
 
 for (const [name, client] of Object.entries({ promClient, successor })) {
   Deno.test({
-    name:
-      `metricsHandler() recognizes the default metrics of ${name} as the process's`,
-    // It starts a timer that nothing stops.
+    name: `metricsHandler() merges the default process metrics of ${name}`,
+    // It starts a timer that cannot be stopped.
     sanitizeOps: false,
     sanitizeResources: false,
     async fn() {
@@ -330,14 +328,14 @@ for (const [name, client] of Object.entries({ promClient, successor })) {
         const valueIn = (text: string) =>
           Number(new RegExp(`^${each} (.*)$`, "m").exec(text)?.[1]);
         const [one, both] = [valueIn(alone), valueIn(together)];
-        // Twice as much, were they summed; the CPU's time goes on.
+        // A sum would be twice as much. The CPU time increases meanwhile.
         assert(both < 1.5 * one || one < 1, `${each}: ${one}, ${both}`);
       }
     },
   });
 }
 
-Deno.test("metricsHandler() shows one +Inf bucket where a user bounds one by Infinity", async () => {
+Deno.test("metricsHandler() shows one +Inf bucket if a foreign bound is Infinity", async () => {
   const registry = new promClient.Registry();
   const registers = [registry];
   const help = "Help";
@@ -392,7 +390,7 @@ Deno.test("metricsHandler() shows labels that are not strings the same in both f
   }
 });
 
-Deno.test("metricsHandler() never shows two samples of the same labels", async () => {
+Deno.test("metricsHandler() does not show two samples of the same labels", async () => {
   const registry = new promClient.Registry();
   registry.setDefaultLabels({ a: "x" });
   const registers = [registry];
@@ -409,7 +407,7 @@ Deno.test("metricsHandler() never shows two samples of the same labels", async (
   assertEquals(text.match(/^c_total.*$/gm), ['c_total{a="x"} 3']);
 });
 
-Deno.test("metricsHandler() merges bounds of registries that spell them differently", async () => {
+Deno.test("metricsHandler() merges bounds that registries spell differently", async () => {
   const registries = [1, "1", "1.0"].map((le) => {
     const registry = new promClient.Registry();
     const values = [{ metricName: "h_bucket", labels: { le }, value: 1 }];
@@ -451,7 +449,7 @@ Deno.test("metricsHandler() lets other work run while it merges large registries
   assert(turns > 20, `${turns}`);
 });
 
-Deno.test("A metric that is another type in another registry is left out, and told of", async () => {
+Deno.test("metricsHandler() leaves out and reports a metric of conflicting type", async () => {
   const reports: Omit<IssueReport, "stack">[] = [];
   const [one, two] = [new promClient.Registry(), new promClient.Registry()];
   new promClient.Gauge({ name: "m", help: "Help", registers: [one] }).set(1);
@@ -471,7 +469,7 @@ Deno.test("A metric that is another type in another registry is left out, and to
   }]);
 });
 
-Deno.test("A metric of a type that no format knows, and labels that are no strings, come out", async () => {
+Deno.test("metricsHandler() shows metrics of unknown type, and labels of any type", async () => {
   const registry = new promClient.Registry();
   const values = [{ labels: { a: 1, b: null, c: true }, value: 1 }];
   registry.registerMetric({
@@ -488,7 +486,7 @@ Deno.test("A metric of a type that no format knows, and labels that are no strin
   );
 });
 
-Deno.test("A collector that never answers is left out after five seconds, and told of", async () => {
+Deno.test("metricsHandler() leaves out and reports a collector after five seconds", async () => {
   const reports: Omit<IssueReport, "stack">[] = [];
   const { registry } = createStageMetrics({
     registry: new promClient.Registry(),

@@ -10,8 +10,8 @@ import type { Outcome } from "../../mod.ts";
 const PREFIX = "lukhas_orchestration_";
 const OUTCOMES: readonly Outcome[] = ["success", "failure", "timeout"];
 
-/** The four metrics as one writes them by hand with prom-client. */
-function createByHand(registry: Registry) {
+/** The four metrics, written with prom-client. */
+function createWithPromClient(registry: Registry) {
   const registers = [registry];
   const pipeline = ["lane", "pipeline_name", "status"] as const;
   const stage = ["lane", "pipeline_name", "stage_name", "outcome"] as const;
@@ -46,8 +46,8 @@ function createByHand(registry: Registry) {
 }
 
 /**
- * The samples of the four metrics, `le` as a number; series at 0 are left out, as
- * prom-client starts none.
+ * The samples of the four metrics, with `le` as a number. Series at 0 are left out,
+ * because prom-client does not create them in advance.
  */
 async function samplesOf(registry: Registry): Promise<Map<string, unknown>> {
   const samples = new Map<string, unknown>();
@@ -77,16 +77,16 @@ async function samplesOf(registry: Registry): Promise<Map<string, unknown>> {
   return samples;
 }
 
-Deno.test("The same records by hand with prom-client give the same samples", async () => {
-  const ours = new Registry();
+Deno.test("recordPipelineMetrics() and recordStageMetrics() record as prom-client does", async () => {
+  const own = new Registry();
   const { recordPipelineMetrics, recordStageMetrics } = createStageMetrics({
-    registry: ours,
+    registry: own,
     lane: "test",
   });
-  const theirs = new Registry();
-  const byHand = createByHand(theirs);
+  const reference = new Registry();
+  const withPromClient = createWithPromClient(reference);
 
-  // On bounds, between them, below and above all of them.
+  // Bounds, and values between, below and above them.
   const durations = [...PIPELINE_BUCKETS, ...STAGE_BUCKETS].flatMap((bound) => [
     bound,
     bound * 0.999,
@@ -103,9 +103,9 @@ Deno.test("The same records by hand with prom-client give the same samples", asy
         status: outcome,
         lane,
       });
-      byHand.pipelineDuration
+      withPromClient.pipelineDuration
         .observe({ ...labels, status: outcome }, durationSec);
-      byHand.pipelineTotal.inc({ ...labels, status: outcome });
+      withPromClient.pipelineTotal.inc({ ...labels, status: outcome });
       for (const stageName of ["s", "t"]) {
         recordStageMetrics({
           pipelineName,
@@ -115,13 +115,13 @@ Deno.test("The same records by hand with prom-client give the same samples", asy
           lane,
         });
         const stage = { ...labels, stage_name: stageName, outcome };
-        byHand.stageDuration.observe(stage, durationSec);
-        byHand.stageTotal.inc(stage);
+        withPromClient.stageDuration.observe(stage, durationSec);
+        withPromClient.stageTotal.inc(stage);
       }
     }
   }
-  const samples = await samplesOf(ours);
-  assertEquals(samples, await samplesOf(theirs));
+  const samples = await samplesOf(own);
+  assertEquals(samples, await samplesOf(reference));
   // 2 pipelines × 6 pairs of lane and outcome × (a counter, 12 buckets, sum and
   // count, and for each of 2 stages a counter, 10 buckets, sum and count).
   assertEquals(samples.size, 2 * 6 * (15 + 2 * 13));

@@ -19,13 +19,13 @@ function create(cardinalityLimit?: number, options?: StageMetricsOptions) {
   });
 }
 
-/** The series that stand for all there was no room for. */
+/** The series that replace all series above the limit. */
 const OVERFLOW = {
   pipeline: pipelineTotal("overflow", "success", "overflow"),
   stage: stageTotal("overflow", "overflow", "success", "overflow"),
 };
 
-Deno.test("Past the cardinality limit, what is new goes to one overflow, and what is known goes on", async () => {
+Deno.test("cardinalityLimit replaces new label sets by one overflow and keeps existing ones", async () => {
   const metrics = create(3);
   const { pipeline, stage } = metrics;
   const run = (name: string, ...stages: string[]) =>
@@ -47,7 +47,7 @@ Deno.test("Past the cardinality limit, what is new goes to one overflow, and wha
   });
 });
 
-Deno.test("Past the cardinality limit, a new lane goes to the overflow, of known names, too", async () => {
+Deno.test("cardinalityLimit applies to new lanes of existing pipelines", async () => {
   const metrics = create(2);
   const { pipeline, stage } = metrics;
   for (const lane of ["test", "b", "c"]) {
@@ -62,7 +62,7 @@ Deno.test("Past the cardinality limit, a new lane goes to the overflow, of known
   });
 });
 
-Deno.test("Past the cardinality limit, records and orphans go to the overflow, too", async () => {
+Deno.test("cardinalityLimit applies to recorders and orphan stages", async () => {
   const metrics = create(1);
   metrics.pipeline("p", () => {});
   metrics.recordPipelineMetrics({
@@ -87,7 +87,7 @@ Deno.test("Past the cardinality limit, records and orphans go to the overflow, t
   });
 });
 
-Deno.test("What goes to the overflow knows its own names all the same", async () => {
+Deno.test("Scopes counted as overflow keep their own names and lane", async () => {
   const metrics = create(1);
   const { pipeline, stage, currentPipeline } = metrics;
   pipeline("p", () => {});
@@ -112,7 +112,7 @@ Deno.test("What goes to the overflow knows its own names all the same", async ()
   assertEquals(await samplesOf(metrics, /in_progress$/), {});
 });
 
-Deno.test("label_overflow says what was recorded there, and what to do", () => {
+Deno.test("label_overflow names the pipeline or stage, and gives advice", () => {
   const messages: string[] = [];
   const { pipeline, stage } = create(1, {
     onIssue: ({ message }) => messages.push(message),
@@ -127,7 +127,7 @@ Deno.test("label_overflow says what was recorded there, and what to do", () => {
   ]);
 });
 
-Deno.test("A declared pipeline has its place, whatever the cardinality limit", async () => {
+Deno.test("definePipeline() creates its label sets regardless of the cardinalityLimit", async () => {
   const metrics = create(1);
   metrics.pipeline("p", () => {});
   const declared = metrics.definePipeline("declared", { stages: { s: {} } });
@@ -145,7 +145,7 @@ Deno.test("A declared pipeline has its place, whatever the cardinality limit", a
   });
 });
 
-Deno.test("The cardinality limit is 2000 label sets by default, and Infinity means none", async () => {
+Deno.test("cardinalityLimit is 2000 by default, and can be Infinity", async () => {
   for (
     const [limit, overflows] of [[undefined, 1], [2001, 0], [
       Infinity,
@@ -161,7 +161,7 @@ Deno.test("The cardinality limit is 2000 label sets by default, and Infinity mea
   }
 });
 
-Deno.test("The cardinality limit is that of the registry's metrics, where there are some", () => {
+Deno.test("createStageMetrics() throws if the registry has another cardinalityLimit", () => {
   const registry = new Registry();
   create(5, { registry });
   create(5, { registry });
@@ -173,7 +173,7 @@ Deno.test("The cardinality limit is that of the registry's metrics, where there 
   );
 });
 
-Deno.test("createStageMetrics() throws for a senseless cardinality limit", () => {
+Deno.test("createStageMetrics() throws if the cardinalityLimit is out of range", () => {
   for (const limit of [0, -1, 1.5, NaN, -Infinity]) {
     assertThrows(
       () => create(limit),
@@ -188,16 +188,16 @@ Deno.test("createStageMetrics() throws for a senseless cardinality limit", () =>
   );
 });
 
-Deno.test("A million names and lanes leave the heap as it is, and none is lost", async () => {
+Deno.test("A million names and lanes do not grow the heap, and all are counted", async () => {
   const printed = await runFixture("names", ["--v8-flags=--expose-gc"]);
   const { megabytes, ...counts } = JSON.parse(printed);
   assertEquals(counts, {
     pipelines: 701_000,
     stages: 1_050_000,
-    // All but the 2000 that there is room for.
+    // All except the first 2000.
     overflows: 1_749_000,
     bytesPerName: 0,
   });
-  // A thousand of the names were cut out of a text of a megabyte each.
+  // A thousand of the names are slices of strings of a megabyte each.
   assertEquals(megabytes < 100, true, printed);
 });
