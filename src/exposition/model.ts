@@ -40,7 +40,7 @@ export class Sample {
 
 /** A metric family, own or foreign. */
 export interface MetricFamily {
-  /** The name in the text format: that of a counter ends in `_total`. */
+  /** The name in the text format, with the `_total` of a counter. */
   readonly name: string;
   readonly help: string;
   readonly type: string;

@@ -20,9 +20,9 @@ const TOTAL = "_total";
  * Returns the names of families in OpenMetrics, where a counter's family has no `_total`
  * and no two families may have samples of the same name.
  *
- * A counter whose names are taken, such as `jobs_total` beside a gauge `jobs`, keeps its
- * full name and has the type `unknown`. Any other family whose names are taken is left
- * out, as in the Go client.
+ * If the name without `_total` is taken, such as `jobs_total` beside a gauge `jobs`, the
+ * counter keeps its full name and has the type `unknown`. Any other family that clashes
+ * is left out, as in the Go client.
  *
  * @see {@link https://prometheus.io/docs/specs/om/open_metrics_spec/#suffixes | OpenMetrics 1.0, Suffixes}
  */

@@ -18,7 +18,7 @@ const NO_MATCH: Match = { quality: 0, specificity: -1 };
 
 /**
  * Returns the format that a client prefers, or the first one if the client has no
- * preference or accepts none of them.
+ * preference or accepts no format.
  *
  * @param accept The `Accept` header of the request.
  * @param formats The formats to choose from, at least one.

@@ -1,26 +1,22 @@
 import { describeError } from "../common/describe_error.ts";
 import type { IssueReporter } from "../common/issues.ts";
 import { excerpt, quote } from "../common/quote.ts";
-import { forEachInSlices } from "../common/slices.ts";
-import type { Exemplar } from "../exposition/exemplar.ts";
-import { mergeFamilies, SampleMerger } from "../exposition/merge.ts";
-import {
-  addDefaultLabels,
-  isBoundLabel,
-  type MetricFamily,
-  Sample,
-} from "../exposition/model.ts";
-import { formatValue } from "../exposition/numbers.ts";
+import { mergeFamilies } from "../exposition/merge.ts";
+import type { MetricFamily } from "../exposition/model.ts";
 import { nameForOpenMetrics } from "../exposition/open_metrics_names.ts";
-import { callCollector, CollectorTimeout } from "./collector_calls.ts";
+import { CollectorTimeout } from "./collector_calls.ts";
 import { snapshotSource } from "./families.ts";
+import {
+  type ForeignMetric,
+  readForeign,
+  registeredName,
+} from "./foreign_metric.ts";
 import {
   isOwnMetric,
   type MetricsSource,
   OwnFamily,
   type OwnMetric,
 } from "./own_metric.ts";
-import { processAggregator } from "./process_metrics.ts";
 import { registrationsOf } from "./registration.ts";
 import { defaultLabels, type MetricsRegistry } from "./registry.ts";
 
@@ -33,8 +29,8 @@ export interface GatherRequest {
 }
 
 /**
- * Collects the metrics that take time, and returns a function that gathers all metrics.
- * Own metrics have their values at the instant of its call.
+ * Collects foreign metrics, and returns a function that gathers all metrics. Own metrics
+ * have their values at the instant of its call.
  *
  * @param defaultIssues Reports issues of a registry without own metrics.
  */
@@ -64,31 +60,6 @@ const ALL_METRICS: GatherRequest = { timeoutMs: undefined, names: undefined };
  */
 const DEFAULT_METRIC = /(?:^|_)(?:process|nodejs)_/;
 
-/** A metric in prom-client's contract. */
-interface ForeignMetric {
-  readonly name: string;
-  get(): ForeignView | Promise<ForeignView>;
-}
-
-interface ForeignView {
-  readonly name: string;
-  readonly help: string;
-  readonly type: string;
-  readonly aggregator?: string;
-  readonly values?: readonly {
-    readonly metricName?: string;
-    readonly labels?: Readonly<Record<string, unknown>>;
-    readonly value: number;
-    readonly exemplar?: ForeignExemplar | null;
-  }[];
-}
-
-interface ForeignExemplar {
-  readonly labelSet?: Readonly<Record<string, unknown>>;
-  readonly value: number;
-  readonly timestamp: number;
-}
-
 /** The metrics of a registry. */
 export interface RegistryContent {
   readonly registry: MetricsRegistry;
@@ -97,7 +68,7 @@ export interface RegistryContent {
   readonly foreign: readonly MetricFamily[];
   /** The names of foreign metrics whose collectors took too long. */
   readonly timedOut: ReadonlySet<string>;
-  /** Returns the reporter of the registry's issues. */
+  /** Returns the reporter of issues with the registry. */
   readonly issues: () => IssueReporter;
 }
 
@@ -148,9 +119,9 @@ async function mergeContents(
   };
   const issuesOf = new Map<MetricFamily, () => IssueReporter>();
   for (const { registry, own, foreign, issues } of contents) {
-    const common = defaultLabels(registry);
+    const labels = defaultLabels(registry);
     for (const { definition, source } of own) {
-      const family = new OwnFamily(definition, snapshotOf(source), common);
+      const family = new OwnFamily(definition, snapshotOf(source), labels);
       issuesOf.set(family, issues);
     }
     for (const family of foreign) issuesOf.set(family, issues);
@@ -221,26 +192,25 @@ export async function collectRegistry(
   const own = metrics.filter(isOwnMetric)
     .filter(({ fullName }) => isRequested(names, fullName));
   const timedOut = new Set<string>();
+  const read = async (metric: ForeignMetric): Promise<MetricFamily[]> => {
+    try {
+      return [await readForeign(registry, metric, timeoutMs)];
+    } catch (error) {
+      if (error instanceof CollectorTimeout) {
+        timedOut.add(registeredName(registry, metric, metric.name));
+      }
+      issues().report(
+        "collector_error",
+        `Metric ${quote(metric.name)} was left out: ${describeError(error)}`,
+      );
+      return [];
+    }
+  };
   const foreign = await Promise.all(
     metrics.filter((metric) => !isOwnMetric(metric))
       .map((metric) => metric as ForeignMetric)
       .filter(({ name }) => isNeeded(name, names))
-      .map(async (metric) => {
-        try {
-          return [await readForeign(registry, metric, timeoutMs)];
-        } catch (error) {
-          if (error instanceof CollectorTimeout) {
-            timedOut.add(registeredName(registry, metric, metric.name));
-          }
-          issues().report(
-            "collector_error",
-            `Metric ${quote(metric.name)} was left out: ${
-              describeError(error)
-            }`,
-          );
-          return [];
-        }
-      }),
+      .map(read),
   );
   return {
     registry,
@@ -259,82 +229,4 @@ function isNeeded(
   if (isRequested(names, name)) return true;
   return DEFAULT_METRIC.test(name) &&
     [...names ?? []].some((each) => DEFAULT_METRIC.test(each));
-}
-
-async function readForeign(
-  registry: MetricsRegistry,
-  metric: ForeignMetric,
-  timeoutMs: number,
-): Promise<MetricFamily> {
-  const view = await callCollector(metric, timeoutMs);
-  const { type, values = [] } = view;
-  const name = registeredName(registry, metric, view.name);
-  const help = String(view.help);
-  const aggregator = processAggregator(name, help) ?? view.aggregator ?? "sum";
-  const common = defaultLabels(registry);
-  // Copied at once, because the client changes these objects in place.
-  const numbers = values.map(({ value }) => Number(value));
-  // The client adds this bucket even if the last bound is infinite.
-  const hasInfinity = type === "histogram" &&
-    values.some(({ labels }) => labels?.["le"] === "+Inf");
-  const merger = new SampleMerger(aggregator);
-  await forEachInSlices(values.entries(), ([index, each]) => {
-    const { metricName = name, labels = {}, exemplar } = each;
-    if (hasInfinity && labels["le"] === Infinity) return;
-    merger.add(
-      new Sample(
-        metricName,
-        toLabels(addDefaultLabels(labels, common)),
-        numbers[index]!,
-        exemplar ? toExemplar(exemplar) : undefined,
-      ),
-    );
-  });
-  return { name, help, type, aggregator, samples: await merger.samples() };
-}
-
-/**
- * Returns the name under which a metric was registered. When prom-client renders
- * OpenMetrics, it removes `_total` from the `name` of the metric itself, for good.
- */
-function registeredName(
-  registry: MetricsRegistry,
-  metric: object,
-  name: string,
-): string {
-  const total = `${name}_total`;
-  return registry.getSingleMetric(total) === metric ? total : name;
-}
-
-/** Copies an exemplar, unless its time is not a finite number. */
-function toExemplar(
-  { labelSet = {}, value, timestamp }: ForeignExemplar,
-): Exemplar | undefined {
-  if (!Number.isFinite(Number(timestamp))) return undefined;
-  const labels = Object.entries(labelSet)
-    .map(([name, value]) => [name, String(value)]);
-  return {
-    labelSet: Object.fromEntries(labels),
-    value: Number(value),
-    timestamp: Number(timestamp),
-  };
-}
-
-/** Converts label values in place, so that encoding never calls foreign code. */
-function toLabels(
-  labels: Record<string, unknown>,
-): Record<string, string | number> {
-  for (const name of Object.keys(labels)) {
-    const value = labels[name];
-    if (typeof value === "string") continue;
-    labels[name] = typeof value === "number" && isBoundLabel(name)
-      ? toBound(value)
-      : String(value);
-  }
-  return labels as Record<string, string | number>;
-}
-
-/** Spells infinities and `NaN`, which are the same in all formats and invalid in JSON. */
-function toBound(value: number): string | number {
-  return Number.isFinite(value) ? value : formatValue(value);
 }

@@ -33,9 +33,9 @@ export type ProcessAggregator = "max" | "earliest" | "freshest";
  *
  * - `max` for counters: threads begin to collect at different times, and the highest
  *   value covers the longest time.
- * - `earliest` for the start time, which is rounded, and that of the thread in some
- *   runtimes.
- * - `freshest` for readings: that of the scraped thread is the best.
+ * - `earliest` for the start time, which is rounded. In some runtimes it is the start of
+ *   the thread.
+ * - `freshest` for readings, preferably from the scraped thread.
  *
  * A prefixed name must also have the HELP text of the clients, because a user may have a
  * counter `image_process_cpu_seconds_total`.

@@ -46,6 +46,7 @@ export class Registration {
   isInUse = false;
   /** Whether the registry accepted the metrics when they were last registered. */
   isRegistered = false;
+  /** The metrics to register, the issues metric last. */
   readonly metrics: readonly OwnMetric[];
   readonly #issuesMetric: OwnMetric;
   /** The metric that the registry last had under the name of the issues metric. */
@@ -82,7 +83,7 @@ export class Registration {
     ];
   }
 
-  /** Returns why an instance with these options cannot share these metrics, if so. */
+  /** Returns why an instance with these options cannot share these metrics, if it cannot. */
   findConflict(options: RegistrationChoice): string | undefined {
     const shared = `Cannot share the metrics ${
       quote(`${this.options.prefix}*`)
@@ -105,7 +106,7 @@ export class Registration {
     return undefined;
   }
 
-  /** Lets an instance record here; the first one decides how issues are reported. */
+  /** Registers the use by an instance. The first one sets how issues are reported. */
   use(reporting: IssueReporterOptions): void {
     if (this.isInUse) return;
     this.isInUse = true;

@@ -45,8 +45,8 @@ export function checkRegistry(
 }
 
 /**
- * The registry of instances that set no other: that of the copy of prom-client that the
- * first copy of this module imports.
+ * The registry of instances that set no other: the global registry of prom-client, from
+ * the first copy of this module.
  */
 export const defaultRegistry: MetricsRegistry = perProcess(
   "default registry",

@@ -5,7 +5,7 @@ import { SeriesTree } from "./series_tree.ts";
 /** A tree to merge with others. */
 export interface TreePart {
   readonly tree: SeriesTree;
-  /** The time of the merged tree's clock minus that of this tree's, in seconds. */
+  /** The merged tree's time minus this tree's time, in seconds. */
   readonly offset: number;
   /** Whether its running scopes are still running. */
   readonly isAlive: boolean;

@@ -45,7 +45,7 @@ export class Series implements SeriesView {
   running = 0;
   /** The start of the first execution in progress: sums of large times are inexact. */
   #origin = 0;
-  /** The sum of the starts of the executions in progress, relative to that. */
+  /** The sum of the starts of the executions in progress, relative to `#origin`. */
   #sinceOrigin = 0;
   readonly #bounds: Float64Array;
   /** Set for pipelines, whose last end is recorded. */

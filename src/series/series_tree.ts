@@ -191,7 +191,7 @@ interface LimitedTree {
   readonly issues: IssueReporter;
 }
 
-/** Returns the series of a pipeline, or that of the overflow, which is reported. */
+/** Returns the series of a pipeline. Above the limit, reports and returns the overflow. */
 export function getOrCreatePipelineSeries(
   { tree, issues }: LimitedTree,
   node: PipelineNode,
@@ -202,7 +202,7 @@ export function getOrCreatePipelineSeries(
 }
 
 /**
- * Returns the series of a stage, or that of the overflow, which is reported.
+ * Returns the series of a stage. Above the limit, reports and returns the overflow.
  *
  * @param name The sanitized name of the stage.
  */

@@ -24,6 +24,7 @@ const DENO_ONLY: Readonly<Record<string, string>> = {
   "http/accept_test.ts": "tests functions that are not exported",
   "http/request_test.ts": "tests functions that are not exported",
   "registry/buckets_test.ts": "tests functions that are not exported",
+  "series/outcome_stats_test.ts": "tests functions that are not exported",
   "tracing/otlp_test.ts": "runs Deno, with its own tracing",
   "types_test.ts": "is compiled, and has no test; consumer.ts is its like",
   "workers/channel_test.ts": "tests functions that are not exported",
