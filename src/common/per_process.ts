@@ -1,5 +1,5 @@
 /** The version of the shape of the shared state. Only equal versions share it. */
-const SHAPE = 2;
+const SHAPE = 3;
 
 /** The holder of the shared state. If globals are frozen, each copy has its own. */
 const realm: { [key: symbol]: unknown } = Object.isExtensible(globalThis)

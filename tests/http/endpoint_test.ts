@@ -467,7 +467,7 @@ Deno.test("metricsHandler() lets no later scrape wait longer for a hung collecto
       ...Array(2).fill(
         'Metric "hangs" was left out: TimeoutError: Its collector took longer than 1000 ms',
       ),
-      'Metric "hangs" was left out: TimeoutError: Its collector was called … ms ago and has not finished, it is not called again before',
+      'Metric "hangs" was left out: TimeoutError: Its collector was called … ms ago and is not called again until it finishes',
     ],
   );
 });
