@@ -1,7 +1,8 @@
 /**
  * Tests which metrics your code records, with a clock that the test controls.
  *
- * Run:     deno test examples/testing_test.ts
+ * Install: deno add jsr:@lukhas/stage-metrics jsr:@std/assert
+ * Run:     deno test testing_test.ts
  *
  * @module
  */

@@ -12,6 +12,7 @@ import { installOnce, specifiersOf } from "../npm/install.ts";
 import { installPackage, pack } from "../npm/package.ts";
 import { installBun, installNode } from "../npm/runtimes.ts";
 import { run } from "../npm/suite.ts";
+import { configOptions } from "../support/deno.ts";
 import {
   limitsTable,
   type Report,
@@ -56,7 +57,10 @@ async function prepare(): Promise<{ benches: Bench[]; versions: string[] }> {
   const suite = `${folder}/tests/bench/suite.js`;
   const [node, bun] = [await installNode(26), await installBun()];
   const source = new URL("suite.ts", import.meta.url).pathname;
-  const denoArgs = ["run", "--allow-all", "--v8-flags=--expose-gc"];
+  const denoArgs = [
+    ...["run", ...config.options],
+    ...["--allow-all", "--v8-flags=--expose-gc"],
+  ];
   const versions = COMPANIONS.filter((name) => name !== "mitata").map(
     (name) => {
       const path = `${folder}/node_modules/${name}/package.json`;
@@ -85,6 +89,7 @@ async function measure(bench: Bench): Promise<Figures> {
   return figures as unknown as Figures;
 }
 
+using config = await configOptions(true);
 const { benches, versions } = await prepare();
 const reports: Report[] = [];
 for (const bench of benches) {

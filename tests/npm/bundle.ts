@@ -11,6 +11,7 @@ const TESTS = new URL("../", import.meta.url);
 /** The test files that stay with Deno, and why. All others are run everywhere. */
 const DENO_ONLY: Readonly<Record<string, string>> = {
   "architecture_test.ts": "reads the sources",
+  "config_test.ts": "reads the configuration",
   "common/async_test.ts": "tests functions that are not exported",
   "common/call_site_test.ts": "tests functions that are not exported",
   "common/clock_test.ts": "tests functions that are not exported",

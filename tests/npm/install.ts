@@ -4,7 +4,7 @@
  * @module
  */
 
-import config from "../../deno.json" with { type: "json" };
+import config from "./deno.json" with { type: "json" };
 
 /** A folder that git ignores, and that may be deleted at any time. */
 export const CACHE = new URL("../../.cache/npm", import.meta.url).pathname;
@@ -72,7 +72,7 @@ export async function install(
   throw new Error(message);
 }
 
-/** Packages that the project itself imports, as npm is to be asked for them. */
+/** Returns what to install for packages that the tests themselves import. */
 export function specifiersOf(
   names: readonly (keyof typeof config.imports)[],
 ): string[] {

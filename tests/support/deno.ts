@@ -1,25 +1,52 @@
 /**
- * Runs a command of Deno's with `@std/assert` from JSR, or, where JSR cannot be
- * reached, with the stand-in `assert.ts`, and prints which of the two it is.
+ * Runs a Deno command with the development dependencies of `tests/deno.json`, or, after
+ * `--all`, with those of `tests/npm/deno.json`, which also has what only the examples,
+ * the tests of the npm package and the benchmarks import. They are two files because
+ * Deno downloads all dependencies of a configuration at once.
+ *
+ * `@std/assert` comes from JSR, or, where JSR cannot be reached, from the stand-in
+ * `assert.ts`. A line says which of the two it is.
+ *
+ * Run it: `deno run --allow-all tests/support/deno.ts [--all] COMMAND ...`
  *
  * @module
  */
-import config from "../../deno.json" with { type: "json" };
+import tests from "../deno.json" with { type: "json" };
+import all from "../npm/deno.json" with { type: "json" };
 
 const ASSERT = "@std/assert";
 
-const [command = "help", ...args] = Deno.args;
-if (await isReachable(ASSERT)) {
-  console.log(`${ASSERT}: from JSR`);
-  Deno.exit(await run([command, ...args]));
+/** The root of the project, where all commands run. */
+export const root: string = new URL("../..", import.meta.url).pathname;
+
+/** The options of a Deno command, valid until they are disposed. */
+export interface ConfigOptions extends Disposable {
+  readonly options: readonly string[];
 }
-console.log(
-  `${ASSERT}: JSR is out of reach, tests/support/assert.ts stands in`,
-);
-const importMap = await writeImportMap();
-const code = await run([command, `--import-map=${importMap}`, ...args]);
-await Deno.remove(importMap);
-Deno.exit(code);
+
+/**
+ * Returns the options that let a Deno command find the development dependencies.
+ *
+ * @param withAll Whether those of `tests/npm/deno.json` are among them.
+ */
+export async function configOptions(withAll = false): Promise<ConfigOptions> {
+  const path = withAll ? "../npm/deno.json" : "../deno.json";
+  const url = new URL(path, import.meta.url);
+  const config = `--config=${url.pathname}`;
+  if (await isReachable(ASSERT)) {
+    console.log(`${ASSERT}: from JSR`);
+    return { options: [config], [Symbol.dispose]() {} };
+  }
+  console.log(
+    `${ASSERT}: JSR is out of reach, tests/support/assert.ts stands in`,
+  );
+  const { imports } = withAll ? all : tests;
+  const importMap = await writeImportMap(imports, url);
+  return {
+    options: [config, `--import-map=${importMap}`],
+    [Symbol.dispose]: () => Deno.removeSync(importMap),
+  };
+}
 
 async function isReachable(specifier: string): Promise<boolean> {
   try {
@@ -30,17 +57,35 @@ async function isReachable(specifier: string): Promise<boolean> {
   }
 }
 
-async function writeImportMap(): Promise<string> {
-  const standIn = import.meta.resolve("./assert.ts");
-  const imports = { ...config.imports, [ASSERT]: standIn };
+/** Writes an import map with the imports of a configuration, and the stand-in. */
+async function writeImportMap(
+  imports: Readonly<Record<string, string>>,
+  config: URL,
+): Promise<string> {
+  const absolute = Object.entries(imports).map(([name, target]) => [
+    name,
+    target.startsWith(".") ? new URL(target, config).href : target,
+  ]);
+  const standIn = [ASSERT, import.meta.resolve("./assert.ts")];
+  const text = JSON.stringify({
+    imports: Object.fromEntries([...absolute, standIn]),
+  });
   const file = await Deno.makeTempFile({ suffix: ".json" });
-  await Deno.writeTextFile(file, JSON.stringify({ imports }));
+  await Deno.writeTextFile(file, text);
   return file;
 }
 
 async function run(args: string[]): Promise<number> {
-  const cwd = new URL("../..", import.meta.url);
-  const { code } = await new Deno.Command(Deno.execPath(), { args, cwd })
+  const { code } = await new Deno.Command(Deno.execPath(), { args, cwd: root })
     .spawn().status;
   return code;
+}
+
+if (import.meta.main) {
+  const isAll = Deno.args[0] === "--all";
+  const [command = "help", ...args] = Deno.args.slice(isAll ? 1 : 0);
+  const config = await configOptions(isAll);
+  const code = await run([command, ...config.options, ...args]);
+  config[Symbol.dispose]();
+  Deno.exit(code);
 }
