@@ -32,6 +32,9 @@ const FIELDS = {
  */
 const PROM_CLIENT = "^14.0.0 || ^15.0.0";
 
+/** The files whose links npm shows. */
+const TEXTS = ["README.md", "CHANGELOG.md"];
+
 /**
  * Makes the tarball.
  *
@@ -57,11 +60,32 @@ export async function pack(
     fields.dependencies["prom-client"] = PROM_CLIENT;
     if (repository !== undefined) {
       fields.repository = { type: "git", url: `git+${repository}.git` };
+      await linkTo(repository, fields.version, `${folder}/package`);
     }
     await Deno.writeTextFile(path, `${JSON.stringify(fields, null, 2)}\n`);
     await run("tar", ["-czf", tarball, "-C", folder, "package"]);
   } finally {
     await Deno.remove(folder, { recursive: true });
+  }
+}
+
+/** Makes relative links lead to the repository: the package lacks most of its files. */
+async function linkTo(
+  repository: string,
+  version: string,
+  folder: string,
+): Promise<void> {
+  for (const name of TEXTS) {
+    const path = `${folder}/${name}`;
+    const text = await Deno.readTextFile(path);
+    const linked = text.replace(
+      /(!?)(\[[^\]]*\]\()(?!#|[a-z]+:)/g,
+      (_, image: string, label: string) => {
+        const view = image === "" ? "blob" : "raw";
+        return `${image}${label}${repository}/${view}/v${version}/`;
+      },
+    );
+    await Deno.writeTextFile(path, linked);
   }
 }
 

@@ -1,5 +1,5 @@
 /** The files of the npm package. */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { readdir } from "node:fs/promises";
 import config from "../../deno.json" with { type: "json" };
 import { pack, REPOSITORY, unpack } from "./package.ts";
@@ -60,6 +60,20 @@ Deno.test("The npm package's package.json has the fields that npm shows and chec
     contents.get("README.md")!.replaceAll("\n", " ").includes(description),
   );
   assert(keywords.includes("prometheus"));
+});
+
+Deno.test("The npm package's texts link to files of the repository, at the version", async () => {
+  const page = new RegExp(`^${REPOSITORY}/(?:blob|raw)/v${config.version}/`);
+  const links = ["README.md", "CHANGELOG.md"].flatMap((name) =>
+    [...contents.get(name)!.matchAll(/\]\(([^)]+)\)/g)].map(([, link]) => link!)
+  );
+  assert(links.some((link) => page.test(link)));
+  for (const link of links) {
+    assertMatch(link, /^(#|https:)/);
+    if (!page.test(link)) continue;
+    const [path] = link.replace(page, "").split("#");
+    assert((await Deno.stat(`${ROOT}${path}`)).isFile, link);
+  }
 });
 
 /** Returns the imports that pass the filter, and the files that have them. */
