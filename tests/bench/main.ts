@@ -89,7 +89,7 @@ async function measure(bench: Bench): Promise<Figures> {
   return figures as unknown as Figures;
 }
 
-using config = await configOptions(true);
+using config = await configOptions();
 const { benches, versions } = await prepare();
 const reports: Report[] = [];
 for (const bench of benches) {

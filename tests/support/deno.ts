@@ -1,13 +1,9 @@
 /**
- * Runs a Deno command with the development dependencies of `tests/deno.json`, or, after
- * `--all`, with those of `tests/npm/deno.json`, which also has what only the examples,
- * the tests of the npm package and the benchmarks import. They are two files because
- * Deno downloads all dependencies of a configuration at once.
+ * Runs a Deno command with the development dependencies. `@std/assert` comes from JSR,
+ * or, where JSR cannot be reached, from the stand-in `assert.ts`. A line says which of
+ * the two it is.
  *
- * `@std/assert` comes from JSR, or, where JSR cannot be reached, from the stand-in
- * `assert.ts`. A line says which of the two it is.
- *
- * Run it: `deno run --allow-all tests/support/deno.ts [--all] COMMAND ...`
+ * Run it: `deno run --allow-all tests/support/deno.ts COMMAND ...`
  *
  * @module
  */
@@ -25,12 +21,14 @@ export interface ConfigOptions extends Disposable {
 }
 
 /**
- * Returns the options that let a Deno command find the development dependencies.
- *
- * @param withAll Whether those of `tests/npm/deno.json` are among them.
+ * Returns the options that let a Deno command find the development dependencies: those
+ * of `tests/npm/deno.json`, or only those of the tests in Deno, of `tests/deno.json`.
+ * They are two files because Deno downloads everything that a configuration imports.
  */
-export async function configOptions(withAll = false): Promise<ConfigOptions> {
-  const path = withAll ? "../npm/deno.json" : "../deno.json";
+export async function configOptions(
+  { onlyTests = false } = {},
+): Promise<ConfigOptions> {
+  const path = onlyTests ? "../deno.json" : "../npm/deno.json";
   const url = new URL(path, import.meta.url);
   const config = `--config=${url.pathname}`;
   if (await isReachable(ASSERT)) {
@@ -40,7 +38,7 @@ export async function configOptions(withAll = false): Promise<ConfigOptions> {
   console.log(
     `${ASSERT}: JSR is out of reach, tests/support/assert.ts stands in`,
   );
-  const { imports } = withAll ? all : tests;
+  const { imports } = onlyTests ? tests : all;
   const importMap = await writeImportMap(imports, url);
   return {
     options: [config, `--import-map=${importMap}`],
@@ -82,9 +80,8 @@ async function run(args: string[]): Promise<number> {
 }
 
 if (import.meta.main) {
-  const isAll = Deno.args[0] === "--all";
-  const [command = "help", ...args] = Deno.args.slice(isAll ? 1 : 0);
-  const config = await configOptions(isAll);
+  const [command = "help", ...args] = Deno.args;
+  const config = await configOptions();
   const code = await run([command, ...config.options, ...args]);
   config[Symbol.dispose]();
   Deno.exit(code);

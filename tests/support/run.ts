@@ -83,7 +83,7 @@ async function runTests(
   const decoder = new TextDecoder();
   const text = decoder.decode(stdout) + decoder.decode(stderr);
   const output = signal === null ? text : `${text}\n(ended by ${signal})`;
-  const summary = /^(?:ok|FAILED) \| .*$/m.exec(output)?.[0] ?? "";
+  const summary = output.match(/^(?:ok|FAILED) \| .*$/gm)?.at(-1) ?? "";
   const count = (what: string) =>
     Number(new RegExp(`(\\d+) ${what}`).exec(summary)?.[1] ?? 0);
   return {
@@ -118,7 +118,7 @@ if (queue.length === 0) {
   throw new Error(`Cannot test: no test file in "${paths.join('", "')}"`);
 }
 
-const config = await configOptions();
+const config = await configOptions({ onlyTests: true });
 // Downloads all dependencies, so that the files do not do so side by side.
 await new Deno.Command(Deno.execPath(), {
   args: ["cache", ...config.options, "tests/support/sdk.ts"],
