@@ -17,7 +17,14 @@ const NPM = "tests/npm/";
 const DOCS = "docs";
 
 /** Where the docs are. */
-const DOC_PATHS = ["README.md", ".github", "examples", "mod.ts", "src"];
+const DOC_PATHS = [
+  "README.md",
+  "CHANGELOG.md",
+  ".github",
+  "examples",
+  "mod.ts",
+  "src",
+];
 
 /** The folders of the slowest files, which start first. */
 const SLOW = ["workers", "http", "model", "prometheus"];
