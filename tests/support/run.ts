@@ -30,7 +30,7 @@ const DOC_PATHS = [
 const SLOW = ["workers", "http", "model", "prometheus"];
 
 /** How many files run at once. Most tests wait more than they compute. */
-const CONCURRENCY = availableParallelism() + 1;
+const CONCURRENCY = availableParallelism() + 2;
 
 /** How long a file may take, in milliseconds. */
 const TIMEOUT = 300_000;
