@@ -1,4 +1,4 @@
-/** The configurations of development code, which extend that of the package. */
+/** Tests the configurations for development, which extend that of the package. */
 import { assertEquals } from "@std/assert";
 import root from "../deno.json" with { type: "json" };
 import tests from "./deno.json" with { type: "json" };

@@ -76,7 +76,7 @@ async function assertCountsAfter(
   let counts = {};
   // There is no event for the end of a worker.
   for (let tries = 0; tries < 100; tries++) {
-    const text = await thread.tell("scrape");
+    const text = await thread.call("scrape");
     const valueOf = (series: string) =>
       text.match(`lukhas_orchestration_${series}} (.*)`)?.[1];
     const labels = '{lane="test",pipeline_name="p"';

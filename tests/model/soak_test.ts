@@ -1,10 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { runFixture } from "../support/process.ts";
 
-/** `deno task soak` runs the same for a minute. */
+/** The duration. `deno task soak` takes a minute by default. */
 const SOAK_SECONDS = "3";
 
-Deno.test("Under a mixed load at full speed no count is lost, doubled or falls, and nothing stays", async () => {
+Deno.test("deno task soak loses and doubles no count under a mixed load", async () => {
   const printed = await runFixture(
     "soak",
     ["--allow-env=SOAK_SECONDS", "--v8-flags=--expose-gc"],
@@ -21,11 +21,11 @@ Deno.test("Under a mixed load at full speed no count is lost, doubled or falls, 
   });
   assert(runs > 0 && scrapes > 0, printed);
   const [early, late] = heapMegabytes;
-  // A byte for each scope would not show; a hundred would be many times as much.
+  // A leak of a hundred bytes for each scope would be many times as much.
   assert(late - early < 8, printed);
 });
 
-Deno.test("Threads that end in great numbers leave all of their counts", async () => {
+Deno.test("deno task soak keeps the counts of many threads that ended", async () => {
   const printed = await runFixture(
     "departures",
     [

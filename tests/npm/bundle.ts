@@ -34,7 +34,7 @@ const DENO_ONLY: Readonly<Record<string, string>> = {
   "workers/parallel_test.ts": "runs an example of deno serve",
 };
 
-/** The folders below `tests/` whose tests are not ones of the package. */
+/** The folders below `tests/` whose tests do not run on the package. */
 const OTHER_FOLDERS = ["bench", "fixtures", "npm", "prometheus"];
 
 /** The modules that the package exports, by their paths. */
@@ -113,7 +113,7 @@ function findTests(folder: URL): string[] {
  * Bundles files below `tests/`, to import the package.
  *
  * @param folder Where the package is installed.
- * @returns The paths of what was made of them.
+ * @returns The paths of the bundles.
  */
 export async function bundle(
   folder: string,

@@ -23,12 +23,12 @@ interface Example {
   /** The path below `examples/`. */
   readonly file: string;
   readonly platforms: readonly Platform[];
-  /** What is asked of it, and what it answers. */
+  /** The path of a request. */
   readonly path: string;
   readonly body?: string;
   readonly answer: string;
   readonly pipeline: string;
-  /** How many processes serve metrics, each on a port of its own. */
+  /** The number of processes that serve metrics, each on its own port. */
   readonly metricsPorts?: number;
 }
 
@@ -104,7 +104,7 @@ async function install() {
 /** Returns the first of some free ports in a row. */
 function freePorts(count: number): number {
   for (;;) {
-    // Below the ports that the system itself gives to clients.
+    // Below the ports that the system assigns to clients.
     const first = 10_000 + Math.floor(20_000 * Math.random());
     try {
       for (let i = 0; i < count; i++) {
@@ -126,7 +126,7 @@ class RunningExample implements AsyncDisposable {
   readonly #metricsPorts: readonly number[];
   readonly #child: Deno.ChildProcess;
   readonly #home = Deno.makeTempDirSync();
-  // One connection each, so that all processes get some.
+  // A new connection for each request, so that all processes get some.
   readonly #client = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
 
   constructor(
@@ -372,7 +372,7 @@ function findFiles(folder = ""): string[] {
   );
 }
 
-Deno.test("Every example for Node and Bun is among those that are run", () => {
+Deno.test("examples/ has no example for Node or Bun that is not run", () => {
   const files = findFiles().filter((file) =>
     file.endsWith(".ts") &&
     /^ \* Run: +(node|bun) /m.test(

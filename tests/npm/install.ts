@@ -1,5 +1,5 @@
 /**
- * Fetches from npm, and keeps what was fetched.
+ * Installs npm packages into a cache.
  *
  * @module
  */
@@ -9,15 +9,15 @@ import config from "./deno.json" with { type: "json" };
 /** A folder that git ignores, and that may be deleted at any time. */
 export const CACHE = new URL("../../.cache/npm", import.meta.url).pathname;
 
-/** How long npm may take; it is there to end, not to measure. */
+/** How long to wait at most, in milliseconds. */
 const PATIENCE_MS = 300_000;
 
-/** Says that something could not be fetched, which is no fault of the package. */
+/** The error of a download that failed, which is not a fault of the package. */
 export class Unavailable extends Error {
   override name = "Unavailable";
 }
 
-/** Makes an empty npm project in the cache, and gives its path. */
+/** Creates an empty npm project in the cache, and returns its path. */
 export async function createProject(name: string): Promise<string> {
   const folder = `${CACHE}/${name}`;
   await Deno.mkdir(folder, { recursive: true });
@@ -28,7 +28,7 @@ export async function createProject(name: string): Promise<string> {
   return folder;
 }
 
-/** Of npm's error codes those that tell of the network. */
+/** Matches npm's error codes for network problems. */
 const NETWORK =
   /\b(EAI_AGAIN|ENOTFOUND|ENOTCACHED|ECONN\w+|E\w*TIMEDOUT|ENETUNREACH|E5\d\d)\b/;
 
@@ -44,7 +44,7 @@ export async function install(
   const npm = new Deno.Command("npm", {
     args: [
       "install",
-      // Nothing here needs a script of a package's to run.
+      // No package here needs its install scripts.
       "--ignore-scripts",
       "--no-package-lock",
       "--no-audit",
@@ -72,7 +72,7 @@ export async function install(
   throw new Error(message);
 }
 
-/** Returns what to install for packages that the tests themselves import. */
+/** Returns the versions of packages that the tests import. */
 export function specifiersOf(
   names: readonly (keyof typeof config.imports)[],
 ): string[] {
@@ -80,10 +80,10 @@ export function specifiersOf(
 }
 
 /**
- * Installs packages of others into a project of their own, once.
+ * Installs packages into their own project, once.
  *
  * @returns The path of the project.
- * @throws {Unavailable} If that fails, for whatever reason.
+ * @throws {Unavailable} If the installation fails.
  */
 export async function installOnce(
   name: string,
@@ -101,7 +101,7 @@ export async function installOnce(
   return folder;
 }
 
-/** Gives what was fetched; says what is skipped, and why, where that failed. */
+/** Returns an installation, or prints the skipped tests if it is unavailable. */
 export async function fetched<T>(
   tests: string,
   fetching: Promise<T>,

@@ -12,13 +12,13 @@ export interface Runtime {
   readonly name: string;
   /** The path of its binary. */
   readonly binary: string;
-  /** The command that runs test files, whose paths follow. */
+  /** The arguments that run test files, followed by their paths. */
   readonly testArgs: readonly string[];
-  /** Where it says how many tests there were: passed, failed, skipped. */
+  /** Match the numbers of passed, failed and skipped tests in its output. */
   readonly counts: readonly [RegExp, RegExp, RegExp];
 }
 
-/** The oldest that the library promises to run on, and all that followed it. */
+/** The supported major versions of Node. */
 export const NODE_MAJORS = [20, 22, 24, 26];
 
 const BUN_VERSION = "1.4";

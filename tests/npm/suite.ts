@@ -8,7 +8,7 @@ import { installOnce, specifiersOf } from "./install.ts";
 import { installPackage } from "./package.ts";
 import type { Runtime } from "./runtimes.ts";
 
-/** What the tests import beside the package; prom-client comes with it. */
+/** The packages that the tests import. prom-client comes with the package. */
 const COMPANIONS = [
   "@opentelemetry/api",
   "@opentelemetry/sdk-trace-node",
@@ -17,17 +17,17 @@ const COMPANIONS = [
   "undici",
 ] as const;
 
-/** The ordinary tests, as ones of the npm package. */
+/** The tests of the sources, bundled for the npm package. */
 export interface Suite {
   /** The project that the package is installed in. */
   readonly folder: string;
   /** The paths of the test files. */
   readonly files: readonly string[];
-  /** How many tests there are in them. */
+  /** The number of tests. */
   readonly count: number;
 }
 
-/** How many tests there were, and what was printed. */
+/** The result of a run. */
 export interface Result {
   readonly isOk: boolean;
   readonly passed: number;
@@ -36,7 +36,7 @@ export interface Result {
   readonly output: string;
 }
 
-/** Installs the package, and the tests beside it. */
+/** Installs the package and the tests. */
 export async function installSuite(tarball: string): Promise<Suite> {
   const folder = await installOnce("project", specifiersOf(COMPANIONS));
   await installPackage(folder, tarball);
@@ -62,7 +62,7 @@ export async function runSuite(
   return { isOk: success, passed, failed, skipped, output };
 }
 
-/** Runs a script, and gives what it prints on stdout; it must not fail. */
+/** Runs a script, and returns its output. Throws if it fails. */
 export async function run(
   { binary }: Pick<Runtime, "binary">,
   ...args: string[]
@@ -76,7 +76,7 @@ export async function run(
   return decoder.decode(stdout);
 }
 
-/** How many tests there are in files, by loading them without a runtime's help. */
+/** Returns the number of tests in files, by loading them. */
 async function countTests(files: readonly string[]): Promise<number> {
   const registeredTests: string[] = [];
   Object.assign(globalThis, { registeredTests });

@@ -1,13 +1,13 @@
-/** What a worker without any permission can do to the metrics of a process. */
+/** Tests the metrics of a process with a malicious worker without permissions. */
 import { assert, assertEquals } from "@std/assert";
 import { runFixture } from "../support/process.ts";
 import { parseSamples } from "../support/samples.ts";
 import { hasParser, hasPromtool, parse, pipeThrough } from "./parsers.ts";
 
-/** More than that is never kept of messages, and of what they leave behind. */
+/** The limit of memory for messages and their effects. */
 const MAX_GROWTH_BYTES = 640 * 2 ** 20;
 
-Deno.test("metricsHandler() with workers withstands a hostile Deno worker", async () => {
+Deno.test("metricsHandler() withstands a malicious Deno worker", async () => {
   const printed = await runFixture("attacked", [
     "--allow-all",
     "--unstable-worker-options",
@@ -21,7 +21,7 @@ Deno.test("metricsHandler() with workers withstands a hostile Deno worker", asyn
     `pipeline_total{lane="test",pipeline_name="${name}",status="success"}`;
   assertEquals(Object.fromEntries(totals), {
     [seriesOf("own")]: 4,
-    // Of a sender's own counts, it is believed.
+    // Claims of a sender's own counts are trusted.
     [seriesOf("million")]: 1_000_000,
     [seriesOf("falls")]: 9,
     [seriesOf("last")]: 1,

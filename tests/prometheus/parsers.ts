@@ -22,7 +22,7 @@ export interface ParsedFamily {
   ][];
 }
 
-/** Pipes a text through a program, which must have nothing to say against it. */
+/** Pipes a text through a program, which must succeed without warnings. */
 export async function pipeThrough(
   program: string,
   args: string[],

@@ -14,10 +14,10 @@ async function startService(): Promise<
   );
   let resident = 0;
   for (const [i, thread] of threads.entries()) {
-    resident = await thread.tell("collectDefaultMetrics", "");
-    await thread.tell("addSlowCollector", 10_000);
-    await thread.tell("record", "p", 0.1, 10 ** i);
-    await thread.tell("open", "p");
+    resident = await thread.call("collectDefaultMetrics", "");
+    await thread.call("addSlowCollector", 10_000);
+    await thread.call("record", "p", 0.1, 10 ** i);
+    await thread.call("open", "p");
   }
   return { threads, resident };
 }
@@ -37,8 +37,8 @@ Deno.test({
   async fn() {
     const { threads, resident } = await startService();
     try {
-      const port = await threads[0]!.tell("listen");
-      const expected = ownSamples(await threads[1]!.tell("scrape"));
+      const port = await threads[0]!.call("listen");
+      const expected = ownSamples(await threads[1]!.call("scrape"));
       assert(expected.size > 40, `${expected.size}`);
       await using prometheus = await startPrometheus(
         { service: `127.0.0.1:${port}` },

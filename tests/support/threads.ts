@@ -1,5 +1,5 @@
 /**
- * Starts worker threads that do as they are told.
+ * Starts worker threads that run commands.
  *
  * @module
  */
@@ -9,23 +9,23 @@ import { fixtureUrl } from "./process.ts";
 
 type Result<C extends keyof Commands> = Awaited<ReturnType<Commands[C]>>;
 
-/** How long a thread may take to end. */
+/** How long a thread may take to end, in milliseconds. */
 const PATIENCE_MS = 5000;
 
 /** A worker thread. */
 export interface Thread extends AsyncDisposable {
-  /** Has it do something, and gives what comes of it. */
-  tell<C extends keyof Commands>(
+  /** Runs a command in the thread, and returns its result. */
+  call<C extends keyof Commands>(
     command: C,
     ...args: Parameters<Commands[C]>
   ): Promise<Result<C>>;
-  /** Blocks it, until what it gives is called. */
+  /** Blocks the thread until the returned function is called. */
   hang(): Promise<() => void>;
-  /** Waits until it has ended by itself. */
+  /** Resolves when the thread has ended. */
   readonly ended: Promise<void>;
-  /** Ends it, whatever it does. */
+  /** Terminates the thread. */
   terminate(): Promise<void>;
-  /** Has it end, and terminates it if it does not: what is terminated covers nothing. */
+  /** Ends the thread, or terminates it after a while, which loses its coverage. */
   end(): Promise<void>;
 }
 
@@ -43,7 +43,7 @@ export async function startThread(
     if (error === undefined) waiting?.resolve(value as never);
     else waiting?.reject(new Error(error));
   });
-  // One that fails is what is tested; who waits for it learns of it by its end.
+  // Some tests let threads fail. Callers notice that the thread has ended.
   worker.on("error", () => {});
   const ended = new Promise<void>((resolve) =>
     worker.on("exit", () => resolve())
@@ -65,7 +65,7 @@ export async function startThread(
     clearTimeout(timer);
   };
   return {
-    tell(command, ...args) {
+    call(command, ...args) {
       id++;
       return answer(() => worker.postMessage({ id, command, args }));
     },

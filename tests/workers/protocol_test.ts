@@ -81,7 +81,7 @@ async function scrapeAmong(
     .map(([id, respond]) => simulateWorker(id, respond));
   const thread = await startThread({ timeout: 1000, blocksFor });
   try {
-    const text = await thread.tell("scrape");
+    const text = await thread.call("scrape");
     const valueOf = (series: string) =>
       new RegExp(`^${PREFIX}${series}} (.*)$`, "m").exec(text)?.[1];
     const labels = '{lane="test",pipeline_name="p"';
@@ -318,10 +318,10 @@ Deno.test("WorkerGroup drops the ids of retired workers and keeps their counts",
   const totalIn = (text: string) =>
     Number(/pipeline_total\{.*status="success"\} (.*)/.exec(text)?.[1]);
   const scrapeAfter = async (milliseconds: number) => {
-    await thread.tell("advance", milliseconds);
+    await thread.call("advance", milliseconds);
     // The first scrape retires workers that left long ago, the second one shows it.
-    await thread.tell("scrape");
-    return totalIn(await thread.tell("scrape"));
+    await thread.call("scrape");
+    return totalIn(await thread.call("scrape"));
   };
   const requestFullState = () => {
     const received = new Promise<Message & { kind: "fullState" }>((resolve) =>
@@ -344,11 +344,11 @@ Deno.test("WorkerGroup drops the ids of retired workers and keeps their counts",
       post(channel, id, { kind: "delta", version: 1, items: toItems(1, 0) });
       post(channel, id, { kind: "leave" });
       // Deno drops messages when a channel is full.
-      await thread.tell("advance", 0);
+      await thread.call("advance", 0);
     }
     post(channel, OTHER, { kind: "join" });
     post(channel, OBSERVER, { kind: "join" });
-    assertEquals(totalIn(await thread.tell("scrape")), count);
+    assertEquals(totalIn(await thread.call("scrape")), count);
     assertEquals(await scrapeAfter(20_000), count);
     assertEquals((await requestFullState()).retired.length, count);
     assertEquals(await scrapeAfter(600_000), count);
@@ -356,7 +356,7 @@ Deno.test("WorkerGroup drops the ids of retired workers and keeps their counts",
     assertEquals([retired, hasDroppedIds], [[], true]);
 
     version = 1;
-    assertEquals(totalIn(await thread.tell("scrape")), count + 1000);
+    assertEquals(totalIn(await thread.call("scrape")), count + 1000);
   } finally {
     channel.close();
     observer.close();
@@ -559,8 +559,8 @@ Deno.test("WorkerGroup rejects and counts invalid messages and items", async () 
   const channel = simulateWorker(OBSERVER, () => []);
   await using thread = await startThread({ timeout: 1000 });
   try {
-    await thread.tell("record", "p", 0.1, 3);
-    await thread.tell("scrape");
+    await thread.call("record", "p", 0.1, 3);
+    await thread.call("scrape");
     for (const items of Object.values(INVALID_ITEMS)) {
       const message = { kind: "delta", version: 1, items } as MessageWithItems;
       post(channel, idOf(number++), message);
@@ -594,7 +594,7 @@ async function scrapeUntil(
 ): Promise<string> {
   let text = "";
   for (let i = 0; i < 100 && !condition(text); i++) {
-    text = await thread.tell("scrape");
+    text = await thread.call("scrape");
   }
   return text;
 }
@@ -649,7 +649,7 @@ for (const [name, items] of Object.entries(DECREASES)) {
         { kind: "delta", version, items } as MessageWithItems,
       );
     // Only a thread with a shared registry can count issues.
-    await thread.tell("scrape");
+    await thread.call("scrape");
     send(1, itemsWith({}, [5, ...NONE, 1]));
     send(2, items);
     post(channel, OTHER, { kind: "leave" });
@@ -745,7 +745,7 @@ Deno.test("WorkerGroup retires the first of many unreachable workers", async () 
     return respond(message, from);
   });
   await using thread = await startThread({ timeout: 1000 });
-  await thread.tell("scrape");
+  await thread.call("scrape");
   // The first two and the last of them answer again.
   for (const id of [ids[count - 1]!, ids[0]!, ids[1]!]) {
     post(channel, id, { kind: "delta", version: 2, items: toItems(3, 1) });
@@ -760,8 +760,8 @@ Deno.test("WorkerGroup retires the first of many unreachable workers", async () 
   // A retired worker cannot be counted again, so its acknowledgement is an issue.
   const unresponsiveIn = (text: string) =>
     Number(/issue="worker_unresponsive"\} (.*)/.exec(text)?.[1]);
-  await thread.tell("scrape");
-  const before = unresponsiveIn(await thread.tell("scrape"));
+  await thread.call("scrape");
+  const before = unresponsiveIn(await thread.call("scrape"));
   const ack = { kind: "ack", round: 1, version: 2 } as const;
   post(channel, ids[count - 1]!, { ...ack, to: threadId });
   post(channel, ids[count - 1]!, { ...ack, to: OTHER });
@@ -797,7 +797,7 @@ Deno.test("WorkerGroup retires workers without being scraped", async () => {
       post(channel, id, { kind: "delta", version: 1, items: toItems(1, 0) });
       post(channel, id, { kind: "leave" });
       await present;
-      if (i % 200 === 199) await thread.tell("advance", 70_000);
+      if (i % 200 === 199) await thread.call("advance", 70_000);
     }
     const knownWorkers = async () => {
       post(channel, OTHER, { kind: "join" });
@@ -825,7 +825,7 @@ Deno.test("WorkerGroup rejects messages with its own id", async () => {
     return [];
   });
   await using thread = await startThread({ timeout: 1000 });
-  await thread.tell("scrape");
+  await thread.call("scrape");
   const items = toItems(5, 1);
   post(channel, threadId, { kind: "delta", version: 1, items });
   post(channel, threadId, { kind: "leave" });

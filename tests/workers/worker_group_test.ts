@@ -96,22 +96,22 @@ Deno.test("WorkerGroup keeps the last exemplar of each bucket, also of exited wo
   const options = [{ firstSpan: 1 }, { firstSpan: 11 }];
   await withThreads(options, async (a, b) => {
     const exemplarsOf = async (thread: Thread) => {
-      const text = await thread.tell("scrape", "application/openmetrics-text");
+      const text = await thread.call("scrape", "application/openmetrics-text");
       const line =
         /(?:pipeline_name="(\w+)",status="success",le="0.01"}|their_traced_total) \d+ # (.*) \S+$/gm;
       return [...text.matchAll(line)]
         .map(([, name = "theirs", exemplar]) => `${name} ${exemplar}`)
         .sort();
     };
-    await a!.tell("run", "last_b");
-    await b!.tell("run", "last_a");
-    await a!.tell("run", "only_a");
-    await a!.tell("setForeignExemplar", { id: "a" }, 0.5);
+    await a!.call("run", "last_b");
+    await b!.call("run", "last_a");
+    await a!.call("run", "only_a");
+    await a!.call("setForeignExemplar", { id: "a" }, 0.5);
     // So that later exemplars have later timestamps.
     await new Promise((resolve) => setTimeout(resolve, 5));
-    await a!.tell("run", "last_a");
-    await b!.tell("run", "last_b");
-    await b!.tell("setForeignExemplar", { id: "b" }, Infinity);
+    await a!.call("run", "last_a");
+    await b!.call("run", "last_b");
+    await b!.call("setForeignExemplar", { id: "b" }, Infinity);
     const expected = [
       `last_a ${exemplarOf(3)} 0`,
       `last_b ${exemplarOf(12)} 0`,
@@ -135,7 +135,7 @@ Deno.test("metricsHandler() with workers shows the same in every worker and form
       [c!, 'only "c"\n', 0.125, 5],
     ];
     for (const [thread, name, duration, count] of runs) {
-      await thread.tell("record", name, duration, count);
+      await thread.call("record", name, duration, count);
     }
     const recordAll = () => {
       for (const [, pipelineName, durationSec, count] of runs) {
@@ -157,7 +157,7 @@ Deno.test("metricsHandler() with workers shows the same in every worker and form
     for (const accept of ["text/plain", "application/openmetrics-text"]) {
       const expected = linesOf(await scrapeAlone(recordAll, accept));
       for (const thread of [a!, b!]) {
-        assertEquals(linesOf(await thread.tell("scrape", accept)), expected);
+        assertEquals(linesOf(await thread.call("scrape", accept)), expected);
       }
     }
   });
@@ -166,14 +166,14 @@ Deno.test("metricsHandler() with workers shows the same in every worker and form
 Deno.test("WorkerGroup sums running scopes, and shows the latest end", async () => {
   await withThreads([{}, {}], async (a, b) => {
     // The monotonic clocks of threads differ.
-    await a!.tell("advance", 1e9);
-    await a!.tell("open", "p");
-    await a!.tell("open", "p");
-    await b!.tell("open", "p");
-    await b!.tell("record", "p", 1);
+    await a!.call("advance", 1e9);
+    await a!.call("open", "p");
+    await a!.call("open", "p");
+    await b!.call("open", "p");
+    await b!.call("record", "p", 1);
     const before = Date.now() / 1000;
-    await a!.tell("record", "p", 1);
-    const text = await b!.tell("scrape");
+    await a!.call("record", "p", 1);
+    const text = await b!.call("scrape");
     assertEquals(inProgressOf(text, "p"), 3);
     const labels = 'lane="test",pipeline_name="p"';
     const checkUnfinished = (text: string) => {
@@ -182,11 +182,11 @@ Deno.test("WorkerGroup sums running scopes, and shows the latest end", async () 
       assert(unfinished > 0 && unfinished < 1000, `${unfinished}`);
     };
     checkUnfinished(text);
-    await a!.tell("open", "p");
-    assertEquals(inProgressOf(await b!.tell("scrape"), "p"), 4);
+    await a!.call("open", "p");
+    assertEquals(inProgressOf(await b!.call("scrape"), "p"), 4);
     await withThreads(
       [{}],
-      async (c) => checkUnfinished(await c!.tell("scrape")),
+      async (c) => checkUnfinished(await c!.call("scrape")),
     );
     const last = valueOf(
       text,
@@ -201,29 +201,29 @@ Deno.test("WorkerGroup shows every count, whichever worker is scraped", async ()
     let count = 0;
     for (let round = 0; round < 30; round++) {
       for (const [i, thread] of threads.entries()) {
-        await thread.tell("record", "p", 0.1, i + 1);
+        await thread.call("record", "p", 0.1, i + 1);
         count += i + 1;
       }
       const scraped = threads[round % threads.length]!;
-      assertEquals(totalOf(await scraped.tell("scrape"), "p"), count);
+      assertEquals(totalOf(await scraped.call("scrape"), "p"), count);
     }
   });
 });
 
 Deno.test("WorkerGroup of a new worker includes earlier counts, also of exited workers", async () => {
   await withThreads([{}, {}], async (a, b) => {
-    await a!.tell("record", "p", 0.1, 1);
-    await b!.tell("record", "p", 0.1, 2);
-    await a!.tell("scrape");
-    await b!.tell("record", "p", 0.1, 4);
-    await b!.tell("open", "p");
-    b!.tell("exit");
+    await a!.call("record", "p", 0.1, 1);
+    await b!.call("record", "p", 0.1, 2);
+    await a!.call("scrape");
+    await b!.call("record", "p", 0.1, 4);
+    await b!.call("open", "p");
+    b!.call("exit");
     await b!.ended;
     await withThreads([{}], async (c) => {
-      assertEquals(totalOf(await c!.tell("scrape"), "p"), 7);
+      assertEquals(totalOf(await c!.call("scrape"), "p"), 7);
       await a!.terminate();
       await withThreads([{ timeout: 1000 }], async (d) => {
-        const text = await d!.tell("scrape");
+        const text = await d!.call("scrape");
         assertEquals(totalOf(text, "p"), 7);
         assertEquals(inProgressOf(text, "p"), 0);
       });
@@ -234,12 +234,12 @@ Deno.test("WorkerGroup of a new worker includes earlier counts, also of exited w
 Deno.test("WorkerGroup requests the full state from one worker when it joins", async () => {
   await withThreads([{}, {}, {}], async (...threads) => {
     for (const thread of threads) {
-      await thread.tell("record", "p", 0.1);
-      await thread.tell("scrape");
+      await thread.call("record", "p", 0.1);
+      await thread.call("scrape");
     }
     const observer = observeMessages();
     await withThreads([{}], async (d) => {
-      assertEquals(totalOf(await d!.tell("scrape"), "p"), 3);
+      assertEquals(totalOf(await d!.call("scrape"), "p"), 3);
     });
     observer.close();
     assertEquals(
@@ -259,14 +259,14 @@ for (const end of ["exit", "finish", "fail"] as const) {
     ignore,
     fn: async () => {
       await withThreads([{}, {}], async (a, b) => {
-        await b!.tell("record", "p", 0.1, 2);
-        await b!.tell("setForeign", 2);
-        await a!.tell("scrape");
-        await b!.tell("record", "p", 0.1, 3);
-        await b!.tell("open", "p");
-        b!.tell(end).catch(() => {});
+        await b!.call("record", "p", 0.1, 2);
+        await b!.call("setForeign", 2);
+        await a!.call("scrape");
+        await b!.call("record", "p", 0.1, 3);
+        await b!.call("open", "p");
+        b!.call(end).catch(() => {});
         await b!.ended;
-        const text = await a!.tell("scrape");
+        const text = await a!.call("scrape");
         assertEquals(totalOf(text, "p"), 5);
         assertEquals(inProgressOf(text, "p"), 0);
         assertEquals(valueOf(text, "their_total"), 2);
@@ -282,14 +282,14 @@ Deno.test("WorkerGroup loses only the unpublished counts of a terminated worker"
   await withThreads(
     [{ timeout: 1000 }, { timeout: 1000 }, {}],
     async (a, b, c) => {
-      await a!.tell("record", "p", 0.1, 1);
-      await c!.tell("record", "p", 0.1, 2);
-      assertEquals(totalOf(await a!.tell("scrape"), "p"), 3);
-      await c!.tell("record", "p", 0.1, 4);
+      await a!.call("record", "p", 0.1, 1);
+      await c!.call("record", "p", 0.1, 2);
+      assertEquals(totalOf(await a!.call("scrape"), "p"), 3);
+      await c!.call("record", "p", 0.1, 4);
       await c!.terminate();
-      await b!.tell("record", "p", 0.1, 8);
+      await b!.call("record", "p", 0.1, 8);
       for (const thread of [a!, b!]) {
-        assertEquals(totalOf(await thread.tell("scrape"), "p"), 11);
+        assertEquals(totalOf(await thread.call("scrape"), "p"), 11);
       }
     },
   );
@@ -298,7 +298,7 @@ Deno.test("WorkerGroup loses only the unpublished counts of a terminated worker"
 Deno.test("metricsHandler() with workers counts every request under load over HTTP", async () => {
   const short = { timeout: 1000 };
   await withThreads([short, short, {}], async (a, b, c) => {
-    const ports = [await a!.tell("listen"), await b!.tell("listen")];
+    const ports = [await a!.call("listen"), await b!.call("listen")];
     let [sent, answered, published, last] = [0, 0, 0, 0];
     const request = async (port: number) => {
       sent++;
@@ -328,9 +328,9 @@ Deno.test("metricsHandler() with workers counts every request under load over HT
     };
 
     await load();
-    await c!.tell("record", "p", 0.1, published = 10);
+    await c!.call("record", "p", 0.1, published = 10);
     await scrape(ports[0]!);
-    await c!.tell("record", "p", 0.1, 7);
+    await c!.call("record", "p", 0.1, 7);
     await c!.terminate();
     await load();
     for (const port of ports) {
@@ -343,50 +343,50 @@ Deno.test("metricsHandler() with workers counts every request under load over HT
 Deno.test("WorkerGroup waits for a hanging worker once, and shows its last values", async () => {
   const short = { timeout: 1000 };
   await withThreads([short, short, short], async (a, b, c) => {
-    await c!.tell("record", "p", 0.1, 1);
-    await c!.tell("open", "p");
-    assertEquals(totalOf(await a!.tell("scrape"), "p"), 1);
-    await c!.tell("record", "p", 0.1, 2);
+    await c!.call("record", "p", 0.1, 1);
+    await c!.call("open", "p");
+    assertEquals(totalOf(await a!.call("scrape"), "p"), 1);
+    await c!.call("record", "p", 0.1, 2);
     const wake = await c!.hang();
-    await b!.tell("record", "p", 0.1, 4);
+    await b!.call("record", "p", 0.1, 4);
 
-    const first = await a!.tell("scrape");
+    const first = await a!.call("scrape");
     assertEquals(totalOf(first, "p"), 5);
     assertEquals(inProgressOf(first, "p"), 1);
     assertEquals(unresponsiveOf(first), 1);
     // A second wait would be counted again.
-    assertEquals(unresponsiveOf(await a!.tell("scrape")), 1);
+    assertEquals(unresponsiveOf(await a!.call("scrape")), 1);
     // A new worker does not wait for it, and shows its last values.
     await withThreads([short], async (d) => {
-      const text = await d!.tell("scrape");
+      const text = await d!.call("scrape");
       assertEquals(totalOf(text, "p"), 5);
       assertEquals(unresponsiveOf(text), 1);
     });
 
     wake();
-    await c!.tell("record", "p", 0.1, 8);
+    await c!.call("record", "p", 0.1, 8);
     // Until it sends a message, it is not awaited.
     let text = "";
     for (let i = 0; i < 100 && totalOf(text, "p") !== 15; i++) {
-      text = await a!.tell("scrape");
+      text = await a!.call("scrape");
     }
     assertEquals(totalOf(text, "p"), 15);
     // Now it is awaited again, once.
     const wakeAgain = await c!.hang();
     const before = unresponsiveOf(text)!;
-    assertEquals(unresponsiveOf(await a!.tell("scrape")), before + 1);
+    assertEquals(unresponsiveOf(await a!.call("scrape")), before + 1);
     wakeAgain();
   });
 });
 
 Deno.test("WorkerGroup does not suspect peers after a blocked event loop", async () => {
   await withThreads([{ timeout: 1000 }, {}], async (a, b) => {
-    await b!.tell("record", "p", 0.1, 1);
-    assertEquals(totalOf(await a!.tell("scrape"), "p"), 1);
-    await b!.tell("record", "p", 0.1, 2);
+    await b!.call("record", "p", 0.1, 1);
+    assertEquals(totalOf(await a!.call("scrape"), "p"), 1);
+    await b!.call("record", "p", 0.1, 2);
     const observer = observeMessages();
     const wakeB = await b!.hang();
-    const scraping = a!.tell("scrape");
+    const scraping = a!.call("scrape");
     await until(() => observer.kinds.includes("collect"));
     const wakeA = await a!.hang();
     wakeB();
@@ -402,18 +402,18 @@ Deno.test("WorkerGroup does not suspect peers after a blocked event loop", async
 
 Deno.test("WorkerGroup retires workers that left, and sends them to new workers", async () => {
   await withThreads([{}, {}, {}], async (a, b, c) => {
-    await a!.tell("record", "p", 0.1, 1);
-    await b!.tell("record", "p", 0.1, 2);
-    await b!.tell("setForeign", 3);
-    await c!.tell("record", "p", 0.1, 4);
-    await c!.tell("setForeign", 5);
-    assertEquals(totalOf(await a!.tell("scrape"), "p"), 7);
-    b!.tell("exit");
-    c!.tell("exit");
+    await a!.call("record", "p", 0.1, 1);
+    await b!.call("record", "p", 0.1, 2);
+    await b!.call("setForeign", 3);
+    await c!.call("record", "p", 0.1, 4);
+    await c!.call("setForeign", 5);
+    assertEquals(totalOf(await a!.call("scrape"), "p"), 7);
+    b!.call("exit");
+    c!.call("exit");
     await Promise.all([b!.ended, c!.ended]);
-    await a!.tell("advance", 60_000);
+    await a!.call("advance", 60_000);
     const check = async (thread: Thread) => {
-      const text = await thread.tell("scrape");
+      const text = await thread.call("scrape");
       assertEquals(totalOf(text, "p"), 7);
       assertEquals(valueOf(text, "their_total"), 8);
       assertEquals(valueOf(text, "their_seconds_count"), 2);
@@ -430,32 +430,32 @@ Deno.test("WorkerGroup retires workers that left, and sends them to new workers"
 Deno.test("WorkerGroup drops the gauges of an unreachable worker until it answers", async () => {
   const short = { timeout: 1000 };
   await withThreads([short, short, short], async (a, b, c) => {
-    await c!.tell("record", "p", 0.1, 1);
-    await c!.tell("open", "p");
-    await a!.tell("scrape");
+    await c!.call("record", "p", 0.1, 1);
+    await c!.call("open", "p");
+    await a!.call("scrape");
     const wake = await c!.hang();
-    assertEquals(inProgressOf(await a!.tell("scrape"), "p"), 1);
-    await a!.tell("advance", 500_000);
-    assertEquals(inProgressOf(await a!.tell("scrape"), "p"), 1);
-    await a!.tell("advance", 200_000);
-    await b!.tell("record", "p", 0.1, 2);
-    const text = await a!.tell("scrape");
+    assertEquals(inProgressOf(await a!.call("scrape"), "p"), 1);
+    await a!.call("advance", 500_000);
+    assertEquals(inProgressOf(await a!.call("scrape"), "p"), 1);
+    await a!.call("advance", 200_000);
+    await b!.call("record", "p", 0.1, 2);
+    const text = await a!.call("scrape");
     assertEquals([totalOf(text, "p"), inProgressOf(text, "p")], [3, 0]);
     // A new worker receives for how long it has not answered.
     await withThreads([short], async (d) => {
-      const text = await d!.tell("scrape");
+      const text = await d!.call("scrape");
       assertEquals(totalOf(text, "p"), 3);
     });
     wake();
-    await c!.tell("record", "p", 0.1, 4);
+    await c!.call("record", "p", 0.1, 4);
     // With its next message, its gauges count again.
-    await c!.tell("scrape");
+    await c!.call("scrape");
     for (const thread of [a!, b!, c!]) {
-      const later = await thread.tell("scrape");
+      const later = await thread.call("scrape");
       assertEquals([totalOf(later, "p"), inProgressOf(later, "p")], [7, 1]);
     }
     await withThreads([short], async (d) => {
-      const later = await d!.tell("scrape");
+      const later = await d!.call("scrape");
       assertEquals([totalOf(later, "p"), inProgressOf(later, "p")], [7, 1]);
     });
   });
@@ -465,12 +465,12 @@ Deno.test("metricsHandler() applies the cardinalityLimit to all workers together
   const limited = { cardinalityLimit: 6 };
   await withThreads([limited, limited, limited], async (...threads) => {
     for (const [i, thread] of threads.entries()) {
-      await thread.tell("record", `first ${i}`, 0.1, 1);
-      await thread.tell("record", `second ${i}`, 0.1, 2);
+      await thread.call("record", `first ${i}`, 0.1, 1);
+      await thread.call("record", `second ${i}`, 0.1, 2);
     }
     const check = async (thread: Thread) => {
-      await thread.tell("scrape");
-      const text = await thread.tell("scrape");
+      await thread.call("scrape");
+      const text = await thread.call("scrape");
       const totals = [...text.matchAll(
         /_pipeline_total\{lane="(\w+)".*status="failure"\} (.*)/g,
       )].map(([, lane, total]) => ({ lane, total: Number(total) }));
@@ -487,9 +487,9 @@ Deno.test("metricsHandler() applies the cardinalityLimit to all workers together
     const [first, ...others] = await Promise.all(threads.map(check));
     // Every worker shows the same.
     for (const names of others) assertEquals(names, first);
-    threads[2]!.tell("exit");
+    threads[2]!.call("exit");
     await threads[2]!.ended;
-    await threads[0]!.tell("advance", 60_000);
+    await threads[0]!.call("advance", 60_000);
     await check(threads[0]!);
     await check(threads[0]!);
   });
@@ -497,11 +497,11 @@ Deno.test("metricsHandler() applies the cardinalityLimit to all workers together
 
 Deno.test("WorkerGroup merges foreign metrics by their aggregators", async () => {
   await withThreads([{}, {}], async (a, b) => {
-    await a!.tell("record", "p", 0.1);
-    await b!.tell("record", "p", 0.1);
-    await a!.tell("setForeign", 2);
-    await b!.tell("setForeign", 4);
-    const texts = [await a!.tell("scrape"), await b!.tell("scrape")];
+    await a!.call("record", "p", 0.1);
+    await b!.call("record", "p", 0.1);
+    await a!.call("setForeign", 2);
+    await b!.call("setForeign", 4);
+    const texts = [await a!.call("scrape"), await b!.call("scrape")];
     for (const text of texts) {
       const valuesOf = (...names: string[]) =>
         names.map((name) => valueOf(text, `their_${name}{l="a"}`));
@@ -523,8 +523,8 @@ Deno.test("WorkerGroup merges foreign metrics by their aggregators", async () =>
 Deno.test("metricsHandler() with workers shows process metrics once", async () => {
   await withThreads([{}, {}, {}], async (...threads) => {
     for (const [i, thread] of threads.entries()) {
-      await thread.tell("record", "p", 0.1);
-      await thread.tell("setProcess", 10 + i, "my_");
+      await thread.call("record", "p", 0.1);
+      await thread.call("setProcess", 10 + i, "my_");
     }
     const valuesOf = (text: string) =>
       [
@@ -535,19 +535,19 @@ Deno.test("metricsHandler() with workers shows process metrics once", async () =
       ].map((name) => valueOf(text, name));
     for (const [i, thread] of threads.entries()) {
       // The values of the scraped thread.
-      const text = await thread.tell("scrape");
+      const text = await thread.call("scrape");
       assertEquals(valuesOf(text), [10 + i, 10, 12, 33]);
     }
     // When a thread exits, no counter decreases and the start time stays.
     for (const i of [0, 2]) {
-      threads[i]!.tell("exit");
+      threads[i]!.call("exit");
       await threads[i]!.ended;
     }
-    const text = await threads[1]!.tell("scrape");
+    const text = await threads[1]!.call("scrape");
     assertEquals(valuesOf(text), [11, 10, 12, 33]);
-    await threads[1]!.tell("advance", 60_000);
-    await threads[1]!.tell("scrape");
-    const later = await threads[1]!.tell("scrape");
+    await threads[1]!.call("advance", 60_000);
+    await threads[1]!.call("scrape");
+    const later = await threads[1]!.call("scrape");
     assertEquals(valuesOf(later), [11, 10, 12, 33]);
   });
 });
@@ -555,16 +555,16 @@ Deno.test("metricsHandler() with workers shows process metrics once", async () =
 Deno.test("metricsHandler() with workers takes process metrics from a thread that answers", async () => {
   const short = { timeout: 1000 };
   await withThreads([short, short, short], async (a, b, c) => {
-    for (const thread of [a!, b!, c!]) await thread.tell("record", "p", 0.1);
-    await b!.tell("setProcess", 1);
-    await c!.tell("setProcess", 2);
-    await a!.tell("scrape");
+    for (const thread of [a!, b!, c!]) await thread.call("record", "p", 0.1);
+    await b!.call("setProcess", 1);
+    await c!.call("setProcess", 2);
+    await a!.call("scrape");
     for (const [hanging, expected] of [[b!, 2], [c!, 1]] as const) {
       const wake = await hanging.hang();
-      const text = await a!.tell("scrape");
+      const text = await a!.call("scrape");
       assertEquals(valueOf(text, "process_resident_memory_bytes"), expected);
       wake();
-      await hanging.tell("scrape");
+      await hanging.call("scrape");
     }
   });
 });
@@ -573,10 +573,10 @@ Deno.test("metricsHandler() with workers does not sum default metrics", async ()
   await withThreads([{}, {}, {}, {}], async (...threads) => {
     let resident = 0;
     for (const thread of threads) {
-      await thread.tell("record", "p", 0.1);
-      resident = await thread.tell("collectDefaultMetrics", "my_");
+      await thread.call("record", "p", 0.1);
+      resident = await thread.call("collectDefaultMetrics", "my_");
     }
-    const text = await threads[0]!.tell("scrape");
+    const text = await threads[0]!.call("scrape");
     const valuesOf = (name: string) =>
       [...text.matchAll(new RegExp(`^my_${name} (.*)$`, "gm"))]
         .map(([, value]) => Number(value));
@@ -606,12 +606,12 @@ Deno.test("metricsHandler() with workers shows labels as in a single thread", as
       { quantile: NaN },
       { le: Infinity },
     ];
-    for (const thread of [a!, b!]) await thread.tell("record", "p", 0.1);
-    await b!.tell("setLabels", "gauge", labelSets);
-    await b!.tell("observeInfinity", 0.5);
-    await b!.tell("observeInfinity", 3);
+    for (const thread of [a!, b!]) await thread.call("record", "p", 0.1);
+    await b!.call("setLabels", "gauge", labelSets);
+    await b!.call("observeInfinity", 0.5);
+    await b!.call("observeInfinity", 3);
     for (const accept of ["text/plain", "application/openmetrics-text"]) {
-      const text = await a!.tell("scrape", accept);
+      const text = await a!.call("scrape", accept);
       assertEquals(text.match(/^labelled\{.*$/gm), [
         'labelled{a="Infinity"} 1',
         'labelled{a="-Infinity"} 1',
@@ -633,14 +633,14 @@ Deno.test("metricsHandler() with workers shows labels as in a single thread", as
 
 Deno.test("metricsHandler() with workers sums samples with differently spelled labels", async () => {
   await withThreads([{}, {}], async (a, b) => {
-    for (const thread of [a!, b!]) await thread.tell("record", "p", 0.1);
-    await a!.tell("setLabels", "counter", [{ le: 1, b: 2 }, { le: "+Inf" }]);
-    await b!.tell("setLabels", "counter", [
+    for (const thread of [a!, b!]) await thread.call("record", "p", 0.1);
+    await a!.call("setLabels", "counter", [{ le: 1, b: 2 }, { le: "+Inf" }]);
+    await b!.call("setLabels", "counter", [
       { b: "2", le: "1" },
       { le: Infinity },
     ]);
     for (const thread of [a!, b!]) {
-      const text = await thread.tell("scrape");
+      const text = await thread.call("scrape");
       const lines = text.match(/^labelled\{.*$/gm) ?? [];
       assertEquals(lines.length, 2);
       assert(lines.every((line) => line.endsWith(" 2")), `${lines}`);
@@ -650,21 +650,21 @@ Deno.test("metricsHandler() with workers sums samples with differently spelled l
 
 Deno.test("metricsHandler() with workers follows added and removed samples", async () => {
   await withThreads([{}, {}], async (a, b) => {
-    for (const thread of [a!, b!]) await thread.tell("record", "p", 0.1);
+    for (const thread of [a!, b!]) await thread.call("record", "p", 0.1);
     const labelSets = (...ids: number[]) => ids.map((id) => ({ id }));
     const check = async (thread: Thread, ...ids: number[]) => {
-      const text = await thread.tell("scrape");
+      const text = await thread.call("scrape");
       const lines = text.match(/^labelled\{.*$/gm) ?? [];
       assertEquals(lines.sort(), ids.map((id) => `labelled{id="${id}"} 1`));
     };
     const rounds = [[1, 2, 3], [2, 3], [3, 4, 5, 6], [6, 4, 3], [], [7]];
     for (const ids of rounds) {
-      await b!.tell("setLabels", "counter", labelSets(...ids));
+      await b!.call("setLabels", "counter", labelSets(...ids));
       await check(a!, ...[...ids].sort());
     }
     await withThreads([{}], async (c) => {
       await check(c!, 7);
-      await b!.tell("setLabels", "counter", labelSets(8, 7));
+      await b!.call("setLabels", "counter", labelSets(8, 7));
       await check(c!, 7, 8);
     });
   });
@@ -672,13 +672,13 @@ Deno.test("metricsHandler() with workers follows added and removed samples", asy
 
 Deno.test("WorkerGroup reports a metric that workers have as different types", async () => {
   await withThreads([{}, {}], async (a, b) => {
-    await a!.tell("setConflict", "gauge");
-    await b!.tell("setConflict", "counter");
-    for (const thread of [a!, b!]) await thread.tell("record", "p", 0.1);
+    await a!.call("setConflict", "gauge");
+    await b!.call("setConflict", "counter");
+    for (const thread of [a!, b!]) await thread.call("record", "p", 0.1);
     const labels = 'issue="collector_error"';
     const issues = `${PREFIX}instrumentation_issues_total{${labels}}`;
-    await a!.tell("scrape");
-    const text = await a!.tell("scrape");
+    await a!.call("scrape");
+    const text = await a!.call("scrape");
     assertEquals(valueOf(text, "conflict_total"), 1);
     assert(valueOf(text, issues)! > 0, text);
   });
@@ -686,28 +686,28 @@ Deno.test("WorkerGroup reports a metric that workers have as different types", a
 
 Deno.test("WorkerGroup shows removed foreign metrics and NaN", async () => {
   await withThreads([{}, {}], async (a, b) => {
-    await a!.tell("record", "p", 0.1);
-    await b!.tell("record", "p", 0.1);
-    await a!.tell("setForeign", 2);
-    await b!.tell("setForeign", NaN);
-    const before = await a!.tell("scrape");
+    await a!.call("record", "p", 0.1);
+    await b!.call("record", "p", 0.1);
+    await a!.call("setForeign", 2);
+    await b!.call("setForeign", NaN);
+    const before = await a!.call("scrape");
     assertEquals(valueOf(before, 'their_sum{l="a"}'), NaN);
-    await b!.tell("removeForeign");
-    const after = await a!.tell("scrape");
+    await b!.call("removeForeign");
+    const after = await a!.call("scrape");
     assertEquals(valueOf(after, 'their_sum{l="a"}'), 2);
     assertEquals(valueOf(after, 'their_max{l="a"}'), 2);
-    await a!.tell("removeForeign");
-    assertEquals((await b!.tell("scrape")).includes("their_max"), false);
+    await a!.call("removeForeign");
+    assertEquals((await b!.call("scrape")).includes("their_max"), false);
   });
 });
 
 Deno.test("WorkerGroup does not wait for a collector that never finishes", async () => {
   const short = { timeout: 1000 };
   await withThreads([short, short], async (a, b) => {
-    await b!.tell("hangCollector");
-    await b!.tell("record", "p", 0.1, 3);
+    await b!.call("hangCollector");
+    await b!.call("record", "p", 0.1, 3);
     for (const thread of [a!, b!]) {
-      const text = await thread.tell("scrape");
+      const text = await thread.call("scrape");
       assertEquals(totalOf(text, "p"), 3);
       assertEquals(unresponsiveOf(text), 0);
     }
@@ -722,62 +722,62 @@ function withScrapeTimeout(seconds: number): Record<string, string> {
 Deno.test("WorkerGroup applies the scrape timeout to collectors of every worker", async () => {
   await withThreads([{}, {}, {}], async (a, b, c) => {
     for (const thread of [a!, b!, c!]) {
-      await thread.tell("hangCollector");
-      await thread.tell("setForeign", 1);
-      await thread.tell("record", "p", 0.1, 1);
+      await thread.call("hangCollector");
+      await thread.call("setForeign", 1);
+      await thread.call("record", "p", 0.1, 1);
     }
     for (const thread of [a!, b!, c!, a!]) {
-      const text = await thread.tell("scrapeBy", withScrapeTimeout(1));
+      const text = await thread.call("scrapeBy", withScrapeTimeout(1));
       assertEquals([totalOf(text, "p"), unresponsiveOf(text)], [3, 0]);
       // The other metrics are shown despite the collector that hangs.
       assertEquals(valueOf(text, "their_total"), 3);
       assertEquals(text.includes("stuck"), false);
     }
     for (const thread of [a!, b!, c!]) {
-      assertEquals(await thread.tell("stuckCalls"), 1);
+      assertEquals(await thread.call("stuckCalls"), 1);
     }
   });
 });
 
 Deno.test("WorkerGroup shows the last values of a collector that hangs", async () => {
   await withThreads([{}, {}], async (a, b) => {
-    await a!.tell("hangCollector", 1);
-    await b!.tell("hangCollector", 2);
-    await b!.tell("record", "p", 0.1, 1);
+    await a!.call("hangCollector", 1);
+    await b!.call("hangCollector", 2);
+    await b!.call("record", "p", 0.1, 1);
     for (let i = 0; i < 3; i++) {
-      const text = await a!.tell("scrapeBy", withScrapeTimeout(1));
+      const text = await a!.call("scrapeBy", withScrapeTimeout(1));
       assertEquals(valueOf(text, "stuck"), 3);
     }
-    assertEquals(await b!.tell("stuckCalls"), 2);
+    assertEquals(await b!.call("stuckCalls"), 2);
   });
 });
 
 Deno.test("WorkerGroup does not suspect peers after a scrape with a shorter timeout", async () => {
   await withThreads([{}, {}], async (a, b) => {
-    await b!.tell("record", "p", 0.1, 1);
-    assertEquals(totalOf(await a!.tell("scrape"), "p"), 1);
+    await b!.call("record", "p", 0.1, 1);
+    assertEquals(totalOf(await a!.call("scrape"), "p"), 1);
     const wake = await b!.hang();
-    const short = await a!.tell("scrapeBy", withScrapeTimeout(0.1));
+    const short = await a!.call("scrapeBy", withScrapeTimeout(0.1));
     assertEquals([totalOf(short, "p"), unresponsiveOf(short)], [1, 1]);
-    const recorded = b!.tell("record", "p", 0.1, 2);
+    const recorded = b!.call("record", "p", 0.1, 2);
     let isDone = false;
-    const scraping = a!.tell("scrape").finally(() => isDone = true);
-    for (let i = 0; i < 100; i++) await a!.tell("stuckCalls");
+    const scraping = a!.call("scrape").finally(() => isDone = true);
+    for (let i = 0; i < 100; i++) await a!.call("stuckCalls");
     assertEquals(isDone, false);
     wake();
     await recorded;
     assertEquals(unresponsiveOf(await scraping), 1);
-    assertEquals(totalOf(await a!.tell("scrape"), "p"), 3);
+    assertEquals(totalOf(await a!.call("scrape"), "p"), 3);
   });
 });
 
 Deno.test("metricsHandler() with workers shows only the metrics in `name[]`", async () => {
   await withThreads([{}, {}], async (a, b) => {
-    await a!.tell("setForeign", 1);
-    await b!.tell("setForeign", 2);
-    await b!.tell("record", "p", 0.1, 2);
+    await a!.call("setForeign", 1);
+    await b!.call("setForeign", 2);
+    await b!.call("record", "p", 0.1, 2);
     const query = `?name[]=their&name[]=${PREFIX}pipeline_total`;
-    const text = await a!.tell("scrapeBy", {}, query);
+    const text = await a!.call("scrapeBy", {}, query);
     assertEquals([totalOf(text, "p"), valueOf(text, "their_total")], [2, 3]);
     assertEquals(text.match(/^# TYPE/gm)?.length, 2);
   });
@@ -785,10 +785,10 @@ Deno.test("metricsHandler() with workers shows only the metrics in `name[]`", as
 
 Deno.test("WorkerGroup sends changes only, in chunks of at most 64 KB", async () => {
   await withThreads([{}, {}], async (a, b) => {
-    await b!.tell("recordMany", 1000);
-    await b!.tell("setForeign", 1);
+    await b!.call("recordMany", 1000);
+    await b!.call("setForeign", 1);
     const observer = observeMessages();
-    const text = await a!.tell("scrape");
+    const text = await a!.call("scrape");
     assertEquals(totalOf(text, "pipeline 999"), 1);
     await until(() => observer.kinds.includes("ack"));
     const most = Math.max(...observer.sizes);
@@ -796,14 +796,14 @@ Deno.test("WorkerGroup sends changes only, in chunks of at most 64 KB", async ()
     assert(observer.sizes.length > 3, `${observer.sizes}`);
 
     observer.kinds.length = 0;
-    assertEquals(await a!.tell("scrape"), text);
+    assertEquals(await a!.call("scrape"), text);
     await until(() => observer.kinds.length >= 2);
     // Another thread may receive two senders' messages in a different order.
     assertEquals(observer.kinds.sort(), ["ack", "collect"]);
 
-    await b!.tell("record", "pipeline 0", 0.1);
+    await b!.call("record", "pipeline 0", 0.1);
     observer.kinds.length = observer.sizes.length = 0;
-    await a!.tell("scrape");
+    await a!.call("scrape");
     await until(() => observer.kinds.length >= 3);
     assertEquals(observer.kinds.sort(), ["ack", "collect", "delta"]);
     const largest = Math.max(...observer.sizes);
@@ -815,11 +815,11 @@ Deno.test("WorkerGroup sends changes only, in chunks of at most 64 KB", async ()
 Deno.test("WorkerGroup coalesces concurrent scrapes, and joins once per thread", async () => {
   const observer = observeMessages();
   await withThreads([{}, {}], async (a) => {
-    await a!.tell("recordInSecond", 1);
+    await a!.call("recordInSecond", 1);
     const isOf = (kind: string) => (each: string) => each === kind;
     assertEquals(observer.kinds.filter(isOf("join")).length, 2);
     observer.kinds.length = 0;
-    assertEquals(await a!.tell("scrapeTogether", 50), 50);
+    assertEquals(await a!.call("scrapeTogether", 50), 50);
     assertEquals(observer.kinds.filter(isOf("collect")).length, 1);
   });
   observer.close();
@@ -827,23 +827,23 @@ Deno.test("WorkerGroup coalesces concurrent scrapes, and joins once per thread",
 
 Deno.test("WorkerGroup merges registries by their order in each worker", async () => {
   await withThreads([{}, {}], async (a, b) => {
-    await a!.tell("record", "p", 0.1, 1);
-    await b!.tell("record", "p", 0.1, 2);
-    await a!.tell("recordInSecond", 4);
-    const text = await b!.tell("recordInSecond", 8);
+    await a!.call("record", "p", 0.1, 1);
+    await b!.call("record", "p", 0.1, 2);
+    await a!.call("recordInSecond", 4);
+    const text = await b!.call("recordInSecond", 8);
     const labels = 'lane="test",pipeline_name="second",status="success"';
     assertEquals(valueOf(text, `${PREFIX}pipeline_total{${labels}}`), 12);
     assertEquals(totalOf(text, "p"), undefined);
-    assertEquals(totalOf(await a!.tell("scrape"), "p"), 3);
+    assertEquals(totalOf(await a!.call("scrape"), "p"), 3);
   });
 });
 
 Deno.test("metricsHandler() with workers shares the registries in its options", async () => {
   await withThreads([{}, {}], async (a, b) => {
-    await a!.tell("recordInChosen", 1);
-    await b!.tell("recordInChosen", 2);
+    await a!.call("recordInChosen", 1);
+    await b!.call("recordInChosen", 2);
     const labels = 'lane="test",pipeline_name="chosen",status="success"';
-    const text = await a!.tell("scrapeChosen");
+    const text = await a!.call("scrapeChosen");
     assertEquals(valueOf(text, `${PREFIX}pipeline_total{${labels}}`), 3);
   });
 });
@@ -854,28 +854,28 @@ Deno.test("WorkerGroup separates workers with different default labels", async (
     { defaultLabels: { host: "b" } },
   ];
   await withThreads(options, async (a, b) => {
-    await a!.tell("record", "p", 0.1, 1);
-    await b!.tell("record", "p", 0.1, 2);
+    await a!.call("record", "p", 0.1, 1);
+    await b!.call("record", "p", 0.1, 2);
     const totals = async (...hosts: string[]) => {
-      const text = await a!.tell("scrape");
+      const text = await a!.call("scrape");
       const labels = 'lane="test",pipeline_name="p",status="failure"';
       return hosts.map((host) =>
         valueOf(text, `${PREFIX}pipeline_total{${labels},host="${host}"}`)
       );
     };
     assertEquals(await totals("a", "b"), [1, 2]);
-    await b!.tell("relabel", { host: "a" });
+    await b!.call("relabel", { host: "a" });
     assertEquals(await totals("a", "b"), [3, undefined]);
   });
 });
 
 Deno.test("WorkerGroup shows the buckets that all workers have", async () => {
   await withThreads([{}, { moreBuckets: [10, 30] }], async (a, b) => {
-    await a!.tell("record", "p", 8);
-    await b!.tell("record", "p", 8);
-    await b!.tell("record", "p", 3);
+    await a!.call("record", "p", 8);
+    await b!.call("record", "p", 8);
+    await b!.call("record", "p", 3);
     for (const thread of [a!, b!]) {
-      const text = await thread.tell("scrape");
+      const text = await thread.call("scrape");
       const labels = 'lane="test",pipeline_name="p",status="failure"';
       const bucket = (le: string) =>
         valueOf(
@@ -894,22 +894,22 @@ Deno.test("WorkerGroup shows the buckets that all workers have", async () => {
 
 Deno.test("WorkerGroup does not include metrics that are not registered", async () => {
   await withThreads([{}, { conflicts: true }], async (a, b) => {
-    await a!.tell("record", "p", 0.1, 1);
-    await b!.tell("record", "p", 0.1, 2);
+    await a!.call("record", "p", 0.1, 1);
+    await b!.call("record", "p", 0.1, 2);
     for (const thread of [a!, b!]) {
-      assertEquals(totalOf(await thread.tell("scrape"), "p"), 1);
+      assertEquals(totalOf(await thread.call("scrape"), "p"), 1);
     }
   });
 });
 
 Deno.test("WorkerGroup keeps counts of a cleared registry", async () => {
   await withThreads([{}, {}], async (a, b) => {
-    await b!.tell("record", "p", 0.1, 1);
-    assertEquals(totalOf(await a!.tell("scrape"), "p"), 1);
-    await b!.tell("clear");
-    assertEquals(totalOf(await a!.tell("scrape"), "p"), 1);
-    await b!.tell("record", "p", 0.1, 2);
-    assertEquals(totalOf(await a!.tell("scrape"), "p"), 3);
+    await b!.call("record", "p", 0.1, 1);
+    assertEquals(totalOf(await a!.call("scrape"), "p"), 1);
+    await b!.call("clear");
+    assertEquals(totalOf(await a!.call("scrape"), "p"), 1);
+    await b!.call("record", "p", 0.1, 2);
+    assertEquals(totalOf(await a!.call("scrape"), "p"), 3);
   });
 });
 
@@ -917,30 +917,30 @@ Deno.test("WorkerGroup does not decrease counters after a reset", async () => {
   await withThreads([{}, {}], async (a, b) => {
     const check = async (expected: number) => {
       for (const thread of [a!, b!]) {
-        const text = await thread.tell("scrape");
+        const text = await thread.call("scrape");
         assertEquals(totalOf(text, "p"), expected);
         const labels = 'issue="invalid_message"';
         const issues = `${PREFIX}instrumentation_issues_total{${labels}}`;
         assertEquals(valueOf(text, issues), 0);
       }
     };
-    await b!.tell("record", "p", 0.1, 5);
+    await b!.call("record", "p", 0.1, 5);
     await check(5);
-    await b!.tell("reset");
-    await b!.tell("open", "p");
-    await b!.tell("record", "p", 0.1, 2);
+    await b!.call("reset");
+    await b!.call("open", "p");
+    await b!.call("record", "p", 0.1, 2);
     await check(5);
-    assertEquals(inProgressOf(await a!.tell("scrape"), "p"), 1);
-    await b!.tell("record", "p", 0.1, 4);
+    assertEquals(inProgressOf(await a!.call("scrape"), "p"), 1);
+    await b!.call("record", "p", 0.1, 4);
     await check(6);
   });
 });
 
 Deno.test("definePipeline() in a thread shows 0 before any run", async () => {
   await withThreads([{}, {}, { serves: false }], async (one, two, three) => {
-    await two.tell("declare", "of a thread that serves");
-    await three.tell("declare", "of a thread that shares");
-    const text = await one.tell("scrape");
+    await two.call("declare", "of a thread that serves");
+    await three.call("declare", "of a thread that shares");
+    const text = await one.call("scrape");
     assertEquals(totalOf(text, "of a thread that serves"), 0);
     assertEquals(totalOf(text, "of a thread that shares"), 0);
   });
