@@ -126,7 +126,7 @@ for (const [runtimeName, runtime] of Object.entries(RUNTIMES)) {
         }).output();
         const warning = new TextDecoder().decode(stderr);
         assertEquals(success, true, warning);
-        const found = /[(]orphan_stage(?:, at \S*[\\/](\S+))?; further/
+        const found = /[(]orphan_stage(?:, at \S*[\\/](\S+))?; later/
           .exec(warning);
         assert(found !== null, warning);
         assertEquals(found[1], place, warning);
