@@ -21,7 +21,7 @@ export interface ForeignMetric {
 interface ForeignView {
   readonly name: string;
   readonly help: string;
-  readonly type: string;
+  readonly type?: string;
   readonly aggregator?: string;
   readonly values?: readonly {
     readonly metricName?: string;
@@ -50,9 +50,10 @@ export async function readForeign(
   timeoutMs: number,
 ): Promise<MetricFamily> {
   const view = await callCollector(metric, timeoutMs);
-  const { type, values = [] } = view;
+  const { values = [] } = view;
   const name = registeredName(registry, metric, view.name);
   const help = String(view.help);
+  const type = String(view.type ?? "unknown");
   const aggregator = processAggregator(name, help) ?? view.aggregator ?? "sum";
   const added = defaultLabels(registry);
   // Copied at once, because the client changes these objects in place.

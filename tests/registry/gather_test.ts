@@ -486,6 +486,22 @@ Deno.test("metricsHandler() shows metrics of unknown type, and labels of any typ
   );
 });
 
+Deno.test("metricsHandler() leaves out a metric without a type on a conflict", async () => {
+  const [one, two] = [new promClient.Registry(), new promClient.Registry()];
+  const reports: string[] = [];
+  const view = { name: "m", help: "Help" };
+  new promClient.Gauge({ ...view, registers: [one] });
+  two.registerMetric({ ...view, get: () => view } as never);
+  createStageMetrics({
+    registry: two,
+    onIssue: ({ message }) => reports.push(message),
+  });
+  assertStringIncludes(await scrape([one, two], TEXT), "# TYPE m gauge\nm 0\n");
+  assertEquals(reports, [
+    'Metric "m" was left out: another registry has it as a gauge, not as a unknown',
+  ]);
+});
+
 Deno.test("metricsHandler() leaves out and reports a collector after five seconds", async () => {
   const reports: Omit<IssueReport, "stack">[] = [];
   const { registry } = createStageMetrics({
