@@ -24,12 +24,12 @@ export function unpackExemplar(packed: PackedExemplar): Exemplar {
   return { ...packed, value: Number(packed.value) };
 }
 
-/** Returns whether two exemplars have the same span and time, and so the same trace. */
+/** Returns whether two exemplars are equal. Equal spans have the same trace. */
 export function isSameExemplar(
-  { labelSet, timestamp }: Exemplar,
+  { labelSet, value, timestamp }: Exemplar,
   other: Exemplar | undefined,
 ): boolean {
-  return timestamp === other?.timestamp &&
+  return timestamp === other?.timestamp && value === other.value &&
     labelSet["span_id"] === other.labelSet["span_id"];
 }
 

@@ -56,6 +56,16 @@ Deno.test("OutcomeStats.diff() returns a delta that apply() turns into equal sta
   }
 });
 
+Deno.test("OutcomeStats.diff() includes a later exemplar of the same span and millisecond", () => {
+  const stats = createStats([1, 0], 1);
+  stats.exemplars = new Map([[0, exemplar("a", 1)]]);
+  const known = stats.copy(stats.histogram!.slice());
+  stats.total++;
+  const later = { ...exemplar("a", 1), value: 0.5 };
+  stats.exemplars.set(0, later);
+  assertEquals(stats.diff(known)?.[3], [[0, later]]);
+});
+
 Deno.test("OutcomeStats.isLoweredBy() compares counts, and buckets of equal number", () => {
   const stats = createStats([1, 2], 3);
   const isLoweredBy = (...delta: [number, number, ...number[]]) => {
