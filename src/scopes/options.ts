@@ -68,8 +68,8 @@ export function checkScopeOptions(action: string, options: unknown): void {
   checkObject(action, options);
   const { timeout, signal, classifyError, classifyResult } =
     options as ScopeOptions;
-  checkTimeout(action, "timeout", timeout);
-  checkSignal(action, "signal", signal);
+  checkTimeout(action, timeout);
+  checkSignal(action, signal);
   checkOptionalFunction(action, "classifyError", classifyError);
   checkOptionalFunction(action, "classifyResult", classifyResult);
 }
@@ -108,24 +108,24 @@ export function mergeScopeOptions(
   };
 }
 
-function checkTimeout(action: string, name: string, value: unknown): void {
+function checkTimeout(action: string, value: unknown): void {
   if (value === undefined) return;
   if (typeof value !== "number") {
     throw new TypeError(
-      `Cannot ${action}: ${name} must be a number of milliseconds, got ${
+      `Cannot ${action}: timeout must be a number of milliseconds, got ${
         typeName(value)
       }`,
     );
   }
   if (Number.isNaN(value)) {
-    throw new RangeError(`Cannot ${action}: ${name} must not be NaN`);
+    throw new RangeError(`Cannot ${action}: timeout must not be NaN`);
   }
 }
 
-function checkSignal(action: string, name: string, value: unknown): void {
+function checkSignal(action: string, value: unknown): void {
   if (value === undefined || isSignal(value)) return;
   throw new TypeError(
-    `Cannot ${action}: ${name} must be an AbortSignal, got ${typeName(value)}`,
+    `Cannot ${action}: signal must be an AbortSignal, got ${typeName(value)}`,
   );
 }
 
