@@ -18,7 +18,7 @@ const ENCODER = new TextEncoder();
 const DECODER = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** The kind of a name, for the message of an issue. */
-export type NameKind = "pipeline" | "stage" | "lane";
+type NameKind = "pipeline" | "stage" | "lane";
 
 /** Returns a valid label value for a name. Reports an issue if the name is invalid. */
 export function sanitizeName(

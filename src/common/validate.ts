@@ -6,7 +6,7 @@ import { quote } from "./quote.ts";
  * @param action The action that fails if the value is invalid, for the message.
  * @param name The name of the option, for the message.
  */
-export type OptionCheck = (
+type OptionCheck = (
   action: string,
   name: string,
   value: unknown,

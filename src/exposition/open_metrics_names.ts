@@ -1,7 +1,7 @@
 import type { MetricFamily } from "./model.ts";
 
 /** The name and type of a family in OpenMetrics. */
-export interface OpenMetricsName {
+interface OpenMetricsName {
   readonly name: string;
   readonly type: string;
 }

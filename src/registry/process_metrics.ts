@@ -26,7 +26,7 @@ const PROCESS_METRICS: ReadonlyMap<string, string> = new Map([
 const NAME = new RegExp(`(?:${[...PROCESS_METRICS.keys()].join("|")})$`);
 
 /** The way to merge a metric of the process, in addition to prom-client's aggregators. */
-export type ProcessAggregator = "max" | "earliest" | "freshest";
+type ProcessAggregator = "max" | "earliest" | "freshest";
 
 /**
  * Returns the way to merge a metric that describes the process, and is never summed:

@@ -17,7 +17,7 @@ import type { MetricsRegistry } from "./registry.ts";
 export const DEFAULT_CARDINALITY_LIMIT = 2000;
 
 /** The options of the metrics of one registry and prefix. */
-export interface RegistrationOptions {
+interface RegistrationOptions {
   readonly prefix: string;
   readonly pipelineBuckets: readonly number[];
   readonly stageBuckets: readonly number[];
@@ -26,7 +26,7 @@ export interface RegistrationOptions {
 }
 
 /** The options that an instance sets. It accepts any value of the others. */
-export type RegistrationChoice = {
+type RegistrationChoice = {
   readonly [key in keyof RegistrationOptions]?:
     | RegistrationOptions[key]
     | undefined;

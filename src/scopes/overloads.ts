@@ -199,7 +199,7 @@ export interface ScopeWrapper {
 }
 
 /** Runs `fn` in a new scope. */
-export type RunInScope<S, O> = <T>(
+type RunInScope<S, O> = <T>(
   name: string,
   options: O | undefined,
   fn: (scope: S) => T,

@@ -3,7 +3,7 @@ import type { Series } from "./series.ts";
 import { SeriesTree } from "./series_tree.ts";
 
 /** A tree to merge with others. */
-export interface TreePart {
+interface TreePart {
   readonly tree: SeriesTree;
   /** The merged tree's time minus this tree's time, in seconds. */
   readonly offset: number;

@@ -27,7 +27,7 @@ export interface TracerProvider {
 export type { ScopeSpan };
 
 /** A provider, `"auto"` for the registered provider, or `false` for no tracing. */
-export type TracingOption = "auto" | false | TracerProvider;
+type TracingOption = "auto" | false | TracerProvider;
 
 /** The name and the attributes of a scope's span. */
 export interface SpanDescription {
