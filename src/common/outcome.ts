@@ -189,7 +189,7 @@ const RULES: readonly ((properties: ErrorProperties) => boolean)[] = [
   // See https://grpc.io/docs/guides/status-codes/
   ({ code, metadata, message }) =>
     code === DEADLINE_EXCEEDED &&
-    (isObject(metadata) || /deadline[ _]exceeded/i.test(message)),
+    (mayBeError(metadata) || /deadline[ _]exceeded/i.test(message)),
   // MongoDB: an error of the server, or of a driver that found no server in time.
   ({ codeName, names, message }) =>
     isString(codeName) && MONGODB_TIMEOUT.test(codeName) ||
@@ -258,7 +258,7 @@ const UNREADABLE: ErrorReading = { isTimeout: false, any: [], all: [] };
  * ```
  */
 export function classifyError(error: unknown): Outcome {
-  return isObject(error) && isTimeout(error) ? "timeout" : "failure";
+  return mayBeError(error) && isTimeout(error) ? "timeout" : "failure";
 }
 
 function isTimeout(error: object): boolean {
@@ -318,7 +318,7 @@ function read(error: object): ErrorReading {
     const all = properties.names.includes(AGGREGATE)
       ? errorsOf(get(error, "errors"))
       : [];
-    return { isTimeout: false, any: any.filter(isObject), all };
+    return { isTimeout: false, any: any.filter(mayBeError), all };
   } catch {
     // A proxy or a getter of the error threw.
     return UNREADABLE;
@@ -368,11 +368,11 @@ function errorsOf(errors: unknown): object[] {
     { length: errors.length },
     (_, i): unknown => errors[i],
   );
-  return all.every(isObject) ? all : [];
+  return all.every(mayBeError) ? all : [];
 }
 
 function get(from: unknown, key: PropertyKey): unknown {
-  return isObject(from) ? Reflect.get(from, key) : undefined;
+  return mayBeError(from) ? Reflect.get(from, key) : undefined;
 }
 
 /** Returns a pattern that matches if one of the patterns matches. */
@@ -380,7 +380,8 @@ function anyOf(...patterns: readonly RegExp[]): RegExp {
   return new RegExp(patterns.map(({ source }) => source).join("|"));
 }
 
-function isObject(value: unknown): value is object {
+/** Returns whether a value may be an error: an object, and not a class or function. */
+function mayBeError(value: unknown): value is object {
   return typeof value === "object" && value !== null;
 }
 
