@@ -66,7 +66,7 @@ export function defineSeriesMetrics(
 export function defineIssuesMetric(prefix: string): MetricDefinition {
   const name = `${prefix}instrumentation_issues_total`;
   const template = new SampleTemplate(name);
-  const kindsOf = ({ issues }: MetricsSource) =>
+  const issuesOf = ({ issues }: MetricsSource) =>
     Object.keys(issues) as (keyof IssueCounts)[];
   return {
     name,
@@ -74,13 +74,13 @@ export function defineIssuesMetric(prefix: string): MetricDefinition {
     type: "counter",
     aggregator: "sum",
     *collect(source, _now, emit) {
-      for (const issue of kindsOf(source)) {
+      for (const issue of issuesOf(source)) {
         emit(template, new LabelSet({ issue }), source.issues[issue]);
         yield;
       }
     },
     reset(source) {
-      for (const issue of kindsOf(source)) source.issues[issue] = 0;
+      for (const issue of issuesOf(source)) source.issues[issue] = 0;
     },
   };
 }
