@@ -36,13 +36,10 @@ export class PipelineNode {
 
   /** Returns the series of the pipeline itself, created regardless of the limit. */
   declareSeries(): Series {
-    return this.#series ??= this.#tree.add(
-      new Series(
-        new LabelSet({ lane: this.lane, pipeline_name: this.name }),
-        this.#tree.pipelineBounds,
-        this.#tree.unixTime,
-      ),
-    );
+    return this.#series ??= this.#tree.createPipelineSeries({
+      lane: this.lane,
+      pipeline_name: this.name,
+    });
   }
 
   /** Returns the series of a stage, if it exists. */
@@ -65,17 +62,11 @@ export class PipelineNode {
 
   #addStage(name: string): Series {
     name = copyText(name);
-    const series = this.#tree.add(
-      new Series(
-        new LabelSet({
-          lane: this.lane,
-          pipeline_name: this.name,
-          stage_name: name,
-        }),
-        this.#tree.stageBounds,
-        undefined,
-      ),
-    );
+    const series = this.#tree.createStageSeries({
+      lane: this.lane,
+      pipeline_name: this.name,
+      stage_name: name,
+    });
     this.#stages.set(name, series);
     return series;
   }
@@ -95,7 +86,7 @@ export class PipelineNode {
 export class SeriesTree implements SeriesSource {
   readonly pipelineBounds: Float64Array;
   readonly stageBounds: Float64Array;
-  readonly unixTime: UnixTime = new UnixTime();
+  readonly #unixTime = new UnixTime();
   readonly #lanes = new Map<string, Map<string, PipelineNode>>();
   readonly #limit: number;
   #size = 0;
@@ -132,10 +123,20 @@ export class SeriesTree implements SeriesSource {
     this.#size = 0;
   }
 
-  /** Counts a new series. */
-  add(series: Series): Series {
+  /** Creates a series for the node of a pipeline, and counts it. */
+  createPipelineSeries(labels: LabelSet["values"]): Series {
     this.#size++;
-    return series;
+    return new Series(
+      new LabelSet(labels),
+      this.pipelineBounds,
+      this.#unixTime,
+    );
+  }
+
+  /** Creates a series for the node of a stage's pipeline, and counts it. */
+  createStageSeries(labels: LabelSet["values"]): Series {
+    this.#size++;
+    return new Series(new LabelSet(labels), this.stageBounds, undefined);
   }
 
   /** Returns the node of a pipeline, if it exists. */
