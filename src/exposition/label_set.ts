@@ -1,3 +1,5 @@
+import { escapeLabelValue } from "./escape.ts";
+
 /** The labels of a series, and their text. */
 export class LabelSet {
   /** The label values by name. */
@@ -14,17 +16,4 @@ export class LabelSet {
       .map(([name, value]) => `${name}="${escapeLabelValue(value)}"`)
       .join();
   }
-}
-
-const ESCAPED_IN_LABEL_VALUE = /[\\\n"]/;
-
-/** Escapes a label value, or a HELP text of OpenMetrics. */
-export function escapeLabelValue(text: string): string {
-  if (!ESCAPED_IN_LABEL_VALUE.test(text)) return text;
-  return escapeHelp(text).replaceAll('"', '\\"');
-}
-
-/** Escapes a HELP text of the text format, which leaves quotes as they are. */
-export function escapeHelp(text: string): string {
-  return text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
 }

@@ -1,5 +1,6 @@
+import { escapeHelp, escapeLabelValue } from "./escape.ts";
 import { renderExemplar } from "./exemplar.ts";
-import { escapeHelp, escapeLabelValue, type LabelSet } from "./label_set.ts";
+import type { LabelSet } from "./label_set.ts";
 import {
   isBoundLabel,
   type MetricFamily,
