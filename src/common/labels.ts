@@ -1,5 +1,6 @@
 import type { IssueReporter } from "./issues.ts";
 import type { OutcomeLabel } from "./outcome.ts";
+import { typeName } from "./validate.ts";
 
 /** The value of a label that is missing or invalid. */
 export const UNKNOWN = "unknown";
@@ -29,7 +30,7 @@ export function sanitizeName(
   if (typeof value !== "string") {
     issues.report(
       "invalid_name",
-      `A ${kind} name must be a string, got ${typeof value}: recorded as "${UNKNOWN}"`,
+      `A ${kind} name must be a string, got ${typeName(value)}: recorded as "${UNKNOWN}"`,
     );
     return UNKNOWN;
   }
