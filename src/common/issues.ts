@@ -1,8 +1,8 @@
+// Unlike `instanceof`, this recognizes the promises of other realms.
+import { isPromise } from "node:util/types";
 import { captureStack, findCallSite } from "./call_site.ts";
 import { monotonicSeconds } from "./clock.ts";
 import { describeError } from "./describe_error.ts";
-// Unlike `instanceof`, this recognizes the promises of other realms.
-import { isPromise } from "node:util/types";
 
 /** The number of calls of an instance's `onIssue` per second and kind of issue. */
 const REPORTS_PER_SECOND = 10;
