@@ -1,14 +1,14 @@
 import { clearTimeout, setTimeout } from "node:timers";
 
-/** The longest step of a loop timeout, in milliseconds. */
+/** The longest plain timer of a loop timeout, in milliseconds. */
 const STEP_MS = 50;
 
 /**
  * Calls a function after a delay during which the event loop was running.
  *
  * A plain timer also counts the time during which the event loop is blocked, and fires
- * before the messages that arrived meanwhile are received. This counts at most one step
- * of a blocked period.
+ * before the messages that arrived meanwhile are received. This consists of short timers,
+ * so it counts at most 50 ms of a blocked period.
  *
  * @param isRef Whether the timer keeps the process running.
  * @returns A function that clears the timer.
@@ -20,7 +20,7 @@ export function setLoopTimeout(
 ): () => void {
   let timer: ReturnType<typeof setTimeout>;
   const step = (left: number) => {
-    // One more turn, to receive the messages that arrived during the last step.
+    // One more turn of the loop, to receive messages that arrived during the last step.
     const next = left > 0 ? () => step(left - STEP_MS) : callback;
     timer = setTimeout(next, Math.max(0, Math.min(left, STEP_MS)));
     if (!isRef) timer.unref();

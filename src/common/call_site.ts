@@ -1,9 +1,9 @@
 import { perProcess } from "./per_process.ts";
 
-/** Matches the modules of a runtime. */
+/** Matches the files of a runtime's own modules. */
 const RUNTIME = /^(?:native$|(?:node|ext|internal|bun|deno):)/;
 
-/** Matches the packages that this one calls, and that call it back. */
+/** Matches the files of dependencies, which call this library back. */
 const DEPENDENCY =
   /[\\/](?:node_modules|npm)[\\/](?:.*[\\/])?(?:prom-client|@prometheus-io[\\/]client|@opentelemetry[\\/][^\\/]+)[\\/]/;
 
@@ -15,9 +15,10 @@ interface Frame {
 }
 
 /**
- * The path prefixes of all copies of this module. They come from a stack, because
- * bundlers to CommonJS warn about `import.meta`, and with a source map it would be the
- * path of the bundle instead of the source.
+ * The path prefixes of all copies of this library.
+ *
+ * They are read from a stack instead of `import.meta.url`: bundlers warn about that in
+ * CommonJS, and with a source map it is the path of the bundle, not of the source.
  */
 const ownPrefixes = perProcess("own-prefixes", () => new Set<string>());
 for (const prefix of findPrefixes()) ownPrefixes.add(prefix);
@@ -38,12 +39,17 @@ function findPrefixes(): string[] {
   }
 }
 
-/** The limit for stacks: frames of this library and its dependencies come first. */
+/**
+ * The maximum number of frames in a stack. V8's default of ten may be filled by frames
+ * of this library and of tracing.
+ */
 const STACK_DEPTH = 50;
 
 /**
- * Captures the stack of an error, deeper than V8's ten frames, because the frames of
- * tracing may fill those. A limit of 0 is respected.
+ * Returns the stack of the caller, with up to 50 frames. It has none if the user has set
+ * `Error.stackTraceLimit` to 0.
+ *
+ * @param message The message of the error at the top of the stack.
  */
 export function captureStack(message: string): string {
   const { stackTraceLimit } = Error;
@@ -59,7 +65,7 @@ export function captureStack(message: string): string {
 /**
  * Finds the topmost frame of the user's code in a stack that was captured here.
  *
- * In a bundle of a single file, this library and the user's code look the same.
+ * In a bundle of a single file, the user's frames cannot be distinguished.
  *
  * @param stack The stack of an error that this library created.
  * @param message The message of that error.
@@ -78,7 +84,7 @@ export function findCallSite(
     ?.place;
 }
 
-/** Returns the frames outside the runtime. */
+/** Returns the frames of a stack, without those in the runtime's own modules. */
 function parseStack(stack: unknown, message = ""): Frame[] {
   // `Error.prepareStackTrace` may return anything.
   if (typeof stack !== "string") return [];
@@ -102,7 +108,7 @@ function parseFrame(line: string): Frame | undefined {
     : call;
   const file = /^(.+):\d+:\d+$/.exec(place)?.[1];
   if (file === undefined || RUNTIME.test(file)) return undefined;
-  // Code of `eval()` and `new Function()`: the frame of its caller has a file.
+  // Code of `eval()` and `new Function()`. Its caller's frame has a file.
   if (file.startsWith("eval at ") || file.startsWith("<")) return undefined;
   return { file, place };
 }

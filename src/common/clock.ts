@@ -7,16 +7,16 @@ interface MillisecondClock {
 }
 
 /**
- * The global `setTimeout`, with the traces of fake timers. Sinon, which Jest and Vitest
- * use as well, sets `clock` to the clock that fires the timers. Bun replaces no function,
- * and sets `clock` to `true`.
+ * The global `setTimeout`, which may be fake. Sinon, which Jest and Vitest use as well,
+ * sets `clock` to the clock that fires the timers. Bun keeps the function, and sets
+ * `clock` to `true`.
  */
 interface Timers {
   (...args: never[]): unknown;
   readonly clock?: { readonly performance?: MillisecondClock } | true;
 }
 
-/** A constant, because Node reads the global by a getter: a tenth of a scope. */
+/** A constant, because the global is a getter in Node: it costs a tenth of a scope. */
 const { performance } = globalThis;
 
 /** The real method, because some fake timers replace it on this object. */
@@ -25,7 +25,7 @@ const performanceNow = performance.now;
 /** The real `Date`, even if this module is loaded while timers are fake. */
 const NativeDate = Date.prototype.constructor;
 
-/** Returns whether timers may be fake, or have changed since they were last checked. */
+/** Returns whether timers are fake, or may have been replaced since the last check. */
 const mayBeFake = createFakeCheck();
 
 // The globals when timers were last real.
@@ -42,26 +42,26 @@ let fakeClock: FakeClock | undefined;
 /** The number of changes between real and fake time. */
 let changes = 0;
 
-/** The latest reading, in seconds. In an array, numbers are not allocated. */
+/** The latest reading, in seconds. In an array, because a variable's value is allocated. */
 const latest = new Float64Array(1);
 
 /**
  * Returns the monotonic time of the default clock, in seconds.
  *
- * It follows the fake timers of test frameworks, as timeouts do. It continues from the
- * latest reading when fake timers are installed or removed, so the duration of a scope
- * that is open then is plausible.
+ * It follows the fake timers of test frameworks, as timeouts do. When fake timers are
+ * installed or removed, it continues from the latest reading, so that the durations of
+ * open scopes stay plausible.
  */
 export function monotonicSeconds(): number {
   return latest[0] =
     mayBeFake() || realOffset !== 0 || performance.now !== performanceNow
-      // The plus shows V8 a number. Without it, each reading would be allocated.
+      // Without the plus, V8 would not infer a number, and would allocate each reading.
       ? +fakeOrOffsetSeconds()
       // A method call, because V8 does not inline `call()`.
       : performance.now() / 1000;
 }
 
-/** Returns the time while timers are fake, and after they were. */
+/** Returns the time if timers are fake, or were fake before. */
 function fakeOrOffsetSeconds(): number {
   return mayBeFake() ? fakeOrRealSeconds() : realSeconds();
 }
@@ -74,8 +74,8 @@ function createFakeCheck(): () => boolean {
   const { get } = Object.getOwnPropertyDescriptor(globalThis, "setTimeout") ??
     {};
   if (get !== undefined) {
-    // In Deno, calling this getter would be a tenth of a pipeline. Nearly all fake timers
-    // replace one of these as well.
+    // In Deno, calling this getter would cost a tenth of a pipeline. Nearly all fake
+    // timers also replace `Date` or `performance`.
     return () =>
       fakeClock !== undefined || Date !== realDate ||
       globalThis.performance !== realPerformance;
@@ -90,11 +90,12 @@ function createFakeCheck(): () => boolean {
   return () => fakeClock !== undefined || globalThis.setTimeout !== realTimers;
 }
 
+/** Returns the time of the platform's clock, continued after fake timers. */
 function realSeconds(): number {
   return performanceNow.call(performance) / 1000 + realOffset;
 }
 
-/** Checks the timers, and reads their clock. */
+/** Returns the time after checking whether timers are fake. */
 function fakeOrRealSeconds(): number {
   const timers: Timers | undefined = globalThis.setTimeout;
   if (!fakeClock?.follows(timers)) changeClock(timers);
@@ -102,10 +103,11 @@ function fakeOrRealSeconds(): number {
   return fakeClock.seconds();
 }
 
+/** Switches to the clock of the current timers, fake or real. */
 function changeClock(timers: Timers | undefined): void {
   const source = findFakeSource(timers);
   if (source !== undefined) {
-    // Bun's fake timers also change the real clock.
+    // Not below the latest reading: Bun's fake timers also change the real clock.
     if (fakeClock === undefined) {
       latest[0] = Math.max(latest[0]!, realSeconds());
     }
@@ -144,7 +146,7 @@ function isReadable(clock: MillisecondClock): boolean {
   return Number.isFinite(readMilliseconds(clock));
 }
 
-/** Returns the time of a clock that may be foreign, or `NaN` if it throws. */
+/** Returns the time of a clock, or `NaN` if it throws. */
 function readMilliseconds(clock: MillisecondClock): number {
   try {
     return Number(clock.now());
@@ -160,7 +162,7 @@ class FakeClock {
   readonly #source: MillisecondClock;
   /** The time of the source at `#base`, in milliseconds. */
   #origin: number;
-  /** In seconds. */
+  /** The reading from which this clock continues, in seconds. */
   #base: number;
 
   constructor(timers: Timers | undefined, source: MillisecondClock) {

@@ -90,7 +90,7 @@ export class IssueReporter {
   readonly #onIssue: ((report: IssueReport) => unknown) | undefined;
   readonly #strict: boolean;
   readonly #rateLimits = new Map<Issue, RateLimit>();
-  /** The kinds that the default hook has reported. */
+  /** The kinds that the default `onIssue` has logged. */
   readonly #warned = new Set<Issue>();
   #isReporting = false;
 
@@ -103,10 +103,10 @@ export class IssueReporter {
     this.#strict = strict;
   }
 
-  /** Counts an issue, and reports it unless its kind exceeds the rate limit. */
+  /** Counts an issue, and reports it unless there are too many of its kind. */
   report(issue: Issue, message: string): void {
     this.#counts[issue]++;
-    // No recursion if `onIssue` causes an issue itself.
+    // An issue that `onIssue` causes is only counted, to avoid recursion.
     if (this.#isReporting || !this.#mayReport(issue)) return;
     this.#isReporting = true;
     try {
@@ -115,7 +115,7 @@ export class IssueReporter {
       const result = this.#onIssue === undefined
         ? warn(report)
         : this.#onIssue(report);
-      // The rejection of an async hook must not be unhandled.
+      // The rejection of an async `onIssue` must not be unhandled.
       if (isPromise(result)) {
         result.catch(() => this.#counts.hook_error++);
       }
@@ -144,7 +144,7 @@ export class IssueReporter {
   guard<T>(name: string, hook: () => T): T | undefined {
     try {
       const result = hook();
-      // The result of an async function is too late, but its error is reported.
+      // An async function's result comes too late, but its error is reported.
       if (isPromise(result)) {
         result.catch((error) => this.reportThrown(name, error));
       }
@@ -160,7 +160,7 @@ export class IssueReporter {
     this.report("hook_error", `${name} threw ${describeError(error)}`);
   }
 
-  /** Limits the number of reports, because capturing a stack is slow. */
+  /** Returns whether to report an issue. Capturing a stack for each would be slow. */
   #mayReport(issue: Issue): boolean {
     if (this.#onIssue === undefined) {
       const isFirst = !this.#warned.has(issue);
@@ -176,7 +176,7 @@ export class IssueReporter {
   }
 }
 
-/** Logs an issue. The default hook, called once per kind. */
+/** Logs an issue. This is the default `onIssue`, called once per kind. */
 function warn({ issue, message, stack }: IssueReport): void {
   const site = findCallSite(stack, message);
   const place = site === undefined ? "" : `, at ${site}`;

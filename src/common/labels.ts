@@ -2,10 +2,10 @@ import type { IssueReporter } from "./issues.ts";
 import type { OutcomeLabel } from "./outcome.ts";
 import { typeName } from "./validate.ts";
 
-/** The value of a label that is missing or invalid. */
+/** The value of a label for a missing or invalid name, lane or outcome. */
 export const UNKNOWN = "unknown";
 
-/** The value of all labels beyond the cardinality limit. */
+/** The value of all labels above the cardinality limit. */
 export const OVERFLOW = "overflow";
 
 const DEFAULT_LANE = "production";
@@ -15,7 +15,7 @@ const LANE_VARIABLE = "LUKHAS_LANE";
 const MAX_NAME_LENGTH = 128;
 
 const ENCODER = new TextEncoder();
-// By default, it would remove a U+FEFF at the beginning.
+// Without the option, it would remove a leading U+FEFF.
 const DECODER = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** The kind of a name, for the message of an issue. */
@@ -30,7 +30,9 @@ export function sanitizeName(
   if (typeof value !== "string") {
     issues.report(
       "invalid_name",
-      `A ${kind} name must be a string, got ${typeName(value)}: recorded as "${UNKNOWN}"`,
+      `A ${kind} name must be a string, got ${
+        typeName(value)
+      }: recorded as "${UNKNOWN}"`,
     );
     return UNKNOWN;
   }
@@ -52,11 +54,11 @@ export function sanitizeName(
 
 /** Returns the label value of a valid name: cut, and well-formed Unicode. */
 export function toLabelValue(name: string): string {
-  // Different lone surrogates are all encoded as U+FFFD. They must be one series.
+  // UTF-8 has no lone surrogates. Names that are encoded alike must be one series.
   return truncate(name).toWellFormed();
 }
 
-/** Copies a text. A substring may keep the whole text in memory. */
+/** Copies a text, because a substring may keep the whole text in memory. */
 export function copyText(text: string): string {
   return DECODER.decode(ENCODER.encode(text));
 }
@@ -101,13 +103,13 @@ export function normalizeDuration(
   return 0;
 }
 
-/** Returns the lane of the environment, or `production` if it is not set. */
+/** Returns the lane that `LUKHAS_LANE` sets, or `production` if it is not set. */
 export function laneFromEnv(issues: IssueReporter): string {
   const lane = readEnv(LANE_VARIABLE);
   return lane === undefined ? DEFAULT_LANE : normalizeLane(lane, issues);
 }
 
-/** Cuts a name to the maximum length, but not inside a surrogate pair. */
+/** Cuts a name to the maximum length, never inside a surrogate pair. */
 function truncate(name: string): string {
   if (name.length <= MAX_NAME_LENGTH) return name;
   const last = name.charCodeAt(MAX_NAME_LENGTH - 1);

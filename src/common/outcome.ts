@@ -4,7 +4,7 @@
  */
 export type Outcome = "success" | "failure" | "timeout";
 
-/** The value of an outcome label. Invalid outcomes are recorded as `unknown`. */
+/** The value of an outcome label: `unknown` for invalid outcomes. */
 export type OutcomeLabel = Outcome | "unknown";
 
 /** All values of an outcome label. */
@@ -116,10 +116,10 @@ const TIMEOUT_CODE = anyOf(
   /^(?:NJS-040|NJS-123|NJS-510|DPI-1067)$/,
 );
 
-/** Matches PostgreSQL's messages about timeouts, also with the prefix of an ORM. */
+/** Matches PostgreSQL's messages about timeouts, with or without an ORM's prefix. */
 const SQL_TIMEOUT = /\bdue to (?:[a-z-]+ )?timeout$/;
 
-/** Codes that timeouts share with other errors, and the messages of the timeouts. */
+/** The patterns of timeout messages, by codes that other errors also have. */
 const CODES_WITH_MESSAGES: ReadonlyMap<string, RegExp> = new Map([
   // axios and superagent. Node uses this code for aborted connections.
   // See https://axios-http.com/docs/handling_errors
@@ -204,20 +204,23 @@ const RULES: readonly ((properties: ErrorProperties) => boolean)[] = [
     code === "EREQUEST" && number === SQL_SERVER_LOCK_TIMEOUT,
 ];
 
-/** Whether an error is itself a timeout, and the errors that it wraps. */
+/** The result of reading one error. */
 interface ErrorReading {
+  /** Whether the error itself is a timeout. */
   readonly isTimeout: boolean;
-  /** The error is a timeout if one of these is. */
+  /** The wrapped errors. The error is a timeout if one of these is. */
   readonly any: readonly object[];
-  /** The error is a timeout if all of these are, and there is at least one. */
+  /** The aggregated errors. The error is a timeout if there are any and all are. */
   readonly all: readonly object[];
 }
 
+/** The name of an error that holds several. */
 const AGGREGATE = "AggregateError";
 
-/** The names of errors of cancelled work, which may have a reason. */
+/** The names of cancellation errors, which may have a reason. */
 const ABORT_NAMES: readonly string[] = ["AbortError", "CanceledError"];
 
+/** The reading of an error that throws when its properties are read. */
 const UNREADABLE: ErrorReading = { isTimeout: false, any: [], all: [] };
 
 /**
@@ -287,7 +290,7 @@ function findTimeouts(
 ): Set<object> {
   const timeouts = new Set<object>();
   const isKnown = (error: object) => timeouts.has(error);
-  // Deepest first: a tree takes one round. Cycles may take more.
+  // Deepest first: without cycles, one round finds all.
   const deepestFirst = [...readings].reverse();
   for (let round = 0; round < MAX_DEPTH; round++) {
     const before = timeouts.size;
@@ -301,7 +304,7 @@ function findTimeouts(
   return timeouts;
 }
 
-/** Reads an error. Reads each property once, because getters may have side effects. */
+/** Reads an error, each property once: getters may have side effects. */
 function read(error: object): ErrorReading {
   try {
     const properties = readProperties(error);
@@ -363,7 +366,7 @@ function classNames(error: object): unknown[] {
 /** Returns the errors of an `AggregateError`, or none if one cannot be a timeout. */
 function errorsOf(errors: unknown): object[] {
   if (!Array.isArray(errors) || errors.length > MAX_ERRORS) return [];
-  // By index, to read holes, and not by an overridden iterator.
+  // By index: an iterator may be overridden, and `every()` skips holes.
   const all = Array.from(
     { length: errors.length },
     (_, i): unknown => errors[i],
@@ -371,6 +374,7 @@ function errorsOf(errors: unknown): object[] {
   return all.every(mayBeError) ? all : [];
 }
 
+/** Returns a property, or `undefined` if the value is not an object. */
 function get(from: unknown, key: PropertyKey): unknown {
   return mayBeError(from) ? Reflect.get(from, key) : undefined;
 }

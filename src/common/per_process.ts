@@ -1,11 +1,12 @@
 /** The version of the shape of the shared state. Only equal versions share it. */
 const SHAPE = 3;
 
-/** The holder of the shared state. If globals are frozen, each copy has its own. */
+/** The object that holds the shared state. With frozen globals, nothing is shared. */
 const realm: { [key: symbol]: unknown } = Object.isExtensible(globalThis)
   ? globalThis
   : Object.create(globalThis);
 
+/** The versions of the shape that all loaded copies use. */
 const shapes =
   (realm[Symbol.for("@lukhas/stage-metrics/shapes")] ??= new Set()) as Set<
     number
@@ -21,13 +22,14 @@ shapes.add(SHAPE);
  * work across copies.
  *
  * @param name The name of the state.
+ * @param create Creates the state.
  */
 export function perProcess<T>(name: string, create: () => T): T {
   const key = Symbol.for(`@lukhas/stage-metrics/${SHAPE}/${name}`);
   return (realm[key] ??= create()) as T;
 }
 
-/** Returns whether copies are loaded that do not share their state with this copy. */
+/** Returns whether another copy uses another version, and so does not share its state. */
 export function hasIncompatibleCopies(): boolean {
   return shapes.size > 1;
 }

@@ -12,9 +12,9 @@ const UNPRINTABLE =
 /**
  * Quotes a foreign text, such as a name, for a message.
  *
- * @param value The text, or another value. For an object or a function, this returns
- * only the type.
- * @returns At most 200 characters of the text in double quotes, with JSON escapes.
+ * @param value The text, or another value.
+ * @returns At most 200 characters of the text in double quotes, with JSON escapes. For an
+ * object or a function, only its type.
  */
 export function quote(value: unknown): string {
   if (Object(value) === value) return typeof value;
@@ -29,6 +29,7 @@ export function excerpt(text: string): string {
   return text.length > MAX_LENGTH ? `${shown}…` : shown;
 }
 
+/** Replaces unprintable characters by JSON escapes. */
 function escapeUnprintable(text: string): string {
   return text.replaceAll(UNPRINTABLE, (character) => {
     const json = JSON.stringify(character).slice(1, -1);

@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers";
 
-/** The number of items per turn of the event loop, which take a few milliseconds. */
+/** The number of items per turn of the event loop. They take a few milliseconds. */
 const SLICE_SIZE = 500;
 
 /** The number of items left in this turn, for all callers together. */
@@ -10,10 +10,10 @@ let remaining = SLICE_SIZE;
 let nextTurn: Promise<void> | undefined;
 
 /**
- * Counts handled items.
+ * Counts processed items, so that long loops let other work run.
  *
- * @returns A promise to await before the next items, if the limit of this turn is used
- * up.
+ * @returns A promise to await before processing more items, if enough were processed in
+ * this turn of the event loop.
  */
 export function countItems(items: number): Promise<void> | undefined {
   remaining -= items;
@@ -27,7 +27,7 @@ export function countItems(items: number): Promise<void> | undefined {
   );
 }
 
-/** Calls a function with each item, and lets other work run in between. */
+/** Calls a function for each item, and lets other work run in between. */
 export async function forEachInSlices<T>(
   items: Iterable<T>,
   visit: (item: T) => void,

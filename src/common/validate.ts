@@ -13,8 +13,7 @@ type OptionCheck = (
 ) => void;
 
 /**
- * The checks of an options object, by option name. The compiler requires an entry for
- * each option.
+ * The checks of an options object, by option name. Every option must have one.
  *
  * @typeParam O The type of the options.
  */
@@ -75,8 +74,8 @@ export function checkOptionNames(
 }
 
 /**
- * Copies options into a plain object. Unlike the spread syntax, this includes the
- * getters of classes.
+ * Copies options into a plain object. Unlike the spread syntax, this includes getters of
+ * a class, and leaves out options that are `undefined`.
  *
  * @param known An object whose keys are the names of the options to copy.
  */
@@ -161,7 +160,7 @@ export function checkBoolean(
 }
 
 /**
- * Checks that a required name is a string, and not empty.
+ * Checks that a required name is a non-empty string.
  *
  * @param action The action that fails otherwise, for the message.
  * @throws {TypeError} If the value is not a string.
@@ -182,7 +181,7 @@ export function checkName(action: string, name: string, value: unknown): void {
  * Checks that a required argument is a function.
  *
  * @param action The action that fails otherwise, for the message.
- * @param place The position of the argument, for the message.
+ * @param place The place where the function is expected, for the message.
  * @throws {TypeError} If the value is not a function.
  */
 export function checkFunction(action: string, fn: unknown, place = ""): void {
