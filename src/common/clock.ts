@@ -42,7 +42,7 @@ let fakeClock: FakeClock | undefined;
 /** The number of changes between real and fake time. */
 let changes = 0;
 
-/** The latest reading, in seconds. In an array, because a variable's value is allocated. */
+/** The latest reading, in seconds. In an array, because a variable would allocate. */
 const latest = new Float64Array(1);
 
 /**

@@ -1,3 +1,4 @@
+/** Matches the characters that are escaped in label values. */
 const ESCAPED_IN_LABEL_VALUE = /[\\\n"]/;
 
 /** Escapes a label value, or a HELP text of OpenMetrics. */
@@ -6,7 +7,7 @@ export function escapeLabelValue(text: string): string {
   return escapeHelp(text).replaceAll('"', '\\"');
 }
 
-/** Escapes a HELP text of the text format, which leaves quotes as they are. */
+/** Escapes a HELP text of the text format, where quotes are not escaped. */
 export function escapeHelp(text: string): string {
   return text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
 }

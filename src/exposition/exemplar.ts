@@ -1,9 +1,11 @@
 import { LabelSet } from "./label_set.ts";
 import { formatValue, type PackedNumber, packNumber } from "./numbers.ts";
 
-/** An observation that a sample counts, as prom-client stores it. */
+/** An example of the observations that a sample counts, as prom-client stores it. */
 export interface Exemplar {
+  /** The labels that identify the observation, such as `trace_id`. */
   readonly labelSet: Readonly<Record<string, string>>;
+  /** The observed value. */
   readonly value: number;
   /** The time of the observation, in Unix seconds. */
   readonly timestamp: number;
@@ -19,7 +21,7 @@ export function packExemplar(exemplar: Exemplar): PackedExemplar {
   return { ...exemplar, value: packNumber(exemplar.value) };
 }
 
-/** Converts an exemplar back. */
+/** Converts a packed exemplar back. */
 export function unpackExemplar(packed: PackedExemplar): Exemplar {
   return { ...packed, value: Number(packed.value) };
 }
@@ -33,7 +35,7 @@ export function isSameExemplar(
     labelSet["span_id"] === other.labelSet["span_id"];
 }
 
-/** Returns the most recent of several exemplars, if there is one. */
+/** Returns the most recent exemplar, if there is one. */
 export function latestExemplar(
   exemplars: Iterable<Exemplar | undefined>,
 ): Exemplar | undefined {
@@ -49,12 +51,16 @@ export function latestExemplar(
 /** The maximum length of all label names and values together, in characters. */
 const MAX_LABELS_LENGTH = 128;
 
-/** @see {@link https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels | Prometheus, Metric labels} */
+/**
+ * Matches valid label names.
+ *
+ * @see {@link https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels | Prometheus, Metric labels}
+ */
 const LABEL_NAME = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
 
 /**
- * Returns the text of an exemplar that follows its sample in OpenMetrics. It is empty
- * if OpenMetrics does not allow the exemplar: one invalid line makes the scrape fail.
+ * Returns the text of an exemplar, which follows its sample in OpenMetrics, or an empty
+ * text if the exemplar is invalid: one invalid line makes the scrape fail.
  *
  * @see {@link https://prometheus.io/docs/specs/om/open_metrics_spec/#exemplars | OpenMetrics 1.0, Exemplars}
  */
@@ -71,7 +77,7 @@ function areLabelsAllowed(labelSet: Exemplar["labelSet"]): boolean {
   for (const [name, value] of Object.entries(labelSet)) {
     if (!LABEL_NAME.test(name)) return false;
     length += name.length + value.length;
-    // A character may have two UTF-16 code units.
+    // Stops early. A character has at most two UTF-16 code units.
     if (length > 2 * MAX_LABELS_LENGTH) return false;
   }
   return length <= MAX_LABELS_LENGTH ||

@@ -1,15 +1,15 @@
 import type { MetricFamily } from "./model.ts";
 import { encodeOpenMetrics, encodeText } from "./text.ts";
 
-/** A format in which Prometheus reads metrics. */
+/** An exposition format of Prometheus. */
 export interface Format {
   /** The name that selects the format in options. */
   readonly name: string;
   /** The media type with its parameters, which content negotiation compares. */
   readonly contentType: string;
   /**
-   * Encodes metric families, in slices between which other work can run. Without
-   * families there is one slice, too.
+   * Encodes metric families in slices, between which other work can run. Without
+   * families, there is one slice.
    */
   readonly encode: (
     families: readonly MetricFamily[],

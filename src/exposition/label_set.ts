@@ -10,7 +10,7 @@ export class LabelSet {
     this.values = values;
   }
 
-  /** The text between the braces: built once for all lines of the series. */
+  /** The text between the braces, built once for all lines of the series. */
   get text(): string {
     return this.#text ??= Object.entries(this.values)
       .map(([name, value]) => `${name}="${escapeLabelValue(value)}"`)

@@ -6,8 +6,8 @@ import type { MetricFamily, Sample } from "./model.ts";
  * Merges the families of several sources. Samples of the same name and labels are merged
  * by the family's aggregator, as in prom-client's cluster registry.
  *
- * @param onConflict Called with a family that is left out because an earlier family of
- * the same name has another type.
+ * @param onConflict Receives a family that is left out, and the other type of an earlier
+ * family of the same name.
  */
 export async function mergeFamilies(
   families: Iterable<MetricFamily>,
@@ -27,6 +27,7 @@ export async function mergeFamilies(
   return merged;
 }
 
+/** Merges families of the same name and type. */
 async function mergeSame(
   families: readonly [MetricFamily, ...MetricFamily[]],
 ): Promise<MetricFamily> {
@@ -57,7 +58,7 @@ export class SampleMerger {
     }
   }
 
-  /** Returns the merged samples in the order in which each was first added. */
+  /** Returns the merged samples, in the order of their first addition. */
   async samples(): Promise<Sample[]> {
     const samples: Sample[] = [];
     await forEachInSlices(this.#merged.values(), (merged) => {

@@ -2,11 +2,12 @@ import type { Exemplar } from "./exemplar.ts";
 import { formatBound } from "./numbers.ts";
 import type { TemplatedSamples } from "./sample_template.ts";
 
-/** The labels of a sample. Only bounds are numbers: each format spells them. */
+/** The labels of a sample. Bounds may be numbers, which each format spells. */
 export type SampleLabels = Readonly<Record<string, string | number>>;
 
-/** One sample, under its full name. */
+/** A value with labels. */
 export class Sample {
+  /** The full name, with a suffix such as `_bucket`. */
   readonly name: string;
   readonly labels: SampleLabels;
   readonly value: number;
@@ -25,7 +26,7 @@ export class Sample {
     this.exemplar = exemplar;
   }
 
-  /** A key that samples of the same name and labels share, in any order of the labels. */
+  /** A key that is equal for samples of the same name and labels, in any order. */
   get key(): string {
     return this.#key ??= createKey(this.name, this.labels);
   }
@@ -45,8 +46,9 @@ export interface MetricFamily {
   readonly help: string;
   readonly type: string;
   /**
-   * How samples of the same labels are merged: one of prom-client's aggregators `sum`,
-   * `first`, `min`, `max`, `average` and `omit`, or one for metrics of the process.
+   * How samples of the same labels are merged: an aggregator of prom-client (`sum`,
+   * `first`, `min`, `max`, `average`, `omit`), or `earliest` or `freshest` for metrics of
+   * the process.
    */
   readonly aggregator: string;
   readonly samples: readonly Sample[];
@@ -59,7 +61,7 @@ export function isBoundLabel(label: string): boolean {
   return label === "le" || label === "quantile";
 }
 
-/** Adds the default labels of a registry that a sample does not have itself. */
+/** Returns labels with a registry's default labels, which replace none of them. */
 export function addDefaultLabels<T>(
   labels: Readonly<Record<string, T>>,
   defaultLabels: Readonly<Record<string, unknown>>,
@@ -71,7 +73,7 @@ export function addDefaultLabels<T>(
   return all;
 }
 
-/** Writes the length of each value before it, so that no two label sets share a key. */
+/** Returns a key. The length before each value keeps keys of label sets distinct. */
 function createKey(name: string, labels: SampleLabels): string {
   let key = name;
   for (const label of Object.keys(labels).sort()) {
@@ -82,7 +84,7 @@ function createKey(name: string, labels: SampleLabels): string {
   return key;
 }
 
-/** Spells a bound in one way: `1`, `"1"` and `"1.0"` are the same. */
+/** Spells equal bounds the same, such as `1`, `"1"` and `"1.0"`. */
 function normalizeBound(bound: string | number): string {
   const number = Number(bound === "" ? NaN : bound);
   return Number.isNaN(number) ? String(bound) : formatBound(number);

@@ -1,7 +1,7 @@
 /**
  * Spells the value of a label `le` or `quantile`: `1.0`, `0.005`, `1e-05`, `1e+06`.
  *
- * Prometheus 2 takes `1` and `1.0` for two buckets. The Python client writes `1.0`, and
+ * For Prometheus 2, `1` and `1.0` are two buckets. The Python client writes `1.0`, and
  * OpenMetrics requires it.
  *
  * @see {@link https://prometheus.io/docs/specs/om/open_metrics_spec/#considerations-canonical-numbers | OpenMetrics 1.0, Canonical Numbers}

@@ -13,16 +13,16 @@ export const SUFFIXES: Readonly<Record<string, readonly string[]>> = {
   summary: ["_count", "_sum", "_created"],
 };
 
-/** The suffix of a counter's sample, which the name of its family lacks. */
+/** The suffix of a counter's samples, which its family's name does not have. */
 const TOTAL = "_total";
 
 /**
- * Returns the names of families in OpenMetrics, where a counter's family has no `_total`
- * and no two families may have samples of the same name.
+ * Returns the names of families in OpenMetrics. There, the name of a counter's family has
+ * no `_total`, and no two families may have samples of the same name.
  *
- * If the name without `_total` is taken, such as `jobs_total` beside a gauge `jobs`, the
- * counter keeps its full name and has the type `unknown`. Any other family that clashes
- * is left out, as in the Go client.
+ * If the name without `_total` is taken, the counter keeps its full name and has the type
+ * `unknown`: for example `jobs_total` beside a gauge `jobs`. All other families with a
+ * name that is taken are left out, as in the Go client.
  *
  * @see {@link https://prometheus.io/docs/specs/om/open_metrics_spec/#suffixes | OpenMetrics 1.0, Suffixes}
  */
@@ -33,6 +33,8 @@ export function nameForOpenMetrics<
 ): Map<F, OpenMetricsName> {
   const named = new Map<F, OpenMetricsName>();
   const taken = new Set<string>();
+
+  /** Names a family, unless a sample's name is taken. */
   function take(family: F, name: string, type: string): boolean {
     const suffixes = SUFFIXES[type] ?? [];
     const names = [name, ...suffixes.map((suffix) => name + suffix)];
@@ -56,16 +58,14 @@ export function nameForOpenMetrics<
   return named;
 }
 
-/**
- * Returns whether OpenMetrics allows the type `counter`, which needs a `_total` after a
- * name.
- */
+/** Returns whether a family is a counter whose name OpenMetrics allows. */
 function isCounter(
   { name, type }: Pick<MetricFamily, "name" | "type">,
 ): boolean {
   return type === "counter" && name.endsWith(TOTAL) && name !== TOTAL;
 }
 
+/** Returns the OpenMetrics type of a family that is not a counter there. */
 function knownType({ type }: Pick<MetricFamily, "type">): string {
   return type === "gauge" || type === "histogram" || type === "summary"
     ? type

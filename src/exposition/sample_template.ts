@@ -2,19 +2,19 @@ import type { Exemplar } from "./exemplar.ts";
 import type { LabelSet } from "./label_set.ts";
 
 /**
- * The parts of a sample that are the same for all label sets of a family: its name, and
- * labels such as `outcome` and `le`.
+ * The name of a sample, and its labels that are the same for all series, such as
+ * `outcome` and `le`.
  *
- * Their text is built once. A scrape only adds label sets and values.
+ * Their text is built once. A scrape only adds the labels of series and the values.
  */
 export class SampleTemplate {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
-  /** The text before the label set. */
+  /** The text before the labels of a series. */
   readonly before: string;
-  /** The text of the labels, which follow the label set. */
+  /** The text of the template's labels, which follow the labels of a series. */
   readonly after: string;
-  /** The text between the label set and the value, if there are no default labels. */
+  /** The text between the labels of a series and a value, without default labels. */
   readonly end: string;
 
   /**
@@ -31,7 +31,7 @@ export class SampleTemplate {
   }
 }
 
-/** Receives a sample. */
+/** Receives a sample of a series. */
 export type Emit = (
   template: SampleTemplate,
   labels: LabelSet,
@@ -43,6 +43,6 @@ export type Emit = (
 export interface TemplatedSamples {
   /** The labels that the registry adds to every sample. */
   readonly defaultLabels: LabelSet;
-  /** Emits the samples, and yields after each label set. */
+  /** Emits the samples, and yields after each series. */
   collect(emit: Emit): Iterable<void>;
 }

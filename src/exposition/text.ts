@@ -11,7 +11,7 @@ import { formatBound, formatValue } from "./numbers.ts";
 import { nameForOpenMetrics } from "./open_metrics_names.ts";
 import type { Emit, TemplatedSamples } from "./sample_template.ts";
 
-/** The types that both formats have. */
+/** The types of the text format, except `untyped`. */
 const TYPES: ReadonlySet<string> = new Set([
   "counter",
   "gauge",
@@ -19,7 +19,7 @@ const TYPES: ReadonlySet<string> = new Set([
   "summary",
 ]);
 
-/** The length of a slice in UTF-16 code units, rendered in less than a millisecond. */
+/** The length of a slice in UTF-16 code units. It takes less than a millisecond. */
 const SLICE_LENGTH = 64 * 1024;
 
 /**
@@ -44,6 +44,7 @@ export function encodeOpenMetrics(
   return encodeSlices(renderOpenMetrics(families), "# EOF\n");
 }
 
+/** Encodes lines of text in slices, with `end` in the last one. */
 function* encodeSlices(
   parts: Iterable<Iterable<string>>,
   end = "",
@@ -103,8 +104,8 @@ function* renderSamples(
 }
 
 /**
- * Renders samples from their templates, one label set at a time. Bounds are strings in
- * templates, so the formats differ only in exemplars.
+ * Renders samples from their templates, one series at a time. Templates have bounds that
+ * are valid in both formats, which differ only in exemplars.
  */
 function* renderTemplated(
   { defaultLabels, collect }: TemplatedSamples,
@@ -112,8 +113,7 @@ function* renderTemplated(
 ): Generator<string> {
   const more = defaultLabels.text;
   let lines = "";
-  // Most lines begin like the one before, and repeating a string that has been built is
-  // cheaper than building it again.
+  // Most lines start like the line before them, so the start is kept.
   let start = "";
   let lastName: string | undefined;
   let lastLabels: LabelSet | undefined;
@@ -135,7 +135,7 @@ function* renderTemplated(
   }
 }
 
-/** Returns the text of a sample's exemplar, which only counters and buckets may have. */
+/** Returns the text of a sample's exemplar. Only counters and buckets may have one. */
 function exemplarOf({ name, exemplar }: Sample, type: string): string {
   const isAllowed = type === "counter" ||
     type === "histogram" && name.endsWith("_bucket");

@@ -14,12 +14,10 @@ interface TreePart {
 /**
  * Adds up trees, series by series.
  *
- * If they have different buckets, the merged tree has only their common buckets, whose
- * counts are exact.
+ * If buckets differ, the merged tree has the common buckets, whose counts are exact.
  *
- * @param limit The maximum number of series. It is raised to the size of the largest
- * tree.
- * @param onOverflow Called if there are more series than that.
+ * @param limit The maximum number of series, unless a tree is larger.
+ * @param onOverflow Called if the limit is exceeded.
  */
 export function mergeTrees(
   parts: readonly TreePart[],
@@ -58,6 +56,7 @@ export function mergeTrees(
   return merged;
 }
 
+/** Adds the counts of a series to a merged series. */
 function addSeries(
   into: Series,
   series: Series,
@@ -74,7 +73,7 @@ function addSeries(
   }
 }
 
-/** Returns the bounds that all histograms have. */
+/** Returns the bounds that all histograms have in common. */
 function commonBounds(all: readonly Float64Array[]): number[] {
   const [first = new Float64Array(), ...others] = all;
   return [...first].filter((bound) =>
@@ -83,8 +82,8 @@ function commonBounds(all: readonly Float64Array[]): number[] {
 }
 
 /**
- * Returns for each index of a histogram, the buckets with `+Inf` and then the sum, the
- * index of another histogram that it is added to.
+ * Returns the index in another histogram for each index in a histogram: of the buckets,
+ * including `+Inf`, and of the sum.
  */
 function mapBuckets(from: Float64Array, to: Float64Array): number[] {
   const buckets = [...from].map((bound) => {

@@ -8,13 +8,13 @@ import {
 } from "../exposition/exemplar.ts";
 import { type PackedNumber, packNumber } from "../exposition/numbers.ts";
 
-/** The exemplar of a bucket, or `null` if the bucket no longer has one. */
+/** A changed exemplar of a bucket: `null` if it was removed. */
 type ExemplarDelta = [bucket: number, exemplar: PackedExemplar | null];
 
 /**
- * The stats of an outcome in a form that JSON can hold. Numbers are totals, so applying
- * a delta twice does no harm. Only exemplars that changed are included, as they are
- * larger than all other fields together.
+ * The stats of an outcome in a form that JSON can hold. Numbers are totals, so a delta
+ * can be applied twice. Only changed exemplars are included, because exemplars are larger
+ * than all other fields together.
  */
 export type StatsDelta = [
   total: number,
@@ -29,19 +29,23 @@ export type StatsDelta = [
 export class OutcomeStats {
   /** The number of executions. */
   total = 0;
-  /** The number of these that were cancelled by their caller or consumer. */
+  /** The number of executions cancelled by their caller or consumer. */
   cancelled = 0;
-  /** The Unix time of the last end, in seconds. It stays 0 for stages. */
+  /** The Unix time of the last end, in seconds. For stages, it is always 0. */
   lastEnd = 0;
   /**
-   * The number of observations in each bucket, `+Inf` included and not cumulative, and
-   * then their sum. It is created by the first observation.
+   * The number of observations in each bucket, not cumulative, including `+Inf`, and then
+   * their sum. The first observation creates it.
    */
   histogram: Float64Array | undefined;
-  /** The last traced observation in each bucket. It is created by the first one. */
+  /** The last traced observation in each bucket. The first one creates the map. */
   exemplars: Map<number, Exemplar> | undefined;
 
-  /** Returns a copy with a given histogram. */
+  /**
+   * Returns a copy.
+   *
+   * @param histogram The histogram of the copy, which shares it.
+   */
   copy(histogram: Float64Array | undefined): OutcomeStats {
     const copy = new OutcomeStats();
     copy.total = this.total;

@@ -4,7 +4,7 @@ import type { Exemplar } from "../exposition/exemplar.ts";
 import type { LabelSet } from "../exposition/label_set.ts";
 import { OutcomeStats } from "./outcome_stats.ts";
 
-/** The readable part of a series. */
+/** The counts of one label set, for reading. */
 export interface SeriesView {
   /** The labels, without the outcome. */
   readonly labels: LabelSet;
@@ -18,7 +18,7 @@ export interface SeriesView {
   ageAt(now: number): number;
 }
 
-/** The series that metrics show: a tree, or a copy of its series. */
+/** The series that metrics show, in a tree or in a copy of it. */
 export interface SeriesSource {
   /** Upper bounds in seconds, without `+Inf`. */
   readonly pipelineBounds: Float64Array;
@@ -31,7 +31,7 @@ export interface SeriesSource {
 }
 
 /**
- * The counts of one label set: of executions in progress, and of ended ones by outcome.
+ * The counts of one label set: executions in progress, and ended executions by outcome.
  *
  * A scope looks up its series once, when it starts, and then holds it.
  */
@@ -40,12 +40,12 @@ export class Series implements SeriesView {
   readonly success: OutcomeStats = new OutcomeStats();
   readonly failure: OutcomeStats = new OutcomeStats();
   readonly timeout: OutcomeStats = new OutcomeStats();
-  /** Stats of invalid outcomes, which only recorders can receive. */
+  /** The stats of invalid outcomes. */
   unknown: OutcomeStats | undefined;
   running = 0;
-  /** The start of the first execution in progress: sums of large times are inexact. */
+  /** The start time of an execution. Relative to it, sums are precise. */
   #origin = 0;
-  /** The sum of the starts of the executions in progress, relative to `#origin`. */
+  /** The sum of the start times of the executions in progress, relative to `#origin`. */
   #sinceOrigin = 0;
   readonly #bounds: Float64Array;
   /** Set for pipelines, whose last end is recorded. */
@@ -71,7 +71,7 @@ export class Series implements SeriesView {
   /** Counts the end of an execution that started at `start`, in seconds. */
   stop(start: number): void {
     this.running--;
-    // Starting over at 0 when nothing is running keeps rounding errors from adding up.
+    // Reset if nothing is running, so that rounding errors do not add up.
     this.#sinceOrigin = this.running === 0
       ? 0
       : this.#sinceOrigin - (start - this.#origin);
@@ -82,7 +82,7 @@ export class Series implements SeriesView {
     return Math.max(0, age);
   }
 
-  /** The sum of the starts of the executions in progress, in seconds. */
+  /** The sum of the start times of the executions in progress, in seconds. */
   get startSum(): number {
     return this.running * this.#origin + this.#sinceOrigin;
   }
@@ -95,7 +95,7 @@ export class Series implements SeriesView {
   /**
    * Records an ended execution.
    *
-   * This is one function on purpose: passing doubles across calls can allocate.
+   * This is one large function, because passing doubles to others can allocate.
    *
    * @param seconds The duration.
    * @param now The time of the end, by the clock of scopes, in seconds.
@@ -110,7 +110,7 @@ export class Series implements SeriesView {
     const bounds = this.#bounds;
     const stats = this.stats(outcome);
     const histogram = stats.histogram ??= emptyHistogram(bounds);
-    // Faster than a binary search, as there are few bounds and most hits come early.
+    // Faster than a binary search: there are few bounds, and most durations are short.
     let bucket = 0;
     while (bucket < bounds.length && seconds > bounds[bucket]!) bucket++;
     histogram[bucket]!++;

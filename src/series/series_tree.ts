@@ -25,8 +25,8 @@ export class PipelineNode {
   }
 
   /**
-   * Returns the series of the pipeline itself, which the first run creates. A stage that
-   * is recorded for the pipeline does not.
+   * Returns the series of the pipeline itself. The first run creates it: a pipeline has
+   * none if only its stages are recorded.
    */
   getOrCreateSeries(): Series {
     if (this.#series !== undefined) return this.#series;
@@ -80,8 +80,8 @@ export class PipelineNode {
 /**
  * All series of one registry and prefix: lane → pipeline → stage → outcome.
  *
- * Looking up nested maps is ten times as fast as joining labels to a key, and no two
- * label sets can share a key.
+ * Lookups in nested maps are ten times as fast as joining labels to a key, and label sets
+ * cannot clash.
  */
 export class SeriesTree implements SeriesSource {
   readonly pipelineBounds: Float64Array;
@@ -102,7 +102,7 @@ export class SeriesTree implements SeriesSource {
     this.#limit = limit;
   }
 
-  /** Whether new series are replaced by the overflow. It stays so. */
+  /** Whether the limit is reached: the overflow then replaces new series. */
   get isFull(): boolean {
     return this.#size >= this.#limit;
   }
@@ -145,8 +145,8 @@ export class SeriesTree implements SeriesSource {
   }
 
   /**
-   * Returns the node of a pipeline by its sanitized lane and name. A node above the
-   * limit is not stored: it has its name, and the series of the overflow.
+   * Returns the node of a pipeline by its sanitized lane and name. Above the limit, a new
+   * node is not stored, and returns the series of the overflow.
    */
   getOrCreatePipeline(lane: string, name: string): PipelineNode {
     return this.findPipeline(lane, name) ??
@@ -186,13 +186,13 @@ export class SeriesTree implements SeriesSource {
   }
 }
 
-/** A tree, and the reporter of label sets above its limit. */
+/** A tree, and the reporter of overflows. */
 interface LimitedTree {
   readonly tree: SeriesTree;
   readonly issues: IssueReporter;
 }
 
-/** Returns the series of a pipeline. Above the limit, reports and returns the overflow. */
+/** Returns the series of a pipeline, or reports and returns the overflow. */
 export function getOrCreatePipelineSeries(
   { tree, issues }: LimitedTree,
   node: PipelineNode,
@@ -203,7 +203,7 @@ export function getOrCreatePipelineSeries(
 }
 
 /**
- * Returns the series of a stage. Above the limit, reports and returns the overflow.
+ * Returns the series of a stage, or reports and returns the overflow.
  *
  * @param name The sanitized name of the stage.
  */

@@ -3,8 +3,8 @@ import { OutcomeStats } from "./outcome_stats.ts";
 import type { SeriesSource, SeriesView } from "./series.ts";
 
 /**
- * Copies all series at once, so that the copy can be read in slices while counting goes
- * on.
+ * Copies all series at once. The copy can be read in slices while the original series
+ * change.
  *
  * @param now The time by which the age of running scopes is measured, in seconds.
  */
@@ -21,7 +21,7 @@ export function takeSnapshot(source: SeriesSource, now: number): SeriesSource {
   };
 }
 
-/** The stats of all outcomes that were never observed, which most outcomes are. */
+/** The stats of every outcome that was never observed. */
 const NOTHING: OutcomeStats = Object.freeze(new OutcomeStats());
 
 /** The number of cells that are allocated at a time. */
