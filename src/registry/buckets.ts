@@ -1,4 +1,4 @@
-/** The prefix of the metrics and standard buckets that dashboards of services share. */
+/** The default prefix. Dashboards of all services use its metrics and buckets. */
 export const DEFAULT_PREFIX = "lukhas_orchestration_";
 
 /**
@@ -42,6 +42,7 @@ export const STAGE_BUCKETS: readonly number[] = Object.freeze(
 /**
  * Checks the bounds of an option.
  *
+ * @param option The name of the option, for the message.
  * @throws {TypeError} If the bounds are not an array of numbers.
  * @throws {RangeError} If the bounds are empty, negative, not finite or not increasing.
  */
@@ -83,7 +84,8 @@ export function checkBuckets(option: string, buckets: readonly number[]): void {
 /**
  * Checks that bounds begin with the standard bounds.
  *
- * @throws {RangeError} If a standard bound is missing, or another one precedes it.
+ * @param option The name of the option, for the message.
+ * @throws {RangeError} If they do not.
  */
 export function checkExtends(
   option: string,
@@ -98,10 +100,10 @@ export function checkExtends(
   );
 }
 
-/** Returns whether the first bounds are those of others. */
+/** Returns whether bounds begin with given bounds. */
 export function beginsWith(
   buckets: readonly number[],
-  others: readonly number[],
+  start: readonly number[],
 ): boolean {
-  return others.every((bound, i) => buckets[i] === bound);
+  return start.every((bound, i) => buckets[i] === bound);
 }

@@ -13,8 +13,8 @@ interface LoadedModule {
 }
 
 /**
- * Returns the global registries of all copies of prom-client that are loaded as
- * CommonJS, as Node, Deno and Bun do. Copies inside bundles are not found.
+ * Returns the global registries of all loaded copies of prom-client. Node, Deno and Bun
+ * load them as CommonJS. Copies inside bundles are not found.
  */
 export function findGlobalRegistries(): Set<MetricsRegistry> {
   const { _cache: cache = {} } = Module as {

@@ -19,8 +19,8 @@ const calls = perProcess("collector_calls", () => new WeakMap<object, Call>());
 /**
  * Returns the content of a metric, after a call of its collector, if it has one.
  *
- * A metric has one call at a time, which concurrent scrapes share. No scrape gets a
- * result older than its own timeout, and a call that hangs delays only one scrape.
+ * Concurrent scrapes share one call of a metric. No scrape gets a result that is older
+ * than its own timeout. After the timeout, a call that hangs delays no further scrape.
  *
  * @param timeoutMs How long the call may take, in milliseconds.
  * @throws {CollectorTimeout} If the call takes longer.
@@ -49,9 +49,10 @@ export async function callCollector<T>(
   return result.view as T;
 }
 
+/** Calls the collector of a metric, and stores the call until it settles. */
 function startCall(metric: { get(): unknown }): Call {
   const call = {
-    // Starts after the call is stored, because a collector may scrape its own registry.
+    // Called after the call is stored, because a collector may scrape its own registry.
     result: Promise.resolve().then(() => metric.get())
       .then((view) => ({ view })),
     startedAt: performance.now(),

@@ -15,7 +15,7 @@ import {
 /** The upper bounds of the buckets of durations, in seconds, without `+Inf`. */
 type Bounds = Pick<SeriesSource, "pipelineBounds" | "stageBounds">;
 
-/** A kind of scope: everything in which the metrics of pipelines and stages differ. */
+/** A kind of scope, with the differences between the metrics of pipelines and stages. */
 interface Kind {
   readonly name: "pipeline" | "stage";
   readonly durationHelp: string;
@@ -97,7 +97,7 @@ export function ownFamilies(
   ].map((definition) => new OwnFamily(definition, source, defaultLabels));
 }
 
-/** Copies the numbers of a source, so that they can be read while counting goes on. */
+/** Copies the numbers of a source, so that they do not change while they are read. */
 export function snapshotSource(
   { series, issues, now }: MetricsSource,
 ): MetricsSource {
@@ -109,12 +109,13 @@ export function snapshotSource(
   };
 }
 
-/** The part of a definition that differs between the metrics of series. */
+/** The definition of a metric of series, which is collected from one series at a time. */
 interface SeriesMetric extends Omit<MetricDefinition, "collect" | "reset"> {
   collectSeries(series: SeriesView, now: number, emit: Emit): void;
   resetStats?(stats: OutcomeStats): void;
 }
 
+/** Extends the definition for one series to all series of a kind. */
 function defineForSeries(
   { seriesOf }: Kind,
   { collectSeries, resetStats, ...description }: SeriesMetric,
@@ -266,7 +267,7 @@ function defineCancelled(prefix: string, kind: Kind): MetricDefinition {
   });
 }
 
-/** Returns the part of a metric that has samples only for outcomes above 0. */
+/** Defines a metric that has samples only for outcomes whose value is above 0. */
 function sparseSamples(
   name: string,
   kind: Kind,
@@ -287,6 +288,7 @@ function sparseSamples(
   };
 }
 
+/** Returns a template for each outcome. */
 function outcomeTemplates(
   name: string,
   { outcomeLabel }: Kind,
@@ -296,6 +298,7 @@ function outcomeTemplates(
   );
 }
 
+/** Returns an object with a value for each outcome. */
 function byOutcome<T>(
   create: (outcome: OutcomeLabel) => T,
 ): Readonly<Record<OutcomeLabel, T>> {

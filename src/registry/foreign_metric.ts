@@ -18,6 +18,7 @@ export interface ForeignMetric {
   get(): ForeignView | Promise<ForeignView>;
 }
 
+/** The content of a metric in prom-client's contract. */
 interface ForeignView {
   readonly name: string;
   readonly help: string;
@@ -31,6 +32,7 @@ interface ForeignView {
   }[];
 }
 
+/** An exemplar whose labels and numbers may be of any type. */
 interface ForeignExemplar {
   readonly labelSet?: Readonly<Record<string, unknown>>;
   readonly value: number;
@@ -56,7 +58,7 @@ export async function readForeign(
   const type = String(view.type ?? "unknown");
   const aggregator = processAggregator(name, help) ?? view.aggregator ?? "sum";
   const added = defaultLabels(registry);
-  // Copied at once, because the client changes these objects in place.
+  // Copied at once, because the client changes the values in place.
   const numbers = values.map(({ value }) => Number(value));
   // The client adds this bucket even if the last bound is infinite.
   const hasInfinity = type === "histogram" &&
@@ -90,7 +92,7 @@ export function registeredName(
   return registry.getSingleMetric(total) === metric ? total : name;
 }
 
-/** Copies an exemplar, unless its time is not a finite number. */
+/** Copies an exemplar, or returns `undefined` if its time is not a finite number. */
 function toExemplar(
   { labelSet = {}, value, timestamp }: ForeignExemplar,
 ): Exemplar | undefined {
@@ -118,7 +120,7 @@ function toLabels(
   return labels as Record<string, string | number>;
 }
 
-/** Spells infinities and `NaN`, which are the same in all formats and invalid in JSON. */
+/** Spells infinities and `NaN`. All formats spell them the same, and JSON has none. */
 function toBound(value: number): string | number {
   return Number.isFinite(value) ? value : formatValue(value);
 }

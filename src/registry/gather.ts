@@ -29,8 +29,8 @@ export interface GatherRequest {
 }
 
 /**
- * Collects foreign metrics, and returns a function that gathers all metrics. Own metrics
- * have their values at the instant of its call.
+ * Collects foreign metrics, and returns a function that returns all metrics. Calling it
+ * reads the own metrics, all at one instant.
  *
  * @param defaultIssues Reports issues of a registry without own metrics.
  */
@@ -55,8 +55,8 @@ const COLLECTOR_TIMEOUT_MS = 5_000;
 const ALL_METRICS: GatherRequest = { timeoutMs: undefined, names: undefined };
 
 /**
- * Matches the default metrics of prom-client, under any prefix. The collector of one of
- * them may also set others.
+ * Matches the default metrics of prom-client, under any prefix. A collector of one may
+ * also set others.
  */
 const DEFAULT_METRIC = /(?:^|_)(?:process|nodejs)_/;
 
@@ -92,7 +92,8 @@ export async function gather(
 /**
  * Collects the foreign metrics of registries.
  *
- * @returns A function that reads all own metrics at once, and merges them with these.
+ * @returns A function that reads all own metrics at once, and merges them with the
+ * foreign ones.
  */
 export async function collectRegistries(
   registries: readonly MetricsRegistry[],
@@ -107,6 +108,7 @@ export async function collectRegistries(
   return () => mergeContents(contents, defaultIssues);
 }
 
+/** Reads the own metrics of registries at one instant, and merges all metrics. */
 async function mergeContents(
   contents: readonly RegistryContent[],
   defaultIssues: () => IssueReporter,
@@ -155,7 +157,7 @@ function reportLeftOut(
   }
 }
 
-/** Describes why a family is left out of a merged scrape. */
+/** Returns a message about a family that is left out of a merged scrape. */
 export function describeConflict(
   { name, type }: MetricFamily,
   otherType: string,
@@ -221,7 +223,7 @@ export async function collectRegistry(
   };
 }
 
-/** Returns whether a foreign metric is requested, or may set one that is. */
+/** Returns whether a metric is requested, or its collector may set a requested one. */
 function isNeeded(
   name: string,
   names: GatherRequest["names"],

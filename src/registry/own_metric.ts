@@ -9,7 +9,7 @@ import {
 import type { Emit, TemplatedSamples } from "../exposition/sample_template.ts";
 import type { SeriesSource } from "../series/series.ts";
 
-/** The numbers that the own metrics of one registry and prefix show. */
+/** The numbers behind the own metrics of one registry and prefix. */
 export interface MetricsSource {
   readonly series: SeriesSource;
   readonly issues: IssueCounts;
@@ -23,7 +23,7 @@ export interface MetricDefinition {
   readonly help: string;
   readonly type: "counter" | "gauge" | "histogram";
   readonly aggregator: "sum" | "max";
-  /** Emits the samples of a source, and yields after each label set. */
+  /** Emits the samples of a source, and yields after each series. */
   collect(source: MetricsSource, now: number, emit: Emit): Iterable<void>;
   /** Sets the numbers to 0. Gauges of running scopes cannot be reset. */
   reset?(source: MetricsSource): void;
@@ -31,7 +31,7 @@ export interface MetricDefinition {
 
 /** A sample in prom-client's contract. */
 interface MetricValue {
-  /** The name, if it differs from that of the metric. */
+  /** The name, if it differs from the metric's name. */
   readonly metricName?: string;
   readonly labels: Record<string, string>;
   readonly value: number;
@@ -55,10 +55,10 @@ export function isOwnMetric(metric: object): metric is OwnMetric {
   return (metric as Partial<OwnMetric> | null)?.[OWN_METRIC] === true;
 }
 
-/** An own metric in the contract by which registries of prom-client hold metrics. */
+/** An own metric in prom-client's contract, for a registry to hold. */
 export class OwnMetric {
   readonly [OWN_METRIC] = true;
-  /** The registered name. Registries of OpenMetrics remove a `_total` from it. */
+  /** The name. A registry that renders OpenMetrics removes `_total` from it. */
   name: string;
   readonly help: string;
   readonly type: string;
@@ -76,7 +76,7 @@ export class OwnMetric {
     this.source = source;
   }
 
-  /** The name that registries do not change. */
+  /** The registered name, which registries do not change. */
   get fullName(): string {
     return this.definition.name;
   }
@@ -91,7 +91,7 @@ export class OwnMetric {
     return this.get();
   }
 
-  /** Leaves out the source, which holds all series. */
+  /** Returns the description, without the source, which holds all series. */
   toJSON(): Omit<MetricView, "values"> {
     const { name, help, type, aggregator } = this;
     return { name, help, type, aggregator };
@@ -101,7 +101,7 @@ export class OwnMetric {
     this.definition.reset?.(this.source);
   }
 
-  /** Returns the current samples as new objects, because registries change them. */
+  /** Returns the current samples, as new objects: registries change them. */
   #values(): MetricValue[] {
     const values: MetricValue[] = [];
     emitAll(
@@ -156,7 +156,7 @@ export class OwnFamily implements MetricFamily {
     this.#definition = definition;
     this.#source = source;
     this.#defaultLabels = defaultLabels;
-    // A default label of such a name is added only to samples that lack it.
+    // With a default label of such a name, not all samples get the same labels.
     if (!Object.keys(defaultLabels).some((name) => OWN_LABELS.has(name))) {
       this.templated = {
         defaultLabels: new LabelSet(addDefaultLabels({}, defaultLabels)),
@@ -187,11 +187,11 @@ export class OwnFamily implements MetricFamily {
   }
 }
 
+/** Emits the current samples of a source without a pause. */
 function emitAll(
   definition: MetricDefinition,
   source: MetricsSource,
   emit: Emit,
 ): void {
-  // The pauses between label sets are for renderers.
   for (const _ of definition.collect(source, source.now(), emit));
 }

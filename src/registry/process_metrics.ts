@@ -23,13 +23,15 @@ const PROCESS_METRICS: ReadonlyMap<string, string> = new Map([
   ["process_max_fds", "Maximum number of open file descriptors."],
 ]);
 
+/** Matches the names, under any prefix. */
 const NAME = new RegExp(`(?:${[...PROCESS_METRICS.keys()].join("|")})$`);
 
 /** The way to merge a metric of the process, in addition to prom-client's aggregators. */
 type ProcessAggregator = "max" | "earliest" | "freshest";
 
 /**
- * Returns the way to merge a metric that describes the process, and is never summed:
+ * Returns the way to merge a metric of the process, which must not be summed, or
+ * `undefined` for other metrics:
  *
  * - `max` for counters: threads begin to collect at different times, and the highest
  *   value covers the longest time.
@@ -37,8 +39,8 @@ type ProcessAggregator = "max" | "earliest" | "freshest";
  *   the thread.
  * - `freshest` for readings, preferably from the scraped thread.
  *
- * A prefixed name must also have the HELP text of the clients, because a user may have a
- * counter `image_process_cpu_seconds_total`.
+ * With a prefix, the HELP text must match as well, because a user may have a counter
+ * `image_process_cpu_seconds_total`.
  */
 export function processAggregator(
   name: string,

@@ -25,7 +25,7 @@ interface RegistrationOptions {
   readonly clock: () => number;
 }
 
-/** The options that an instance sets. It accepts any value of the others. */
+/** The options that an instance has set. The other options cannot conflict. */
 type RegistrationChoice = {
   readonly [key in keyof RegistrationOptions]?:
     | RegistrationOptions[key]
@@ -40,7 +40,7 @@ export class Registration {
   readonly issueCounts: IssueCounts;
   /** The clock of scopes, in seconds: monotonic, and never throws. */
   readonly now: () => number;
-  /** Reports issues that concern no single instance, as the first instance does. */
+  /** Reports issues of all instances, in the way that the first instance set. */
   issues: IssueReporter;
   /** Whether an instance records here. Declarations do not count. */
   isInUse = false;
@@ -49,7 +49,7 @@ export class Registration {
   /** The metrics to register, the issues metric last. */
   readonly metrics: readonly OwnMetric[];
   readonly #issuesMetric: OwnMetric;
-  /** The metric that the registry last had under the name of the issues metric. */
+  /** The metric last found under the name of the issues metric. Initially `null`. */
   #lastFound: object | undefined | null = null;
 
   /** @param counts The counts to continue, if there are any. */
@@ -83,7 +83,7 @@ export class Registration {
     ];
   }
 
-  /** Returns why an instance with these options cannot share these metrics, if it cannot. */
+  /** Returns a message if an instance with other options cannot share these metrics. */
   findConflict(options: RegistrationChoice): string | undefined {
     const shared = `Cannot share the metrics ${
       quote(`${this.options.prefix}*`)
@@ -106,14 +106,14 @@ export class Registration {
     return undefined;
   }
 
-  /** Registers the use by an instance. The first one sets how issues are reported. */
+  /** Marks the metrics as used. The first instance sets how issues are reported. */
   use(reporting: IssueReporterOptions): void {
     if (this.isInUse) return;
     this.isInUse = true;
     this.issues = new IssueReporter(this.issueCounts, reporting);
   }
 
-  /** Removes declarations, and the issues that they caused. */
+  /** Removes the series of declarations, and the issues that they caused. */
   reset(): void {
     this.tree.clear();
     Object.assign(this.issueCounts, zeroIssues());
@@ -173,8 +173,8 @@ export class Registration {
   }
 
   /**
-   * Registers the metrics again after a `clear()` of the registry. If it rejects them,
-   * at least the issues metric is registered, which reports the conflict, if possible.
+   * Registers the metrics again if the registry was cleared. If the registry rejects
+   * them, this registers only the issues metric, if possible, which counts the conflict.
    */
   ensure(issues: IssueReporter): void {
     const { fullName } = this.#issuesMetric;

@@ -18,6 +18,7 @@ export interface MetricsRegistry {
   getMetricsAsArray(): object[];
 }
 
+/** The methods of a registry. */
 const METHODS = [
   "registerMetric",
   "removeSingleMetric",
@@ -45,8 +46,8 @@ export function checkRegistry(
 }
 
 /**
- * The registry of instances that set no other: the global registry of prom-client, from
- * the first copy of this module.
+ * The default registry of instances: the global registry of prom-client that the first
+ * copy of this module has imported.
  */
 export const defaultRegistry: MetricsRegistry = perProcess(
   "default registry",
@@ -56,7 +57,7 @@ export const defaultRegistry: MetricsRegistry = perProcess(
 /**
  * Returns the labels that a registry adds to every sample.
  *
- * They are read from a private field: the public methods of both clients collect all
+ * This reads a private field, because the public methods of both clients collect all
  * metrics, and fail if one collector fails.
  */
 export function defaultLabels(
