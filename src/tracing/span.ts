@@ -18,12 +18,12 @@ import type { OutcomeLabel } from "../common/outcome.ts";
 /** The exemplar labels that identify a span. */
 export type TraceLabels = Readonly<Record<"trace_id" | "span_id", string>>;
 
-/** The span of one scope. */
+/** The span of one scope, as used by the scope. */
 export interface ScopeSpan {
   readonly traceId: string;
-  /** Its exemplar labels, if its trace is sampled. */
+  /** The exemplar labels, if the trace is sampled. */
   readonly labels: TraceLabels | undefined;
-  /** Returns the parent context for scopes inside it, if it is a pipeline's span. */
+  /** Returns the parent context for scopes inside the pipeline whose span this is. */
   childContext(): Context;
   /** Calls a function with this span active, as the parent of new spans. */
   runInSpan<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R;
@@ -36,7 +36,7 @@ export interface ScopeSpan {
 /** The context key of the span of the innermost pipeline. */
 const PIPELINE = createContextKey("@lukhas/stage-metrics pipeline");
 
-/** The context key of the errors that the trace has recorded. */
+/** The context key of the trace's recorded errors. */
 const RECORDED = createContextKey("@lukhas/stage-metrics recorded errors");
 
 /** A started span. */
@@ -70,14 +70,14 @@ export class RunningSpan implements ScopeSpan {
 
   childContext(): Context {
     const active = context.active();
-    // If the context was lost or is foreign, the active span is not inside this one.
+    // Otherwise the context was lost or is foreign: its span is not inside this one.
     return active.getValue(PIPELINE) === this ? active : this.#context;
   }
 
   runInSpan<A extends unknown[], R>(fn: (...args: A) => R, ...args: A): R {
     let end: (() => R) | undefined;
     const call = () => {
-      // Once, even if the context manager calls twice.
+      // Calls it once, even if the context manager calls twice.
       end ??= capture(fn, args);
     };
     this.#guard(() => context.with(this.#context, call));
@@ -95,7 +95,7 @@ export class RunningSpan implements ScopeSpan {
 
   end(outcome: OutcomeLabel): void {
     this.#guard(() => this.#span.setAttribute("lukhas.outcome", outcome));
-    // Otherwise unset: only the application may set the status OK.
+    // Otherwise, the status stays unset: only applications may set it to OK.
     if (outcome === "failure" || outcome === "timeout") {
       const status = { code: SpanStatusCode.ERROR, message: this.#message };
       this.#guard(() => this.#span.setStatus(status));
@@ -108,7 +108,7 @@ export class RunningSpan implements ScopeSpan {
   }
 }
 
-/** Returns the active context without spans and their errors, for a new trace. */
+/** Returns the active context for a new trace: without spans and recorded errors. */
 export function rootContext(): Context {
   return trace.deleteSpan(context.active())
     .deleteValue(PIPELINE)
@@ -130,7 +130,7 @@ function recordedIn(context: Context): RecordedErrors | undefined {
   return context.getValue(RECORDED) as RecordedErrors | undefined;
 }
 
-/** Calls a function, and returns a function that returns or throws the same. */
+/** Calls a function. Returns a function that returns its value, or throws its error. */
 function capture<A extends unknown[], R>(
   fn: (...args: A) => R,
   args: A,
@@ -165,8 +165,8 @@ function toException(error: unknown): Exclude<Exception, string> & {
 }
 
 /**
- * The errors that a trace has recorded. Each is recorded on the innermost scope that it
- * left, and not on the scopes around that.
+ * The errors that a trace has recorded. Each is recorded only on the innermost scope that
+ * it left.
  */
 class RecordedErrors {
   readonly #objects = new WeakSet<object>();

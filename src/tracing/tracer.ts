@@ -38,11 +38,11 @@ export interface SpanDescription {
 
 /** The spans around a scope when it starts. */
 export interface SpanParents {
-  /** The span of the open pipeline around it, if any. */
+  /** The span of the enclosing open pipeline, if any. */
   readonly parent: ScopeSpan | undefined;
-  /** Whether the user asked for a trace of its own. */
+  /** Whether the scope starts a trace, as the option `detached` requests. */
   readonly isDetached?: boolean;
-  /** The span of the ended pipeline in whose context it starts, if any. */
+  /** The span of the ended pipeline in whose context the scope starts, if any. */
   readonly endedParent?: ScopeSpan | undefined;
 }
 
@@ -55,15 +55,16 @@ interface StartContext {
 /** The name of this instrumentation library in traces. */
 const TRACER_NAME = "@lukhas/stage-metrics";
 
-/** The global that holds the provider registered with any copy of the API. */
+/** The key of the global in which all copies of the API register the provider. */
 const API_GLOBAL = Symbol.for("opentelemetry.js.api.1");
 
 /** Starts the spans of an instance's scopes, if there is a provider. */
 export class ScopeTracer {
   readonly #option: TracingOption;
   readonly #issues: IssueReporter;
-  /** The provider at the last check, and its tracer. */
+  /** The provider at the last check. */
   #provider: TracerProvider | undefined;
+  /** The tracer of that provider. */
   #tracer: Tracer | undefined;
 
   constructor(option: TracingOption, issues: IssueReporter) {
@@ -72,8 +73,8 @@ export class ScopeTracer {
   }
 
   /**
-   * Returns whether there is a provider now. This reads a global, because a call of the
-   * API would slow down every pipeline that is not traced.
+   * Returns whether there is a provider now. This reads the global itself, because calling
+   * the API would slow down all pipelines without tracing.
    */
   isEnabled(): boolean {
     const provider = this.#option === "auto"
@@ -117,13 +118,14 @@ export class ScopeTracer {
   }
 }
 
+/** Returns the parent context and the links for the span of a scope. */
 function startContext(
   { parent, isDetached, endedParent }: SpanParents,
   isPipeline: boolean,
 ): StartContext {
   const active = trace.getActiveSpan();
-  // A request that is served in the context of an ended pipeline has a span of its own.
-  // Its pipelines belong to that span, unless it is in the trace of the ended pipeline.
+  // In the context of an ended pipeline, a server may start spans for requests. A pipeline
+  // is below such a span, unless the span is in the trace of the ended pipeline.
   const isRoot = isDetached ||
     endedParent !== undefined &&
       active?.spanContext().traceId === endedParent.traceId;
@@ -139,6 +141,7 @@ function startContext(
   };
 }
 
+/** Returns the provider that is registered with the API, if any. */
 function registeredProvider(): TracerProvider | undefined {
   const realm = globalThis as {
     readonly [API_GLOBAL]?: { readonly trace?: TracerProvider };
