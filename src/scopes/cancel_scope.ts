@@ -7,7 +7,7 @@ export interface Cancellation {
   /** The error for the caller. */
   readonly error: unknown;
   readonly outcome: OutcomeLabel;
-  /** Whether the caller cancelled it, rather than a timeout. */
+  /** Whether the caller cancelled the scope, rather than a timeout. */
   readonly byCaller: boolean;
 }
 
@@ -18,10 +18,10 @@ export interface Cancellation {
  */
 export type CancelListener = (error: unknown, isAborted: boolean) => void;
 
-/** The owner of a {@linkcode CancelScope}, called when that cancels. */
+/** A scope that a {@linkcode CancelScope} can cancel. */
 export interface Cancellable extends AbortObserver {
   /**
-   * Is called when the timeout has passed.
+   * Cancels the scope when its timeout has passed.
    *
    * @param timeout The timeout, in milliseconds.
    */
@@ -35,15 +35,15 @@ const MAX_DELAY_MS = 2 ** 31 - 1;
  * The timeout and the caller's signal that can cancel a scope, and the signal that a
  * cancellation aborts.
  *
- * It is created on first use. An async context may keep it alive for good, so it holds
+ * A scope creates it on first use. An async context may keep it alive forever, so it holds
  * the reason of an abort only weakly.
  */
 export class CancelScope {
   /** Whether the scope has a timeout or a caller's signal of its own. */
   readonly isEnforced: boolean;
-  /** Whether the signal is aborted, or will be as soon as it is first read. */
+  /** Whether the signal is aborted, or will be aborted when it is created. */
   isAborted = false;
-  /** Whether a signal that was read is aborted. */
+  /** Whether a signal was created and is aborted. */
   hasAbortedSignal = false;
   /** The cancellation of a scope whose code is still on the stack. */
   cancelledBy: Cancellation | undefined;
@@ -93,16 +93,15 @@ export class CancelScope {
   }
 
   /**
-   * Sets the listener, and calls it if the cancellation has already happened.
-   *
-   * Until then the scope's code is on the stack.
+   * Sets the listener, once the scope's code has left the stack. Calls it at once if the
+   * scope is already cancelled.
    */
   onCancel(listener: CancelListener): void {
     this.#onCancel = listener;
     if (this.#missed !== undefined) this.notify(...this.#missed);
   }
 
-  /** Calls the listener, now or when it is set. */
+  /** Calls the listener, at once or when it is set. */
   notify(error: unknown, isAborted: boolean): void {
     if (this.#onCancel === undefined) this.#missed ??= [error, isAborted];
     else this.#onCancel(error, isAborted);
@@ -130,7 +129,7 @@ export class CancelScope {
   /**
    * Creates the signal.
    *
-   * @param ancestor The innermost aborted cancel scope around this one, if any.
+   * @param ancestor The innermost aborted cancel scope around it, if any.
    */
   createSignal(ancestor: CancelScope | undefined): AbortSignal {
     this.#controller = new AbortController();
@@ -152,7 +151,7 @@ export class CancelScope {
       : this.#reason;
   }
 
-  /** Marks the signal as aborted; {@linkcode abortSignal} aborts it. */
+  /** Marks the signal as aborted, for {@linkcode abortSignal} to abort it. */
   markAborted(reason: unknown): void {
     if (this.isAborted) return;
     for (const each of this.#linked ?? []) each.markAborted(reason);
@@ -179,7 +178,7 @@ export class CancelScope {
     if (!this.isAborted) (this.#linked ??= []).push(cancelScope);
   }
 
-  /** Releases the signal, which can no longer abort, to the garbage collector. */
+  /** Lets the signal be garbage-collected, unless it is marked as aborted. */
   release(): void {
     this.#linked = undefined;
     if (!this.isAborted) this.#holdSignalWeakly();
@@ -191,9 +190,10 @@ export class CancelScope {
     this.#controller = undefined;
   }
 
+  /** Starts a timer, or a chain of timers if the delay is too long for one. */
   #startTimer(ms: number): void {
     const delay = Math.min(Math.max(ms, 0), MAX_DELAY_MS);
-    // A closure would cost half as much as the timer does.
+    // A static method: creating a closure costs half as much as starting the timer.
     this.#timer = setTimeout(CancelScope.#onTimer, delay, this, ms - delay);
   }
 
@@ -206,7 +206,7 @@ export class CancelScope {
 /** The reasons of all aborts by this library. */
 const abortReasons = new WeakSet<object>();
 
-/** Whether an error is the reason of an abort by this library, or is caused by one. */
+/** Returns whether an error, or its cause, is the reason of an abort by this library. */
 export function isAbortReason(error: unknown): boolean {
   if (!isObject(error)) return false;
   if (abortReasons.has(error)) return true;

@@ -8,6 +8,7 @@ type Classifiers = Readonly<
   Pick<ScopeOptions, "classifyError" | "classifyResult">
 >;
 
+/** The part of an instance that classification uses. */
 interface ClassifyingInstance extends Classifiers {
   readonly issues: IssueReporter;
 }
@@ -31,8 +32,8 @@ export function outcomeOfResult(
 }
 
 /**
- * Returns the outcome of an error, by {@linkcode classifyError} if no classifier of the
- * user returns one.
+ * Returns the outcome of an error. {@linkcode classifyError} decides if none of the user's
+ * classifiers returns one.
  *
  * @param options The options of the scope, which take precedence over the instance.
  */
@@ -47,6 +48,7 @@ export function outcomeOfError(
     classifyError(error);
 }
 
+/** Returns the outcome that a user's classifier returns, if there is one. */
 function classifyBy(
   owner: Classifiers | undefined,
   name: keyof Classifiers,

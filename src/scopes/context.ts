@@ -17,9 +17,9 @@ export type EndStream = (
 export interface PipelineContext extends ParentScope, CurrentContext {
   readonly node: PipelineNode;
   readonly pipeline: PipelineContext;
-  /** The options of its declared stages by name, if it is a declared pipeline. */
+  /** The options of declared stages by name, if the pipeline is declared. */
   readonly declaredStages: ReadonlyMap<string, ScopeOptions> | undefined;
-  /** Keeps it open until the returned function is called. */
+  /** Keeps the pipeline open until the returned function is called. */
   beginStream(): EndStream;
 }
 
@@ -34,7 +34,7 @@ export interface CurrentContext {
   readonly isDone: boolean;
 }
 
-/** The context of the code of a stage outside a pipeline. */
+/** The context of code in a stage outside a pipeline. */
 export class OrphanContext implements CurrentContext {
   readonly instance: Instance;
   readonly pipeline = undefined;
@@ -59,7 +59,7 @@ export class OrphanContext implements CurrentContext {
 export interface InstanceSource {
   /** Returns the context for a stage that starts now. */
   context(): CurrentContext;
-  /** Returns the instance of the enclosing scope if it is open, else `rootInstance()`. */
+  /** Returns the instance of the enclosing open scope, else `rootInstance()`. */
   instance(): Instance;
   /** Returns the instance for a scope that starts outside a pipeline. */
   rootInstance(): Instance;
@@ -82,8 +82,8 @@ interface ContextStorage<T> {
 }
 
 /**
- * The only storage of the library, because each storage slows down every `await`. It is
- * shared: stages of one copy of the library find the pipelines of another.
+ * The only storage of the library, because each storage slows down every `await`. Copies
+ * of the library share it, so that stages of one copy find the pipelines of another.
  */
 const storage: ContextStorage<CurrentContext> = perProcess(
   "context",

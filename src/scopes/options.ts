@@ -11,15 +11,16 @@ export interface ScopeOptions {
   /**
    * The time limit, in milliseconds. When it passes, the caller gets a `DOMException`
    * named `TimeoutError`, even if the code is still running, and `timeout` is recorded.
-   * 0 and negative values time out in the next turn of the event loop. Synchronous code
-   * is not interrupted.
+   * With 0 or a negative value, this happens in the next turn of the event loop.
+   * Synchronous code is not interrupted.
    *
    * @default {no limit}
    */
   timeout?: number | undefined;
   /**
-   * Cancels the scope when it aborts: the caller gets its `reason`. If it is already
-   * aborted, the function is not called, and the caller gets a rejected promise.
+   * A signal that cancels the scope when it aborts. The caller gets its `reason`. If it
+   * is already aborted, the function is not called, and the caller gets a rejected
+   * promise.
    *
    * @default {none}
    */
@@ -42,8 +43,8 @@ export interface ScopeOptions {
 }
 
 /**
- * Checks that a scope's name is not a function: the function would never be called.
- * Names of other invalid types become an issue when the scope starts.
+ * Checks that a scope's name is not a function, which would never be called. Names of
+ * other invalid types are reported as an issue when the scope starts.
  *
  * @param action The action that fails otherwise, for the message.
  * @throws {TypeError} If the name is a function.
@@ -75,8 +76,8 @@ export function checkScopeOptions(action: string, options: unknown): void {
 }
 
 /**
- * Checks the options of a pipeline like {@linkcode checkScopeOptions}. An invalid lane
- * becomes an issue when the pipeline starts.
+ * Checks the options of a pipeline like {@linkcode checkScopeOptions}. An invalid lane is
+ * reported as an issue when the pipeline starts.
  *
  * @param action The action that fails otherwise, for the message.
  * @throws {TypeError} If an option has the wrong type.
@@ -129,7 +130,7 @@ function checkSignal(action: string, value: unknown): void {
   );
 }
 
-/** Accepts signals of polyfills and of other realms, unlike `instanceof`. */
+/** Returns whether a value is a signal, also of a polyfill or another realm. */
 function isSignal(value: unknown): boolean {
   try {
     const { aborted, addEventListener, removeEventListener } = Object(

@@ -93,14 +93,14 @@ type IsSame<A, B> = (<T>() => T extends A ? 1 : 2) extends
   (<T>() => T extends B ? 1 : 2) ? true : false;
 
 /**
- * `unknown` if the condition is true, else `never`, which rules an overload out.
+ * `unknown` if the condition is true, else `never`, which excludes an overload.
  *
  * @internal
  */
 type If<C extends boolean> = C extends true ? unknown : never;
 
 /**
- * The parameters after a function, or `never` to rule an overload out.
+ * The parameters after a function, or `never` to exclude an overload.
  *
  * @internal
  */
@@ -209,8 +209,8 @@ type RunInScope<S, O> = <T>(
  * A function with the call forms of `pipeline` and `stage`, without their types:
  * `(name, fn)`, `(name, options, fn)`, or `(name, options?)` for a wrapper.
  *
- * @param argumentCount The number of arguments of the user's call, where another
- * function passes it on.
+ * @param argumentCount The number of arguments of the user's call, if another function
+ * forwards it.
  */
 export type ScopeFunction = (
   name: string,
@@ -219,7 +219,7 @@ export type ScopeFunction = (
   argumentCount?: number,
 ) => unknown;
 
-/** Creates the function that users call from a function that starts a scope. */
+/** Creates a function that parses the call forms, and starts scopes with `start`. */
 export function createScopeFunction<S, O extends ScopeOptions>(
   kind: "pipeline" | "stage",
   start: RunInScope<S, O>,
@@ -246,14 +246,14 @@ export function createScopeFunction<S, O extends ScopeOptions>(
     return wrapperOf(name, options as O | undefined, fn, argumentCount);
   }
 
-  // In a function of its own, as a closure's variables are allocated on entry.
+  // A separate function: variables of a closure are allocated when a function is entered.
   function wrapperOf(
     name: string,
     options: O | undefined,
     fn: unknown,
     argumentCount: number,
   ): ScopeWrapper {
-    // An explicit `undefined` is a missing function. A wrapper would never run it.
+    // An explicit `undefined` means a missing function, not a request for a wrapper.
     if (argumentCount > 2) {
       checkFunction(action, fn, ` after the options of ${quote(name)}`);
     } else if (argumentCount === 2 && options === undefined) {
@@ -268,6 +268,7 @@ export function createScopeFunction<S, O extends ScopeOptions>(
 /** Calls a function in a scope or context, and returns its value. */
 type RunCall = (fn: () => unknown) => unknown;
 
+/** Creates a wrapper whose wrapped functions are called by `run`. */
 function createWrapper(kind: string, run: RunCall): ScopeWrapper {
   function wrap(fn: unknown): unknown {
     checkFunction(`wrap with ${kind}()`, fn);
@@ -317,6 +318,7 @@ function decorateProperty(
   return property;
 }
 
+/** Creates the error for decorating anything but a method. */
 function methodOnlyError(
   kind: string,
   member: string,
@@ -327,6 +329,7 @@ function methodOnlyError(
   );
 }
 
+/** A function to wrap. */
 type Wrappable = (this: unknown, ...args: never[]) => unknown;
 
 /** Properties of functions that are not forwarded to the original. */
@@ -345,7 +348,7 @@ const OWN_PROPERTIES: ReadonlySet<PropertyKey> = new Set([
  *
  * @param fn The function.
  * @param run Receives a function that calls `fn` with the `this` and the arguments of
- * the call. Returns the value for the caller.
+ * the call, and returns the value for the caller.
  */
 export function wrapFunction<F extends (...args: never[]) => unknown>(
   fn: F,
@@ -364,7 +367,7 @@ export function wrapFunction<F extends (...args: never[]) => unknown>(
 
   const original = fn as unknown as Record<PropertyKey, unknown>;
   wrapped.prototype = original.prototype;
-  // Makes metadata, and properties that are defined later, visible.
+  // So that metadata, and properties that are defined later, are found.
   Object.setPrototypeOf(wrapped, fn);
   for (const key of Reflect.ownKeys(fn)) {
     if (OWN_PROPERTIES.has(key)) continue;
@@ -396,7 +399,7 @@ function isClass(fn: unknown): boolean {
     fn as CallableFunction,
     "prototype",
   );
-  // Read-only for classes, and for a few built-in functions.
+  // The property is read-only for classes, and for a few built-in functions.
   return prototype?.writable === false &&
     /^class\b/.test(Function.prototype.toString.call(fn));
 }

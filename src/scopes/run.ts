@@ -4,8 +4,8 @@ import type { Scope } from "./scope.ts";
 /**
  * Calls `fn` in a scope, and settles the scope when `fn` ends.
  *
- * @returns The value of `fn`. For a thenable, this is a native promise for its value,
- * and its `then` is called only once: a lazy query would run once per call.
+ * @returns The value of `fn`, or a native promise if it is a thenable. The `then` of the
+ * thenable is called only once, because each call would run a lazy query.
  */
 export function runScope<S extends Scope, T>(
   scope: S,
@@ -55,7 +55,7 @@ function subscribe(scope: Scope, promise: Promise<unknown>): Promise<unknown> {
 // Separate functions: the variables of closures are allocated when a function is
 // entered, even if no closure is created.
 
-/** Returns a promise that settles like the code, after settling the scope. */
+/** Returns a promise that settles like the code, and settles the scope first. */
 function settleWith<T>(scope: Scope, promise: Promise<T>): Promise<T> {
   // Two callbacks cost half as much as an async function.
   const result = promise.then((value) => {
@@ -127,7 +127,7 @@ function toPromise(value: unknown): Promise<unknown> | undefined {
   return fromThenable(value, then);
 }
 
-/** Returns whether a promise is not of a subclass. */
+/** Returns whether a promise is not an instance of a subclass. */
 function isNativePromise(promise: object): boolean {
   try {
     return promise.constructor === Promise;
@@ -136,6 +136,7 @@ function isNativePromise(promise: object): boolean {
   }
 }
 
+/** Returns a native promise for the value of a thenable. */
 function fromThenable(value: object, then: CallableFunction): Promise<unknown> {
   return new Promise((resolve, reject) => {
     Reflect.apply(then, value, [resolve, reject]);

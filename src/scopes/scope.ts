@@ -66,9 +66,9 @@ export interface ParentScope extends Scope, ParentNode<Scope> {
 /**
  * One run of a pipeline or a stage: timed, and recorded once, when it settles.
  *
- * An async context of a pool, a socket or a timer can keep a scope alive for good, so a
- * settled scope holds nothing of its caller. It leaves the tree, and its open children
- * move to its parent.
+ * The async context of a pool, socket or timer can keep a scope alive forever, so a settled
+ * scope holds nothing of its caller. It leaves the tree, and its open children move to its
+ * parent.
  */
 export abstract class Scope implements TreeNode<Scope>, Cancellable {
   readonly instance: Instance;
@@ -142,8 +142,8 @@ export abstract class Scope implements TreeNode<Scope>, Cancellable {
   }
 
   /**
-   * Whether an error may result from an abort by this library: of the scope's own
-   * signal, of the signal of a pipeline around it, or of another signal that its code
+   * Returns whether an error may result from an abort by this library: of the scope's own
+   * signal, of the signal of an enclosing pipeline, or of another signal that its code
    * uses.
    */
   mayBeFromAbort(error: unknown): boolean {
@@ -156,13 +156,14 @@ export abstract class Scope implements TreeNode<Scope>, Cancellable {
     return true;
   }
 
+  /** The signal that aborts when the scope is cancelled. */
   get signal(): AbortSignal {
     const cancelScope = this.#ensureCancelScope();
     return cancelScope.signal ??
       cancelScope.createSignal(abortedAncestor(this));
   }
 
-  /** A getter: the function works destructured, and costs nothing unless used. */
+  /** A getter, so that the function works destructured, and is created only if used. */
   get setOutcome(): (outcome: Outcome) => void {
     return (outcome) => {
       if (this.isSettled) return;
@@ -299,7 +300,7 @@ export abstract class Scope implements TreeNode<Scope>, Cancellable {
     }
   }
 
-  /** Is called after a cancellation, once the whole tree is recorded. */
+  /** Reacts to a cancellation, after the whole tree is recorded. */
   afterCancel(_cancellation: Cancellation): void {}
 
   /** Marks its signal as aborted. */
@@ -321,6 +322,7 @@ export abstract class Scope implements TreeNode<Scope>, Cancellable {
     this.settle(outcome);
   }
 
+  /** Records the outcome, and releases everything that the scope holds. */
   protected settle(outcome: OutcomeLabel, isCancelled = false): void {
     // A classifier that was called to find the outcome may have cancelled the scope.
     if (this.outcome !== undefined) return;
@@ -362,12 +364,12 @@ export abstract class Scope implements TreeNode<Scope>, Cancellable {
     if (this.outcome !== undefined) return;
     const { error } = cancellation;
     const cancelScope = this.#ensureCancelScope();
-    // Before this scope is marked, and leaves the tree.
+    // Read before this scope is marked and leaves the tree.
     const isAborted = cancelScope.isAborted || isAbortReason(error) ||
       abortedAncestor(this) !== undefined;
     cancelScope.notify(error, isAborted);
     const scopes = subtree<Scope>(this);
-    // First: a scope that settles releases its signal, unless it is marked.
+    // All are marked first: settling releases the signals of scopes that are not marked.
     for (const each of scopes) each.markAborted(error);
     for (const each of scopes) each.cancel(cancellation);
     for (const each of scopes) each.afterCancel(cancellation);
@@ -389,7 +391,7 @@ export abstract class Scope implements TreeNode<Scope>, Cancellable {
     return this.cancelScope ??= new CancelScope(this);
   }
 
-  /** Counts it in the pipeline of its code, until that code ends. */
+  /** Counts this scope as abandoned in the pipeline of its code, until its code ends. */
   #countAbandoned(): void {
     const { codePipeline } = this;
     if (codePipeline === undefined) return;
@@ -397,6 +399,7 @@ export abstract class Scope implements TreeNode<Scope>, Cancellable {
     this.#ensureCancelScope().abandonedIn = codePipeline;
   }
 
+  /** Moves its open children to its parent. */
   #reparentChildren(parent: ParentScope | undefined): void {
     const node = this as unknown as ParentScope;
     reparentChildren<Scope>(node, parent, (child) => {
@@ -409,8 +412,8 @@ export abstract class Scope implements TreeNode<Scope>, Cancellable {
 }
 
 /**
- * Aborts the signals of scopes that are marked as aborted. All of them are marked
- * before: an abort listener may start a scope, which must find its ancestors aborted.
+ * Aborts the signals of scopes, which must all be marked as aborted before: an abort
+ * listener may start a scope, which must find its ancestors aborted.
  */
 export function abortSignals(scopes: readonly Scope[]): void {
   for (const each of scopes) each.cancelScope?.abortSignal();
@@ -423,6 +426,7 @@ function abortedAncestor({ parent }: Scope): CancelScope | undefined {
   }
 }
 
+/** Creates the cancel scope that the options require, if any. */
 function createCancelScope(
   scope: Scope,
   { timeout, signal }: ScopeOptions,

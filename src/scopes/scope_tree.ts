@@ -7,11 +7,11 @@
  */
 export interface TreeNode<T extends TreeNode<T>> {
   readonly parent: (T & ParentNode<T>) | undefined;
-  /** The sibling that started before it. */
+  /** The next older sibling. */
   previous: T | undefined;
-  /** The sibling that started after it. */
+  /** The next younger sibling. */
   next: T | undefined;
-  /** The child that started last. */
+  /** The youngest child. */
   readonly lastChild: T | undefined;
 }
 
@@ -20,7 +20,7 @@ export interface ParentNode<T> {
   lastChild: T | undefined;
 }
 
-/** Adds a node to its parent. Its `previous` must be the parent's last child. */
+/** Adds a node to its parent. The node's `previous` must be the parent's last child. */
 export function link<T extends TreeNode<T>>(
   node: T,
   parent: ParentNode<T>,
@@ -35,7 +35,7 @@ export function unlink<T extends TreeNode<T>>(
   parent: ParentNode<T>,
 ): void {
   const { previous, next } = node;
-  // Most nodes have no siblings, and the cost of each write is measurable.
+  // Few writes: most nodes have no siblings, and the cost of each write is measurable.
   if (next === undefined) {
     parent.lastChild = previous;
   } else {
@@ -72,7 +72,7 @@ export function reparentChildren<T extends TreeNode<T>>(
 /**
  * Returns a node and all nodes below it: innermost first, and the latest sibling first.
  *
- * A loop, because agents can nest more scopes than the stack has room for.
+ * A loop, because recursion over deeply nested scopes would overflow the stack.
  */
 export function subtree<T extends TreeNode<T>>(root: T): T[] {
   const nodes: T[] = [];

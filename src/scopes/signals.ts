@@ -1,16 +1,18 @@
-/** Is called when a signal that it observes aborts. */
+/** An observer of signals. */
 export interface AbortObserver {
+  /** Handles the abort of an observed signal. */
   onAbort(signal: AbortSignal): void;
 }
 
+/** The observers of one signal, and the listener that calls them. */
 interface Observation {
   readonly observers: Set<AbortObserver>;
   readonly listener: () => void;
 }
 
 /**
- * One listener per signal, however many scopes observe it: Node warns of more than ten,
- * and signals made by `AbortSignal.any()` accumulate on a long-lived one.
+ * The observations by signal. All scopes share one listener per signal, because Node warns
+ * of more than ten, and signals of `AbortSignal.any()` accumulate on a long-lived signal.
  */
 const observations = new WeakMap<AbortSignal, Observation>();
 
