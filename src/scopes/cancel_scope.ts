@@ -35,8 +35,8 @@ const MAX_DELAY_MS = 2 ** 31 - 1;
  * The timeout and the caller's signal that can cancel a scope, and the signal that a
  * cancellation aborts.
  *
- * A scope creates it on first use. An async context may keep it alive forever, so it holds
- * the reason of an abort only weakly.
+ * A scope creates it on first use. An async context may keep it alive forever, so it
+ * holds the reason of an abort only weakly.
  */
 export class CancelScope {
   /** Whether the scope has a timeout or a caller's signal of its own. */

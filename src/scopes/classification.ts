@@ -32,8 +32,8 @@ export function outcomeOfResult(
 }
 
 /**
- * Returns the outcome of an error. {@linkcode classifyError} decides if none of the user's
- * classifiers returns one.
+ * Returns the outcome of an error. {@linkcode classifyError} decides if none of the
+ * user's classifiers returns one.
  *
  * @param options The options of the scope, which take precedence over the instance.
  */

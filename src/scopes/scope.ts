@@ -66,9 +66,9 @@ export interface ParentScope extends Scope, ParentNode<Scope> {
 /**
  * One run of a pipeline or a stage: timed, and recorded once, when it settles.
  *
- * The async context of a pool, socket or timer can keep a scope alive forever, so a settled
- * scope holds nothing of its caller. It leaves the tree, and its open children move to its
- * parent.
+ * The async context of a pool, socket or timer can keep a scope alive forever, so a
+ * settled scope holds nothing of its caller. It leaves the tree, and its open children
+ * move to its parent.
  */
 export abstract class Scope implements TreeNode<Scope>, Cancellable {
   readonly instance: Instance;
@@ -412,8 +412,8 @@ export abstract class Scope implements TreeNode<Scope>, Cancellable {
 }
 
 /**
- * Aborts the signals of scopes, which must all be marked as aborted before: an abort
- * listener may start a scope, which must find its ancestors aborted.
+ * Aborts the signals of scopes that are marked as aborted. The caller marks all of them
+ * first: an abort listener may start a scope, which must find its ancestors aborted.
  */
 export function abortSignals(scopes: readonly Scope[]): void {
   for (const each of scopes) each.cancelScope?.abortSignal();

@@ -11,8 +11,8 @@ interface Observation {
 }
 
 /**
- * The observations by signal. All scopes share one listener per signal, because Node warns
- * of more than ten, and signals of `AbortSignal.any()` accumulate on a long-lived signal.
+ * The observations by signal. All scopes share one listener per signal: Node warns of
+ * more than ten, and signals of `AbortSignal.any()` accumulate on a long-lived signal.
  */
 const observations = new WeakMap<AbortSignal, Observation>();
 

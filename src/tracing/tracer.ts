@@ -73,8 +73,8 @@ export class ScopeTracer {
   }
 
   /**
-   * Returns whether there is a provider now. This reads the global itself, because calling
-   * the API would slow down all pipelines without tracing.
+   * Returns whether there is a provider now. This reads the global itself, because a call
+   * of the API would slow down all pipelines without tracing.
    */
   isEnabled(): boolean {
     const provider = this.#option === "auto"
@@ -124,8 +124,8 @@ function startContext(
   isPipeline: boolean,
 ): StartContext {
   const active = trace.getActiveSpan();
-  // In the context of an ended pipeline, a server may start spans for requests. A pipeline
-  // is below such a span, unless the span is in the trace of the ended pipeline.
+  // In the context of an ended pipeline, a server may start spans for requests. Such a
+  // span is the parent, unless it is in the trace of the ended pipeline.
   const isRoot = isDetached ||
     endedParent !== undefined &&
       active?.spanContext().traceId === endedParent.traceId;
