@@ -189,7 +189,7 @@ const RULES: readonly ((properties: ErrorProperties) => boolean)[] = [
   // See https://grpc.io/docs/guides/status-codes/
   ({ code, metadata, message }) =>
     code === DEADLINE_EXCEEDED &&
-    (mayBeError(metadata) || /deadline[ _]exceeded/i.test(message)),
+    (isRecord(metadata) || /deadline[ _]exceeded/i.test(message)),
   // MongoDB: an error of the server, or of a driver that found no server in time.
   ({ codeName, names, message }) =>
     isString(codeName) && MONGODB_TIMEOUT.test(codeName) ||
@@ -261,7 +261,7 @@ const UNREADABLE: ErrorReading = { isTimeout: false, any: [], all: [] };
  * ```
  */
 export function classifyError(error: unknown): Outcome {
-  return mayBeError(error) && isTimeout(error) ? "timeout" : "failure";
+  return isRecord(error) && isTimeout(error) ? "timeout" : "failure";
 }
 
 function isTimeout(error: object): boolean {
@@ -321,7 +321,7 @@ function read(error: object): ErrorReading {
     const all = properties.names.includes(AGGREGATE)
       ? errorsOf(get(error, "errors"))
       : [];
-    return { isTimeout: false, any: any.filter(mayBeError), all };
+    return { isTimeout: false, any: any.filter(isRecord), all };
   } catch {
     // A proxy or a getter of the error threw.
     return UNREADABLE;
@@ -371,12 +371,12 @@ function errorsOf(errors: unknown): object[] {
     { length: errors.length },
     (_, i): unknown => errors[i],
   );
-  return all.every(mayBeError) ? all : [];
+  return all.every(isRecord) ? all : [];
 }
 
 /** Returns a property, or `undefined` if the value is not an object. */
 function get(from: unknown, key: PropertyKey): unknown {
-  return mayBeError(from) ? Reflect.get(from, key) : undefined;
+  return isRecord(from) ? Reflect.get(from, key) : undefined;
 }
 
 /** Returns a pattern that matches if one of the patterns matches. */
@@ -384,8 +384,8 @@ function anyOf(...patterns: readonly RegExp[]): RegExp {
   return new RegExp(patterns.map(({ source }) => source).join("|"));
 }
 
-/** Returns whether a value may be an error: an object, and not a class or function. */
-function mayBeError(value: unknown): value is object {
+/** Returns whether a value is an object other than a function. */
+function isRecord(value: unknown): value is object {
   return typeof value === "object" && value !== null;
 }
 
