@@ -81,7 +81,7 @@ export async function readForeign(
 
 /**
  * Returns the name under which a metric was registered. When prom-client renders
- * OpenMetrics, it removes `_total` from the `name` of the metric itself, for good.
+ * OpenMetrics, it permanently removes `_total` from the `name` of the metric itself.
  */
 export function registeredName(
   registry: MetricsRegistry,

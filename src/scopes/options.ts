@@ -91,7 +91,7 @@ export function checkPipelineOptions(action: string, options: unknown): void {
 }
 
 /**
- * Merges the options of a call with those of a declaration.
+ * Returns the options of a call, completed by the options of a declaration.
  *
  * @param options The options of the call, which take precedence.
  * @param declared The options of the declaration.

@@ -73,12 +73,12 @@ export interface ParentScope extends Scope, ParentNode<Scope> {
 export abstract class Scope implements TreeNode<Scope>, Cancellable {
   readonly instance: Instance;
   readonly series: Series;
-  /** The open pipeline around it, until it settles. */
+  /** The enclosing open pipeline, until the scope settles. */
   parent: ParentScope | undefined;
   previous: Scope | undefined;
   next: Scope | undefined = undefined;
   abstract readonly lastChild: Scope | undefined;
-  /** The outcome that was recorded, once it is settled. */
+  /** The recorded outcome, once the scope is settled. */
   outcome: OutcomeLabel | undefined = undefined;
   /** Its cancellation state, created on first use. */
   cancelScope: CancelScope | undefined = undefined;
@@ -111,32 +111,32 @@ export abstract class Scope implements TreeNode<Scope>, Cancellable {
     series.start(now);
   }
 
-  /** Whether it is recorded. */
+  /** Whether the scope is recorded. */
   get isSettled(): boolean {
     return this.outcome !== undefined;
   }
 
-  /** Whether it is recorded and its code has ended. */
+  /** Whether the scope is recorded and its code has ended. */
   get isDone(): boolean {
     return this.outcome !== undefined && this.#code === "ended";
   }
 
-  /** Whether it is recorded while its code is running. */
+  /** Whether the scope is recorded while its code is running. */
   get isAbandoned(): boolean {
     return this.outcome !== undefined && this.#code !== "ended";
   }
 
-  /** Its name, if it is running and the code of its pipeline should await it. */
+  /** The name, if the scope is running and the code of its pipeline should await it. */
   get unawaitedName(): string | undefined {
     return undefined;
   }
 
-  /** Whether it has a timeout or a caller's signal of its own. */
+  /** Whether the scope has a timeout or a caller's signal of its own. */
   get isEnforced(): boolean {
     return this.cancelScope !== undefined && this.cancelScope.isEnforced;
   }
 
-  /** The pipeline that its code belongs to, and that counts it if it is abandoned. */
+  /** The pipeline of its code, which counts the scope if it is abandoned. */
   protected get codePipeline(): ParentScope | undefined {
     return this.parent?.isSettled ? undefined : this.parent;
   }
@@ -230,7 +230,7 @@ export abstract class Scope implements TreeNode<Scope>, Cancellable {
     if (cancelledBy !== undefined) this.#settleCancelled(cancelledBy);
   }
 
-  /** Settles it when its code returns a value. */
+  /** Settles the scope when its code returns a value. */
   succeed(value: unknown): void {
     if (this.outcome === undefined) {
       this.#code = "ended";
@@ -242,7 +242,7 @@ export abstract class Scope implements TreeNode<Scope>, Cancellable {
     }
   }
 
-  /** Settles it when its code ends without an error or a value to classify. */
+  /** Settles the scope when its code ends without an error or a value to classify. */
   complete(): void {
     if (this.outcome === undefined) {
       this.#code = "ended";
@@ -252,7 +252,7 @@ export abstract class Scope implements TreeNode<Scope>, Cancellable {
     }
   }
 
-  /** Settles it when its code throws. */
+  /** Settles the scope when its code throws. */
   fail(error: unknown): void {
     if (this.outcome === undefined) {
       this.#code = "ended";
@@ -263,7 +263,7 @@ export abstract class Scope implements TreeNode<Scope>, Cancellable {
     }
   }
 
-  /** Settles it when its consumer stops early. */
+  /** Settles the scope when its consumer stops early. */
   cancelByConsumer(): void {
     if (this.outcome !== undefined) return;
     const outcome = this.outcomeOverride ?? "success";
@@ -290,7 +290,10 @@ export abstract class Scope implements TreeNode<Scope>, Cancellable {
     this.#cancelTree(this.#cancellationBy(signal));
   }
 
-  /** Cancels this scope alone. If its code is on the stack, the return value counts. */
+  /**
+   * Cancels only this scope. If its code is on the stack, the scope is cancelled when the
+   * code returns a promise, and not if it returns a value.
+   */
   cancel(cancellation: Cancellation): void {
     if (this.outcome !== undefined) return;
     if (this.#code === "on stack") {

@@ -7,7 +7,7 @@ interface TreePart {
   readonly tree: SeriesTree;
   /** The merged tree's time minus this tree's time, in seconds. */
   readonly offset: number;
-  /** Whether its running scopes are still running. */
+  /** Whether its running scopes are counted, because its thread has not ended. */
   readonly isAlive: boolean;
 }
 
