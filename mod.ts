@@ -25,7 +25,7 @@
  *   loop; without the option there is no limit.
  *
  * Take names and lanes from a fixed set: for each lane and pipeline, a stage has 17 series
- * while it succeeds, and up to 44 once every outcome has occurred.
+ * while it succeeds, and up to 43 once every outcome has occurred.
  *
  * ## Metrics
  *

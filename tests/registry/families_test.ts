@@ -1,5 +1,5 @@
 import { Registry as SuccessorRegistry } from "@prometheus-io/client";
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { AggregatorRegistry, Registry } from "prom-client";
 import {
   createStageMetrics,
@@ -396,4 +396,44 @@ Deno.test("AggregatorRegistry of prom-client sums counts, and takes the latest e
   assertEquals(await value(bucket, { le: "0.25" }), 0);
   assertEquals(await value(bucket, { le: "1.0" }), 2);
   assertEquals(await value("pipeline_last_end_timestamp_seconds"), 200);
+});
+
+Deno.test("createStageMetrics() shows 17 to 43 series a stage, 20 to 52 a pipeline", async () => {
+  const { metrics } = create();
+  const { metricsHandler, pipeline, stage, stageStream } = metrics;
+
+  async function countSeries(): Promise<{ stage: number; pipeline: number }> {
+    const request = new Request("http://localhost/metrics");
+    const text = await (await metricsHandler()(request)).text();
+    const lines = text.split("\n").filter((line) => line.includes('{lane="'));
+    const stages = lines.filter((line) => line.includes("stage_name="));
+    return { stage: stages.length, pipeline: lines.length - stages.length };
+  }
+
+  pipeline("p", () => stage("s", () => {}));
+  assertEquals(await countSeries(), { stage: 17, pipeline: 20 });
+
+  for (const outcome of ["failure", "timeout"] as const) {
+    pipeline("p", ({ setOutcome }) => {
+      setOutcome(outcome);
+      stage("s", ({ setOutcome }) => setOutcome(outcome));
+    });
+  }
+  // Cancelled by its caller, as a failure; then by its consumer, as a success.
+  const controller = new AbortController();
+  const cancelled = pipeline(
+    "p",
+    { signal: controller.signal },
+    () => stage("s", () => new Promise<never>(() => {})),
+  );
+  controller.abort();
+  await assertRejects(() => cancelled, DOMException);
+  await pipeline("p", () => stageStream("s", new ReadableStream())).cancel();
+  // A caller's timeout is not a cancellation.
+  const signal = AbortSignal.abort(new DOMException("Late", "TimeoutError"));
+  await assertRejects(
+    () => pipeline("p", { signal }, () => Promise.resolve()),
+    DOMException,
+  );
+  assertEquals(await countSeries(), { stage: 43, pipeline: 52 });
 });
