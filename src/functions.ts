@@ -56,8 +56,8 @@ const share = createShareFunction(defaultSource);
  * functions use.
  *
  * Call it at the start of the program. The first scope, record or scrape uses the
- * options. Later calls throw, except after a hot reload: a call from the same place in the
- * code may replace functions and objects.
+ * options. A later call throws, unless it repeats a call from the same place in the code,
+ * as a hot reload does, or replaces only functions and objects.
  *
  * Calls add up: each option has the value of the last call that sets it, and `undefined`
  * leaves an option as it is. A call that throws changes nothing.

@@ -39,8 +39,8 @@ import { type StageMetrics, toStageMetrics } from "./stage_metrics.ts";
 export type { MetricsRegistry, StageMetrics, StageMetricsOptions };
 
 /**
- * Calls a function, and captures its metrics in a new registry. The registry gets all
- * metrics that the imported functions record inside the call, and no others.
+ * Calls a function, and captures its metrics in a new registry. The imported functions
+ * record there inside the call, as do the functions of the instance that `fn` gets.
  *
  * @typeParam T The type of the returned value.
  * @param fn The function, which gets the instance with the new registry.
