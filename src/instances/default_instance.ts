@@ -191,7 +191,7 @@ function prepareDraft(): void {
   else registration.remove();
 }
 
-/** Returns the configured registry and prefix, by default those of `before`. */
+/** Returns the configured registry and prefix, or else the ones of `before`. */
 function configuredPlace(before: Registration) {
   const { registry = before.registry, prefix = before.options.prefix } =
     state.options;

@@ -81,10 +81,10 @@ function findOrCreateRegistration(options: StageMetricsOptions): Registration {
     if (isKept) return existing;
     existing.remove();
   }
-  return newRegistration(registry, prefix, options);
+  return createRegistration(registry, prefix, options);
 }
 
-function newRegistration(
+function createRegistration(
   registry: MetricsRegistry,
   prefix: string,
   options: StageMetricsOptions,

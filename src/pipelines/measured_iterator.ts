@@ -190,7 +190,7 @@ export class MeasuredIterator
         resolve(result);
       }, (error) => {
         if (!this.#pending.delete(cancel)) return;
-        if (measurement.mayComeFromAbort(error)) ignoreRejection(result);
+        if (measurement.mayBeFromAbort(error)) ignoreRejection(result);
         const isFromConsumer = method === "throw" && Object.is(error, args[0]);
         measurement.endCode();
         if (isFromConsumer) measurement.cancelByConsumer();

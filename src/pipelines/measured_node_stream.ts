@@ -93,7 +93,7 @@ class NodeReader implements SourceReader {
   }
 
   #fail(error: Error): void {
-    const isByAbort = this.#measurement.mayComeFromAbort(error);
+    const isByAbort = this.#measurement.mayBeFromAbort(error);
     this.#measurement.fail(error);
     this.#destroyConsumer(error, isByAbort);
   }

@@ -202,7 +202,7 @@ export class PipelineRun extends Scope
 
   /** Fails, and aborts its signal and the signals below it to stop open stages. */
   override fail(error: unknown): void {
-    // Before it hands its open children over to its parent.
+    // Read before its open children move to its parent.
     const scopes = this.isSettled ? [] : subtree<Scope>(this);
     for (const each of scopes) each.markAborted(error);
     super.fail(error);
@@ -236,7 +236,7 @@ export class PipelineRun extends Scope
       this.outcomeOverride = outcome;
       this.span?.recordError(error);
     }
-    // Cancelled runs are subtracted from failures, so a real failure must not be one.
+    // Users subtract cancelled runs from failures: a real failure must not count as one.
     if (wasCancelled) (this.#cancelledAs ??= new Set()).add(outcome);
     else if (outcome !== "success") this.#hasFailedStream = true;
   }
@@ -252,7 +252,7 @@ export class PipelineRun extends Scope
   }
 
   #finish(outcome: OutcomeLabel, isCancelled: boolean): void {
-    // Found before it hands its open children over, reported after it is recorded.
+    // Found before its open children move, reported after it is recorded.
     const stageName = this.#findUnawaited();
     this.settle(outcome, isCancelled);
     if (stageName === undefined) return;

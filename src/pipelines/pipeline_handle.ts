@@ -102,7 +102,7 @@ export interface PipelineHandle<N extends string = string>
    * aborted `signal` has ended the pipeline before, calls do nothing.
    *
    * @param outcome The outcome.
-   * @default {the outcome that `setOutcome` has set, or else "success"}
+   * @default {the outcome set by the `setOutcome` of a scope in `run`, or else "success"}
    */
   close(outcome?: Outcome): void;
   /**
@@ -139,7 +139,7 @@ export function openRun(run: PipelineRun): PipelineHandle {
       end();
       return;
     }
-    // A deadline or signal ended the pipeline first, which is not a misuse.
+    // A timeout or signal ended the pipeline first, which is not misuse.
     if (wasCancelled) return;
     run.instance.issues.report(
       "already_closed",

@@ -113,7 +113,7 @@ const INVALID: Issue = "invalid_value";
 /**
  * Reads a record, whose getters may throw.
  *
- * @returns The record, or a message that says why it is invalid.
+ * @returns The record, or a message with the reason why it is invalid.
  */
 function readRecord<R extends object>(
   record: R,

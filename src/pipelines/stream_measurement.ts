@@ -84,7 +84,7 @@ export class StreamMeasurement {
   }
 
   /** Returns whether an abort by this library may have caused an error of the source. */
-  mayComeFromAbort(error: unknown): boolean {
+  mayBeFromAbort(error: unknown): boolean {
     return this.#run.mayBeFromAbort(error);
   }
 
