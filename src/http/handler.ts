@@ -170,8 +170,8 @@ export function createHandlerFunction(
 }
 
 /**
- * Returns a function that checks the `Authorization` header. It compares digests, which
- * have the same length, so that the time that it takes reveals nothing.
+ * Returns a function that checks the `Authorization` header. It compares digests of the
+ * same length, so its duration reveals nothing about the token.
  */
 function bearerCheck(token: string): (authorization: string | null) => boolean {
   const expected = sha256(token);

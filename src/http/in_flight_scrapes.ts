@@ -6,7 +6,7 @@ import { Snapshot } from "./scrape_snapshot.ts";
 /** The maximum number of snapshots in memory. */
 const MAX_SNAPSHOTS = 4;
 
-/** The number of foreign samples in snapshots above which no other one begins. */
+/** The number of foreign samples in snapshots above which no new snapshot begins. */
 const MAX_RETAINED_SAMPLES = 200_000;
 
 /**
@@ -49,7 +49,7 @@ export interface Scrape {
 
 /** A scrape that waits for room. */
 interface WaitingScrape extends Scrape {
-  /** The number of scrapes that had arrived then, with this one. */
+  /** The number of scrapes that had arrived when it arrived, itself included. */
   readonly number: number;
   /** Ends the wait, without a body if there is no room or the client has left. */
   resolve(body?: ScrapeBody): void;

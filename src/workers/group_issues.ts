@@ -14,7 +14,7 @@ export class GroupIssues implements MergeCallbacks {
     this.#publisher = publisher;
   }
 
-  /** Calls a function, and reports its errors: it has no caller that could. */
+  /** Calls a function, and reports its errors, which have no caller to handle them. */
   async guard(fn: () => void | Promise<void>): Promise<void> {
     try {
       await fn();

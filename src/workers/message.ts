@@ -13,7 +13,7 @@ export type Message =
     readonly kind: "fullState";
     readonly to: string;
     readonly workers: readonly WorkerState[];
-    /** The ids of retired workers, and for how many milliseconds to keep them. */
+    /** The ids of retired workers, and how long to keep them, in milliseconds. */
     readonly retired: readonly (readonly [id: string, milliseconds: number])[];
     /** Whether the sender has dropped ids of retired workers. */
     readonly hasDroppedIds: boolean;
@@ -55,6 +55,6 @@ export interface WorkerState {
   readonly id: string;
   readonly version: number;
   readonly hasLeft: boolean;
-  /** For how many milliseconds it has not answered; `null` if it has. */
+  /** How long it has not answered, in milliseconds; `null` if it has. */
   readonly unresponsiveForMs: number | null;
 }

@@ -52,7 +52,7 @@ export class Peer {
     return isPast(this.leftAt, RETIRE_AFTER_MS);
   }
 
-  /** For how many milliseconds it has not answered; `null` if it has. */
+  /** How long it has not answered, in milliseconds; `null` if it has. */
   get unresponsiveForMs(): number | null {
     return this.unresponsiveSince === undefined
       ? null

@@ -15,17 +15,17 @@ import type { RegistryDelta } from "./replica.ts";
 import { StateSync } from "./state_sync.ts";
 import { Waiters } from "./waiters.ts";
 
-/** The number changes with the messages, as versions cannot read each other's. */
+/** The number changes with the messages: versions cannot read each other's messages. */
 const CHANNEL_NAME = "@lukhas/stage-metrics/4";
 
 /** The maximum time that a new worker waits for the full state. */
 const JOIN_MS = 500;
 
 /**
- * The worker threads of the process that share their metrics, as one of them sees them.
+ * The worker threads of the process that share their metrics, in the view of one of them.
  *
  * Each worker keeps a replica of every worker's metrics, its own included, and a scrape
- * shows these replicas. That is why all workers show the same.
+ * shows these replicas. So all workers show the same metrics.
  */
 export class WorkerGroup {
   /** Publishes the metrics of this worker. */
@@ -88,7 +88,7 @@ export class WorkerGroup {
       .filter(([, peer]) => !peer.hasAcknowledged(round))
       .map(([id]) => id);
     for (const _ of unresponsive) this.#issues.onUnresponsive(timeoutMs);
-    // A scrape with a shorter timeout proves nothing about a worker.
+    // A scrape with a shorter timeout may end before a healthy worker answers.
     if (timeoutMs >= suspectTimeoutMs) this.#suspect(unresponsive);
     await this.#issues.guard(() => this.#members.retire());
     this.publisher.publishOwn();
