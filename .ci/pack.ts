@@ -1,10 +1,10 @@
 /**
  * Makes the npm package: runs `deno pack`, and adds the fields of `package.json` that
- * it takes from nowhere.
+ * `deno pack` does not write.
  *
- * Run it: `deno task pack package.tgz`, and to publish, with the address of the
- * repository, which npm compares with the provenance: `deno task pack package.tgz
- * https://example.com/owner/name`.
+ * Run it: `deno task pack package.tgz`. To publish, add the address of the repository,
+ * which npm compares with the provenance:
+ * `deno task pack package.tgz https://example.com/owner/name`.
  *
  * @module
  */
@@ -26,9 +26,9 @@ const FIELDS = {
 };
 
 /**
- * The versions of prom-client that work. An import map has no way to write several
- * majors; with one, npm would install a second prom-client beside that of a project,
- * whose metrics the package would not show.
+ * The versions of prom-client that work. `deno.json` names only one major version. With
+ * only that, npm may install a second prom-client beside the project's own, and the
+ * package would not show the project's metrics.
  */
 const PROM_CLIENT = "^14.0.0 || ^15.0.0";
 
