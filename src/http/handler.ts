@@ -124,7 +124,10 @@ export function createHandlerFunction(
     const { registry, path = DEFAULT_PATH, next, token, workers, formats } =
       options;
     const { maxRequestsInFlight = DEFAULT_MAX_REQUESTS_IN_FLIGHT } = options;
-    const chosen = registry === undefined ? undefined : [registry].flat();
+    // A registry that is passed twice must not be counted twice.
+    const chosen = registry === undefined
+      ? undefined
+      : [...new Set([registry].flat())];
     const allowed = FORMATS.filter(({ name }) =>
       formats?.includes(name) ?? true
     );

@@ -44,6 +44,21 @@ Deno.test("metricsHandler() serves every path without `next`, even with `path`",
   }
 });
 
+Deno.test("metricsHandler() counts a registry once, even if it is passed twice", async () => {
+  const registry = new Registry();
+  new Counter({ name: "c_total", help: "Help", registers: [registry] }).inc(2);
+  const { pipeline } = createStageMetrics({ registry, prefix: "x_" });
+  pipeline("p", () => {});
+
+  const handler = metricsHandler({ registry: [registry, registry] });
+  const text = await (await handler(request())).text();
+  assertStringIncludes(text, "\nc_total 2\n");
+  assertStringIncludes(
+    text,
+    'x_pipeline_total{lane="production",pipeline_name="p",status="success"} 1\n',
+  );
+});
+
 Deno.test("metricsHandler() passes other paths and all arguments to `next`", async () => {
   const handler = metricsHandler({
     registry: registryOf("mine"),
