@@ -42,7 +42,7 @@ export interface StageMetricsOptions {
   /**
    * The label `lane` of pipelines that neither set one nor run inside another pipeline.
    * It separates traffic or deployments, such as `production`, `canary` and `batch`. It is
-   * trimmed and lower-cased.
+   * trimmed and lower-cased. An empty lane becomes `unknown`.
    *
    * @default {the environment variable `LUKHAS_LANE`, or else "production"}
    */

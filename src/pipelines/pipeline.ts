@@ -40,7 +40,8 @@ import {
 export interface PipelineOptions extends ScopeOptions {
   /**
    * The label `lane`: the traffic class or deployment that the run belongs to, such as
-   * `production`, `canary` or `batch`. It is trimmed and lower-cased.
+   * `production`, `canary` or `batch`. It is trimmed and lower-cased. An empty lane becomes
+   * `unknown`.
    *
    * @default {the lane of the enclosing open pipeline, or else of the instance}
    */
