@@ -36,8 +36,8 @@
  * | `lukhas_orchestration_stage_duration_seconds`     | histogram | `lane`, `pipeline_name`, `stage_name`, `outcome` |
  * | `lukhas_orchestration_stage_total`                | counter   | `lane`, `pipeline_name`, `stage_name`, `outcome` |
  *
- * Further metrics count running, cancelled and recently ended scopes, and the issues of the
- * instrumentation itself. The README lists all of them.
+ * Further metrics show the running and the cancelled scopes, the time of the last run, and
+ * the issues of the instrumentation itself. The README lists all of them.
  *
  * The default prefix `lukhas_orchestration_` comes from an existing Python fleet: services in
  * both languages share dashboards and alerts. The option `prefix` of
