@@ -48,7 +48,7 @@ export interface PipelineOptions extends ScopeOptions {
   lane?: string | undefined;
   /**
    * Whether to start the pipeline as a root. It then has no parent, and takes no lane,
-   * deadline, signal or span from the enclosing pipeline. For work that outlives the
+   * timeout, signal or span from the enclosing pipeline. For work that outlives the
    * code that starts it, such as the jobs of a worker that a request creates.
    *
    * @default {false}
