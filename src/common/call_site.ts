@@ -20,7 +20,7 @@ interface Frame {
  * They are read from a stack instead of `import.meta.url`: bundlers warn about that in
  * CommonJS, and with a source map it is the path of the bundle, not of the source.
  */
-const ownPrefixes = perProcess("own-prefixes", () => new Set<string>());
+const ownPrefixes = perProcess("own prefixes", () => new Set<string>());
 for (const prefix of findPrefixes()) ownPrefixes.add(prefix);
 
 function findPrefixes(): string[] {

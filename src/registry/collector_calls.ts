@@ -14,7 +14,7 @@ export class CollectorTimeout extends Error {
 }
 
 /** The calls by metric. Copies of this module share them, as they share the metrics. */
-const calls = perProcess("collector_calls", () => new WeakMap<object, Call>());
+const calls = perProcess("collector calls", () => new WeakMap<object, Call>());
 
 /**
  * Returns the content of a metric, after a call of its collector, if it has one.

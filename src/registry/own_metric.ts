@@ -47,7 +47,10 @@ interface MetricView {
   readonly values: MetricValue[];
 }
 
-/** Marks own metrics: `instanceof` fails if another copy of this module made them. */
+/**
+ * Marks own metrics: `instanceof` fails if another copy of this module made them. The
+ * number changes with the members that other copies use.
+ */
 const OWN_METRIC = Symbol.for("@lukhas/stage-metrics/2/own_metric");
 
 /** Returns whether a metric of a registry belongs to this library. */

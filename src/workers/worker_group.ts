@@ -193,7 +193,7 @@ export class WorkerGroup {
    */
   #admit(from: string): Peer | undefined {
     if (from === this.#channel.id) {
-      // Corrects what other workers may have received from the same sender.
+      // Corrects the state of workers that believed the other sender.
       this.#announce();
       throw new InvalidMessage("another sender uses this worker's id");
     }
@@ -260,5 +260,5 @@ function toItems(deltas: readonly RegistryDelta[]): Item[] {
 
 /** Returns the group of this thread: one for all handlers and copies of this module. */
 export function joinWorkerGroup(): WorkerGroup {
-  return perProcess("worker", () => new WorkerGroup());
+  return perProcess("worker group", () => new WorkerGroup());
 }
