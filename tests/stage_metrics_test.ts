@@ -49,8 +49,8 @@ function withoutPlace(printed: string): string {
 
 Deno.test("default instance works unregistered with an issue when a name is taken", async () => {
   assertEquals(
-    withoutPlace(await runFixture("conflict", [])),
-    `stage-metrics: Error: Cannot register "lukhas_orchestration_stage_total": the registry already has another metric of that name (registry_conflict, at conflict; later occurrences are only counted)
+    withoutPlace(await runFixture("taken_name", [])),
+    `stage-metrics: Error: Cannot register "lukhas_orchestration_stage_total": the registry already has another metric of that name (registry_conflict, at taken_name; later occurrences are only counted)
 work: 1
 work: 2
 lukhas_orchestration_instrumentation_issues_total{issue="registry_conflict"} 1
@@ -63,11 +63,11 @@ true
 
 Deno.test("default instance shares metrics with other buckets, with an issue", async () => {
   assertEquals(
-    withoutPlace(await runFixture("disagreement", [])).replace(
+    withoutPlace(await runFixture("other_buckets", [])).replace(
       /have the pipelineBuckets.*\(/,
       "…(",
     ),
-    `stage-metrics: Cannot share the metrics "lukhas_orchestration_*" of the registry: they …(registry_conflict, at disagreement; later occurrences are only counted)
+    `stage-metrics: Cannot share the metrics "lukhas_orchestration_*" of the registry: they …(registry_conflict, at other_buckets; later occurrences are only counted)
 work: 1
 1
 `,

@@ -15,8 +15,8 @@ import {
   suggestQuestions,
 } from "../../examples/demo/suggestions.ts";
 import { captureMetrics } from "../../src/testing.ts";
+import { createFolder, startService } from "../support/demo.ts";
 import { pipelineTotal, samplesOf, stageTotal } from "../support/samples.ts";
-import { createFolder, startService } from "../support/service.ts";
 
 const NAME = "matriz_async_cognitive";
 

@@ -27,7 +27,7 @@ Deno.test("deno task soak loses and doubles no count under a mixed load", async 
 
 Deno.test("deno task soak keeps the counts of many threads that ended", async () => {
   const printed = await runFixture(
-    "departures",
+    "exiting_threads",
     [
       "--allow-env=SOAK_SECONDS",
       "--allow-read",

@@ -354,7 +354,9 @@ function once(emitter: Readable, event: string): Promise<unknown> {
 }
 
 Deno.test("stageStream() stops the source when an unread stream is collected", async () => {
-  const printed = await runFixture("unread", ["--v8-flags=--expose-gc"]);
+  const printed = await runFixture("unread_streams", [
+    "--v8-flags=--expose-gc",
+  ]);
   const [kept, ...others] = printed.trim().split("\n");
   // A stream that is still referenced is not stopped.
   assertEquals(kept, "kept: 1 in progress");

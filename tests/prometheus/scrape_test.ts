@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { createFolder, startService } from "../support/service.ts";
+import { createFolder, startService } from "../support/demo.ts";
 import {
   addressOf,
   eventually,

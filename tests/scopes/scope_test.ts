@@ -333,7 +333,7 @@ Deno.test("stage() returns a value unchanged if its then is unreadable or no fun
 
 Deno.test("pipeline() leaves an unhandled rejection unhandled", async () => {
   assertEquals(
-    await runFixture("unhandled", []),
+    await runFixture("unhandled_rejection", []),
     "unhandled: Error: Nobody cares, itself: true\n",
   );
 });

@@ -189,7 +189,7 @@ Deno.test("createStageMetrics() throws if the cardinalityLimit is out of range",
 });
 
 Deno.test("A million names and lanes do not grow the heap, and all are counted", async () => {
-  const printed = await runFixture("names", ["--v8-flags=--expose-gc"]);
+  const printed = await runFixture("million_names", ["--v8-flags=--expose-gc"]);
   const { megabytes, ...counts } = JSON.parse(printed);
   assertEquals(counts, {
     pipelines: 701_000,

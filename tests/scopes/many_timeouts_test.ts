@@ -23,7 +23,9 @@ Deno.test("timeout that does not fire does not keep the process running", async 
 });
 
 Deno.test("timeout and signal of a million scopes leave no timers, listeners or memory", async () => {
-  const printed = await runFixture("million", ["--v8-flags=--expose-gc"]);
+  const printed = await runFixture("million_scopes", [
+    "--v8-flags=--expose-gc",
+  ]);
   assertEquals(JSON.parse(printed), {
     scopes: 1_000_001,
     timers: 0,

@@ -487,7 +487,9 @@ Deno.test("metricsHandler() serves a scrape after many with a hung collector", a
 });
 
 Deno.test("metricsHandler() bounds and frees the memory of unread scrapes", async () => {
-  const printed = await runFixture("scrapes", ["--v8-flags=--expose-gc"]);
+  const printed = await runFixture("unread_scrapes", [
+    "--v8-flags=--expose-gc",
+  ]);
   const { heldTogether, heldOneByOne, left } = JSON.parse(printed);
   // In megabytes. Without sharing, each of the 60 snapshots would retain two.
   assert(heldTogether < 64, printed);
@@ -506,7 +508,7 @@ Deno.test("metricsHandler() serves scrapes beside a thousand idle and slow clien
 });
 
 Deno.test("nodeMetricsHandler() survives clients that leave early or send invalid bytes", async () => {
-  const printed = await runFixture("rude_clients", ["--allow-all"]);
+  const printed = await runFixture("misbehaving_clients", ["--allow-all"]);
   assertEquals(JSON.parse(printed), {
     invalid: [],
     left: "HTTP/1.1 200 OK",

@@ -6,7 +6,7 @@ import { issuesTotal } from "../support/samples.ts";
 const GC = ["--v8-flags=--expose-gc"];
 
 Deno.test("pipeline() in a chain of a million turns neither leaks nor slows down", async () => {
-  const printed = await runFixture("chain", GC);
+  const printed = await runFixture("pipeline_chains", GC);
   const { measured, issues } = JSON.parse(printed) as {
     measured: Record<
       string,
