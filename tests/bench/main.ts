@@ -1,6 +1,6 @@
 /**
- * Measures the library in Deno, Node and Bun against the same metrics by hand, writes
- * the tables to RESULTS.md and their summary to README.md, and prints the limits.
+ * Measures the library and the same metrics by hand, in Deno, Node and Bun. Writes the
+ * tables to RESULTS.md and their summary to README.md, and prints the limits.
  *
  * In Deno it measures the sources, in Node and Bun the npm package.
  *

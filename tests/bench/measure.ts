@@ -1,5 +1,5 @@
 /**
- * Times several ways to do the same, interleaved.
+ * Times several contenders, interleaved.
  *
  * @module
  */

@@ -18,9 +18,9 @@ const STAGES = 5;
 /** The figures of memory. */
 export interface MemoryFigures {
   /** Bytes for each label set of a stage: a histogram, three counters, a gauge. */
-  readonly ours: number;
+  readonly own: number;
   readonly promClient: number;
-  readonly oursOverPromClient: number;
+  readonly ownOverPromClient: number;
   /** The heap after ten million stages, over that after one million. */
   readonly growth: number;
 }
@@ -28,7 +28,7 @@ export interface MemoryFigures {
 /** Measures memory. */
 export async function measureMemory(): Promise<MemoryFigures> {
   const growth = await measureGrowth();
-  const ours = await bytesPerLabelSet(() => {
+  const own = await bytesPerLabelSet(() => {
     const registry = new promClient.Registry();
     const { recordStageMetrics } = createStageMetrics({
       registry,
@@ -54,9 +54,9 @@ export async function measureMemory(): Promise<MemoryFigures> {
     };
   });
   return {
-    ours,
+    own,
     promClient: promClientBytes,
-    oursOverPromClient: ours / promClientBytes,
+    ownOverPromClient: own / promClientBytes,
     growth,
   };
 }
@@ -78,7 +78,7 @@ async function bytesPerLabelSet(
   const before = await bytesInUse();
   recordAll("pipeline_", LABEL_SETS);
   const after = await bytesInUse();
-  // It must not be gone yet.
+  // Keeps the metrics reachable until here.
   keep(kept, record);
   return (after - before) / LABEL_SETS;
 }

@@ -1,5 +1,5 @@
 /**
- * The same, recorded with OpenTelemetry's metrics SDK.
+ * Records the same metrics with OpenTelemetry's SDK.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { PIPELINE_BUCKETS, STAGE_BUCKETS } from "../../mod.ts";
 import type { ByHand } from "./pipelines.ts";
 import { outcomeOf } from "./prom_client.ts";
 
-/** Without one that may read them, the SDK keeps no metrics. */
+/** A reader, without which the SDK keeps no metrics. */
 class Reader extends MetricReader {
   protected override onForceFlush(): Promise<void> {
     return Promise.resolve();

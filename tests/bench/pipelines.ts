@@ -106,7 +106,7 @@ const { pipeline, stage } = createStageMetrics({
   registry: new promClient.Registry(),
 });
 
-function ours(): Promise<void> {
+function own(): Promise<void> {
   return pipeline("answer", async () => {
     await stage("read", work);
     await stage("parse", work);
@@ -116,7 +116,7 @@ function ours(): Promise<void> {
   });
 }
 
-function oursLimited(): Promise<void> {
+function ownLimited(): Promise<void> {
   return pipeline("answer", LIMITS, async () => {
     await stage("read", LIMITS, work);
     await stage("parse", LIMITS, work);
@@ -132,7 +132,7 @@ const search = stage("search")(work);
 const rank = stage("rank")(work);
 const write = stage("write")(work);
 
-const oursWrapped = pipeline("answer")(async () => {
+const ownWrapped = pipeline("answer")(async () => {
   await read();
   await parse();
   await search();
@@ -140,7 +140,7 @@ const oursWrapped = pipeline("answer")(async () => {
   await write();
 });
 
-function oursFailing(): Promise<void> {
+function ownFailing(): Promise<void> {
   return pipeline("answer", async () => {
     await stage("read", fail).catch(ignore);
     await stage("parse", fail).catch(ignore);
@@ -200,25 +200,25 @@ function inFlight(contender: Contender): Contender {
 
 /** Times in nanoseconds above bare work, and their ratios. */
 export interface PipelineFigures {
-  /** Of a pipeline of five stages. */
-  readonly ours: number;
+  /** For a pipeline of five stages. */
+  readonly own: number;
   readonly floor: number;
   readonly promClient: number;
   readonly successor: number;
   readonly openTelemetry: number;
-  readonly oursOverFloor: number;
-  readonly oursOverPromClient: number;
-  /** Of the same with a deadline on each scope. */
-  readonly oursLimited: number;
+  readonly ownOverFloor: number;
+  readonly ownOverPromClient: number;
+  /** With a deadline on each scope. */
+  readonly ownLimited: number;
   /** The cost of deadlines, relative to that of bare timers. */
   readonly limitsOverTimers: number;
-  /** Of the same by wrapped functions. */
-  readonly oursWrapped: number;
-  /** Of the same where all stages fail. */
-  readonly oursFailing: number;
+  /** With wrapped functions. */
+  readonly ownWrapped: number;
+  /** With stages that all fail. */
+  readonly ownFailing: number;
   readonly promClientFailing: number;
-  /** Of one of a thousand at once. */
-  readonly oursInFlight: number;
+  /** Of one of a thousand concurrent pipelines. */
+  readonly ownInFlight: number;
   readonly promClientInFlight: number;
 }
 
@@ -227,50 +227,50 @@ export async function measurePipelines(): Promise<PipelineFigures> {
   const ladder = await race({
     bare,
     floor,
-    ours,
+    own,
     promClient: withPromClient,
     successor: withSuccessor,
     openTelemetry: withOpenTelemetry,
   });
-  const limits = await race({ bare, timers, ours, limited: oursLimited });
+  const limits = await race({ bare, timers, own, limited: ownLimited });
   const others = await race({
     bare,
     bareFailing,
-    wrapped: oursWrapped,
-    failing: oursFailing,
+    wrapped: ownWrapped,
+    failing: ownFailing,
     promClientFailing: failingWithPromClient,
   });
   const many = await race({
     bare: inFlight(bare),
-    ours: inFlight(ours),
+    own: inFlight(own),
     promClient: inFlight(withPromClient),
   });
   return {
-    ours: medianOf(ladder, (t) => t.ours - t.bare),
+    own: medianOf(ladder, (t) => t.own - t.bare),
     floor: medianOf(ladder, (t) => t.floor - t.bare),
     promClient: medianOf(ladder, (t) => t.promClient - t.bare),
     successor: medianOf(ladder, (t) => t.successor - t.bare),
     openTelemetry: medianOf(ladder, (t) => t.openTelemetry - t.bare),
-    oursOverFloor: medianOf(
+    ownOverFloor: medianOf(
       ladder,
-      (t) => (t.ours - t.bare) / (t.floor - t.bare),
+      (t) => (t.own - t.bare) / (t.floor - t.bare),
     ),
-    oursOverPromClient: medianOf(
+    ownOverPromClient: medianOf(
       ladder,
-      (t) => (t.ours - t.bare) / (t.promClient - t.bare),
+      (t) => (t.own - t.bare) / (t.promClient - t.bare),
     ),
-    oursLimited: medianOf(limits, (t) => t.limited - t.bare),
+    ownLimited: medianOf(limits, (t) => t.limited - t.bare),
     limitsOverTimers: medianOf(
       limits,
-      (t) => (t.limited - t.ours) / (t.timers - t.bare),
+      (t) => (t.limited - t.own) / (t.timers - t.bare),
     ),
-    oursWrapped: medianOf(others, (t) => t.wrapped - t.bare),
-    oursFailing: medianOf(others, (t) => t.failing - t.bareFailing),
+    ownWrapped: medianOf(others, (t) => t.wrapped - t.bare),
+    ownFailing: medianOf(others, (t) => t.failing - t.bareFailing),
     promClientFailing: medianOf(
       others,
       (t) => t.promClientFailing - t.bareFailing,
     ),
-    oursInFlight: medianOf(many, (t) => (t.ours - t.bare) / IN_FLIGHT),
+    ownInFlight: medianOf(many, (t) => (t.own - t.bare) / IN_FLIGHT),
     promClientInFlight: medianOf(
       many,
       (t) => (t.promClient - t.bare) / IN_FLIGHT,

@@ -1,6 +1,6 @@
 /**
- * The same metrics by hand with prom-client or its successor: a helper for pipelines
- * and one for stages, which takes the labels.
+ * Records the same metrics with prom-client or its successor, by hand: a helper for
+ * pipelines, and one for stages.
  *
  * @module
  */
@@ -130,7 +130,7 @@ export function byHand(
 
 const OUTCOMES = ["success", "failure", "timeout"];
 
-/** How a user reads an error. */
+/** Returns the outcome of an error, as users classify it. */
 export function outcomeOf(error: unknown): string {
   return error instanceof Error && error.name === "TimeoutError"
     ? "timeout"

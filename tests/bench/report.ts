@@ -1,5 +1,5 @@
 /**
- * Figures as tables.
+ * Formats figures as tables.
  *
  * @module
  */
@@ -24,12 +24,12 @@ export function versionLine(
 
 /** Compares the library with prom-client by hand in each runtime, in five rows. */
 export function summaryTable(reports: readonly Report[]): string {
-  const pair = (show: (figure: number) => string, ours: number, hand: number) =>
-    `${show(ours)} (${show(hand)})`;
+  const pair = (show: (figure: number) => string, own: number, hand: number) =>
+    `${show(own)} (${show(hand)})`;
   const rows: readonly [string, (figures: Figures) => string][] = [
     [
       "a pipeline of five stages, µs",
-      ({ pipelines }) => pair(micro, pipelines.ours, pipelines.promClient),
+      ({ pipelines }) => pair(micro, pipelines.own, pipelines.promClient),
     ],
     [
       "a scrape of 10,000 stages, ms",
@@ -48,7 +48,7 @@ export function summaryTable(reports: readonly Report[]): string {
     ],
     [
       "memory for each stage, bytes",
-      ({ memory }) => pair(whole, memory.ours, memory.promClient),
+      ({ memory }) => pair(whole, memory.own, memory.promClient),
     ],
   ];
   return table([
@@ -67,7 +67,7 @@ const CONTENDERS = [
   "OpenTelemetry",
 ];
 
-/** Returns the full table of a runtime, with the rows where ours is not the best. */
+/** Returns the full table of a runtime, including the rows where this library is not the best. */
 export function runtimeTable({ name, figures }: Report): string {
   const { pipelines, largeScrape, smallScrape, memory } = figures;
   return table([
@@ -75,23 +75,23 @@ export function runtimeTable({ name, figures }: Report): string {
     row(
       "a pipeline of five stages, µs",
       micro,
-      pipelines.ours,
+      pipelines.own,
       pipelines.promClient,
       pipelines.successor,
       pipelines.openTelemetry,
     ),
-    row("… each with a deadline", micro, pipelines.oursLimited),
-    row("… by wrapped functions", micro, pipelines.oursWrapped),
+    row("… each with a deadline", micro, pipelines.ownLimited),
+    row("… by wrapped functions", micro, pipelines.ownWrapped),
     row(
       "… all of which fail",
       micro,
-      pipelines.oursFailing,
+      pipelines.ownFailing,
       pipelines.promClientFailing,
     ),
     row(
       "… of 1,000 in flight",
       micro,
-      pipelines.oursInFlight,
+      pipelines.ownInFlight,
       pipelines.promClientInFlight,
     ),
     row(
@@ -141,66 +141,66 @@ export function runtimeTable({ name, figures }: Report): string {
       milli,
       smallScrape.openMetricsGzip.duration,
     ),
-    row("memory for each stage, bytes", whole, memory.ours, memory.promClient),
+    row("memory for each stage, bytes", whole, memory.own, memory.promClient),
   ]);
 }
 
 /** Returns a row; the last contenders may be left out. */
 function row(
-  what: string,
+  label: string,
   show: (figure: number) => string,
   ...figures: number[]
 ): Row {
   return [
-    what,
+    label,
     ...CONTENDERS.map((_, i) => i in figures ? show(figures[i]!) : ""),
   ];
 }
 
 /** The limits that each runtime must keep. */
 const LIMITS: readonly {
-  readonly what: string;
+  readonly label: string;
   of(figures: Figures): number;
   /** For Deno, Node and Bun. */
   readonly most: readonly [number, number, number];
 }[] = [
   {
-    what: "a pipeline of five stages, over two clock readings for each scope",
-    of: ({ pipelines }) => pipelines.oursOverFloor,
+    label: "a pipeline of five stages, over two clock readings for each scope",
+    of: ({ pipelines }) => pipelines.ownOverFloor,
     most: [1.5, 1.75, 3.5],
   },
   {
-    what: "the same, over prom-client by hand",
-    of: ({ pipelines }) => pipelines.oursOverPromClient,
+    label: "the same, over prom-client by hand",
+    of: ({ pipelines }) => pipelines.ownOverPromClient,
     most: [0.45, 0.32, 0.28],
   },
   {
-    what: "the cost of a deadline, over that of a timer",
+    label: "the cost of a deadline, over that of a timer",
     of: ({ pipelines }) => pipelines.limitsOverTimers,
     most: [1.5, 1.5, 3],
   },
   {
-    what: "a scrape of 10,000 stages, over prom-client's",
+    label: "a scrape of 10,000 stages, over prom-client's",
     of: ({ largeScrape }) => largeScrape.durationOverPromClient,
     most: [0.2, 0.2, 0.2],
   },
   {
-    what: "its longest pause of the event loop, over prom-client's",
+    label: "its longest pause of the event loop, over prom-client's",
     of: ({ largeScrape }) => largeScrape.stallOverPromClient,
     most: [0.1, 0.1, 0.1],
   },
   {
-    what: "memory for each stage, over prom-client's",
-    of: ({ memory }) => memory.oursOverPromClient,
+    label: "memory for each stage, over prom-client's",
+    of: ({ memory }) => memory.ownOverPromClient,
     most: [0.75, 0.75, 0.75],
   },
   {
-    what: "the heap after ten million stages, over that after one",
+    label: "the heap after ten million stages, over that after one",
     of: ({ memory }) => memory.growth,
     most: [1.05, 1.05, 1.05],
   },
   {
-    what:
+    label:
       "the longest pause of a thread in a scrape of four, each with 1,500 label sets of a histogram, ms",
     of: ({ threads: { changed } }) =>
       Math.max(changed.scrapedStall, changed.otherStall),
@@ -212,8 +212,8 @@ const LIMITS: readonly {
 export function limitsTable(reports: readonly Report[]): string {
   return table([
     ["figure ≤ limit", ...reports.map(({ name }) => name)],
-    ...LIMITS.map(({ what, of, most }) => [
-      what,
+    ...LIMITS.map(({ label, of, most }) => [
+      label,
       ...reports.map(({ figures }, i) => {
         const [ratio, limit] = [of(figures), most[i]!];
         const verdict = ratio <= limit ? "" : " (!)";

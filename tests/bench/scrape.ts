@@ -43,7 +43,7 @@ export type ScrapeFigures =
 
 /** A way to scrape some label sets of stages. */
 interface Scraper {
-  /** Changes all of them. */
+  /** Changes all label sets. */
   change(): void;
   /** Scrapes, and returns the number of bytes. */
   scrape(): Promise<number>;
@@ -60,7 +60,7 @@ export async function measureScrapes(
     (_, i): StageName => [`pipeline_${Math.floor(i / 10)}`, `stage_${i % 10}`],
   );
   const scrapers: Record<Contender, Scraper> = {
-    ...ours(names),
+    ...own(names),
     promClient: byClient(promClient, names),
     successor: byClient(successor as unknown as PromClient, names),
   };
@@ -82,7 +82,7 @@ export async function measureScrapes(
   };
 }
 
-function ours(names: readonly StageName[]) {
+function own(names: readonly StageName[]) {
   const { metricsHandler, recordStageMetrics } = createStageMetrics({
     registry: new promClient.Registry(),
     cardinalityLimit: Infinity,
