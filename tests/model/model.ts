@@ -211,7 +211,7 @@ class Model implements Prediction {
       : context;
     const stage = this.#startStage(step.name, around, step.via);
     const canBind = step.how !== "wrapper";
-    const thrown = step.gives === "promise"
+    const thrown = step.returns === "promise"
       ? this.#run(step.body, contextOf(stage, around, canBind))
       : undefined;
     const ending = thrown ?? ENDS[step.end];
@@ -300,22 +300,22 @@ class Model implements Prediction {
       reads === "throws after a chunk";
     const thrown = isSourceRun ? this.#run(step.body, context) : undefined;
     const hasChunk = isSourceRun && thrown === undefined && chunks > 0;
-    const isGivenUp = !isSourceRun || hasChunk && reads !== "to the end";
-    const failure = thrown ?? (fails && !isGivenUp ? "failure" : undefined);
+    const isStopped = !isSourceRun || hasChunk && reads !== "to the end";
+    const failure = thrown ?? (fails && !isStopped ? "failure" : undefined);
     if (failure !== undefined) {
       const end = { outcome: failure, isCancelled: false };
       return { ...end, hasChunk, unset: end, isStopping: false };
     }
-    const isSet = isOpened && !(isSetLate && isGivenUp);
+    const isSet = isOpened && !(isSetLate && isStopped);
     const outcome = isSet ? step.outcome ?? "success" : "success";
     return {
       outcome,
       // A failure that was set must not be hidden by being subtracted.
-      isCancelled: isGivenUp && outcome === "success",
+      isCancelled: isStopped && outcome === "success",
       hasChunk,
-      unset: { outcome: "success", isCancelled: isGivenUp },
+      unset: { outcome: "success", isCancelled: isStopped },
       // A generator that is not running has stopped when its consumer goes on.
-      isStopping: isGivenUp &&
+      isStopping: isStopped &&
         !(source === "iterable" && !reads.endsWith("while reading")),
     };
   }

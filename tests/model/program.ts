@@ -1,7 +1,7 @@
 /**
- * Random programs of pipelines, stages and streams.
+ * Generates random programs of pipelines, stages and streams.
  *
- * `machine.ts` runs them, and `model.ts` predicts the metrics.
+ * `runner.ts` runs them, and `model.ts` predicts the metrics.
  *
  * @module
  */
@@ -44,7 +44,7 @@ export interface StageStep extends ScopeStep {
    * that of the next pipeline, in whose context the body runs. */
   readonly how: "call" | "wrapper" | "scope" | "outer scope";
   /** The kind of value that its callback returns. Only a promise runs the body. */
-  readonly gives: "value" | "promise" | "lazy thenable";
+  readonly returns: "value" | "promise" | "lazy thenable";
 }
 
 export interface PipelineStep extends ScopeStep {
@@ -353,7 +353,7 @@ const { steps, pipeline } = fc.letrec<{
           kind: fc.constant("stage"),
           name: STAGE,
           how: fc.constantFrom("call", "wrapper", "scope", "outer scope"),
-          gives: fc.constantFrom("value", "promise", "lazy thenable"),
+          returns: fc.constantFrom("value", "promise", "lazy thenable"),
           ...scope,
         }),
       },

@@ -1,5 +1,5 @@
 /**
- * Runs programs.
+ * Runs random programs.
  *
  * @module
  */
@@ -179,7 +179,7 @@ class Machine {
   }
 
   async #runStage(step: StageStep, context: Context): Promise<void> {
-    const { name, how, gives, end, via, isCaught } = step;
+    const { name, how, returns, end, via, isCaught } = step;
     const ending = endingOf(end);
     const options: StageOptions = classifiersOf(step);
     const around = how === "outer scope" ? context.outer ?? context : context;
@@ -189,7 +189,7 @@ class Machine {
       : this.#functions(via).stage;
     const code = (scope?: StageScope) => {
       if (step.outcome !== undefined) scope?.setOutcome(step.outcome);
-      switch (gives) {
+      switch (returns) {
         case "value":
           return ending();
         case "lazy thenable":
@@ -350,7 +350,7 @@ class Machine {
     const stream: Source = measure(name, options, source);
     const read = async () => {
       await this.#read(stream, step, caller);
-      // Let the source clean up, too.
+      // Lets the source clean up, too.
       await wait("immediate");
     };
     if (step.isRead === "at once") await read();
@@ -420,7 +420,7 @@ class Machine {
       });
       return code;
     };
-    // Nothing else reads the streams of code that goes on at the end.
+    // Nothing else reads the streams of code that continues at the end.
     const left = (own: Context): Context => ({ ...alone(own), later });
     const run = scope === "pipeline"
       ? pipeline(name, options, (own) =>
@@ -441,7 +441,7 @@ class Machine {
     const finish = async () => {
       hanging.release();
       await code?.catch(() => {});
-      // Let the sources of its streams clean up, too.
+      // Lets the sources of its streams clean up, too.
       await wait("immediate");
       await runAll(later);
     };
@@ -494,7 +494,7 @@ class Machine {
       const promise = stage(name, async (scope) => {
         if (isHeld && index > 0) {
           await end.promise;
-          // It comes into being only now.
+          // The signal is created only now.
           if (scope.signal.aborted) this.abortedSignals++;
         } else {
           await wait(how);
@@ -675,7 +675,7 @@ function fork(context: Context): Context {
   };
 }
 
-/** Makes work for later out of a function that needs the async context of now. */
+/** Returns work for later that runs a function in the current async context. */
 function work(fn: () => Promise<void>): Work {
   const start = Promise.withResolvers<void>();
   const done = start.promise.then(fn);
@@ -725,7 +725,7 @@ function toNodeReadable(source: AsyncGenerator<number>): Readable {
     read() {
       source.next().then(
         ({ done, value }) => this.push(done ? null : value),
-        // Destroyed without an error, it would just have been closed.
+        // Without an error, the stream would only be closed.
         (error) => this.destroy(error ?? FAILURE),
       );
     },
@@ -771,7 +771,7 @@ function consume(stream: Source): Consumer {
     stop: async () => void await stream.return(undefined),
     throw: async (error) => {
       await stream.throw(error);
-      throw new Error("The error did not come out again");
+      throw new Error("The error was not rethrown");
     },
   };
 }
