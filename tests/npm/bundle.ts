@@ -1,5 +1,5 @@
 /**
- * Makes the ordinary tests ones of the npm package.
+ * Bundles the ordinary tests to import the npm package.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import config from "../../deno.json" with { type: "json" };
 
 const TESTS = new URL("../", import.meta.url);
 
-/** The test files that stay with Deno, and why. All others are run everywhere. */
+/** The test files that run in Deno only, and why. All others also run on the package. */
 const DENO_ONLY: Readonly<Record<string, string>> = {
   "architecture_test.ts": "reads the sources",
   "config_test.ts": "reads the configuration",
@@ -16,9 +16,9 @@ const DENO_ONLY: Readonly<Record<string, string>> = {
   "common/call_site_test.ts": "tests functions that are not exported",
   "common/clock_test.ts": "tests functions that are not exported",
   "common/quote_test.ts": "tests functions that are not exported",
-  "deno_test.ts": "tests what only Deno has",
-  "examples/demo_test.ts": "runs the demo's service, which is one of Deno",
-  "examples/examples_test.ts": "runs the examples by Deno",
+  "deno_test.ts": "tests features that only Deno has",
+  "examples/demo_test.ts": "runs the demo, a program for Deno",
+  "examples/examples_test.ts": "runs examples for Deno",
   "exposition/numbers_test.ts": "tests functions that are not exported",
   "exposition/open_metrics_names_test.ts":
     "tests functions that are not exported",
@@ -27,7 +27,7 @@ const DENO_ONLY: Readonly<Record<string, string>> = {
   "registry/buckets_test.ts": "tests functions that are not exported",
   "series/outcome_stats_test.ts": "tests functions that are not exported",
   "tracing/otlp_test.ts": "runs Deno, with its own tracing",
-  "types_test.ts": "is compiled, and has no test; consumer.ts is its like",
+  "types_test.ts": "is only compiled; consumers/all.ts is its counterpart",
   "workers/channel_test.ts": "tests functions that are not exported",
   "workers/delta_test.ts": "tests functions that are not exported",
   "workers/foreign_replica_test.ts": "tests functions that are not exported",
@@ -45,7 +45,7 @@ const EXPORTS = new Map(
   ]),
 );
 
-/** Modules that are another one outside of Deno. */
+/** Modules that are replaced outside Deno. */
 const STAND_INS = new Map([
   ["@std/assert", "support/assert.ts"],
   [new URL("support/copies.ts", TESTS).href, "npm/copies.ts"],
@@ -82,7 +82,9 @@ const plugin: Plugin = {
 export async function bundleTests(folder: string): Promise<string[]> {
   const tests = findTests(TESTS).sort();
   for (const name of Object.keys(DENO_ONLY)) {
-    if (!tests.includes(name)) throw new Error(`There is no ${name} any more`);
+    if (!tests.includes(name)) {
+      throw new Error(`tests/${name} does not exist, remove it from DENO_ONLY`);
+    }
   }
   const shared = tests.filter((name) => !(name in DENO_ONLY));
   const fixtures = [...Deno.readDirSync(new URL("fixtures", TESTS))]
@@ -129,7 +131,7 @@ export async function bundle(
     outbase: TESTS.pathname,
     bundle: true,
     format: "esm",
-    // It has neither decorators nor `using`.
+    // Node 20 has neither decorators nor `using`.
     target: "node20",
     plugins: [plugin],
     logLevel: "error",

@@ -1,4 +1,4 @@
-/** The npm package in programs that load it, or parts of it, several times. */
+/** Tests the npm package in programs that load it, or parts of it, several times. */
 import { assertEquals, assertMatch } from "@std/assert";
 import { build, type BuildOptions, stop } from "esbuild";
 import { parseSamples, pipelineTotal, stageTotal } from "../support/samples.ts";
@@ -35,7 +35,7 @@ function succeeded(
   };
 }
 
-/** Asks a server, as `curl` does. */
+/** Sends a request to a server, as `curl` does. */
 async function get(
   address: string,
   path: string,
@@ -119,7 +119,7 @@ for (const { name, install } of NODE_RUNTIMES) {
   });
 
   Deno.test({
-    name: `metricsHandler() serves Next.js's clients that take gzip in ${name}`,
+    name: `metricsHandler() compresses in Next.js in ${name}`,
     ignore: next === undefined || runtime === undefined,
     async fn() {
       await using server = startNext(runtime!, next!.folder);
@@ -221,7 +221,7 @@ for (const { name, install } of RUNTIMES) {
           ...succeeded("of_first", "s", 1),
           ...succeeded("of_second", "s", 1),
         };
-        // Only the first handler was asked before the second part's own metric.
+        // Only the first handler was scraped before the second part's own metric existed.
         assertEquals(parseSamples(texts.first!), { ...counts, first_total: 1 });
         assertEquals(parseSamples(texts.second!), {
           ...counts,
@@ -278,7 +278,7 @@ async function checkReload(runtime: Runtime, library: string): Promise<void> {
   );
   const counts = {
     ...succeeded("answering", "search", 3, "blue"),
-    // The code of before has the options that are set now.
+    // The code from before the reload has the current options.
     ...succeeded("answering", "search", 4, "green"),
   };
   assertEquals(isEvaluatedAgain, true as unknown);
@@ -289,7 +289,7 @@ async function checkReload(runtime: Runtime, library: string): Promise<void> {
 const bun = await fetched("programs reloaded by Bun", installBun());
 
 Deno.test({
-  name: "configure() reaches a reload by bun --hot, and counts go on",
+  name: "configure() reaches a reload by bun --hot, which keeps the counts",
   ignore: folder === undefined || bun === undefined,
   async fn() {
     const file = `${folder}/hot/server.js`;

@@ -1,4 +1,4 @@
-/** The place in the default warning, where users bundle the npm package. */
+/** Tests the place in the default warning when users bundle the npm package. */
 import { assert, assertEquals } from "@std/assert";
 import { build, type BuildOptions, stop } from "esbuild";
 import { fetched, installOnce } from "./install.ts";
@@ -117,7 +117,8 @@ for (const [runtimeName, runtime] of Object.entries(RUNTIMES)) {
     // Bun has no such flag. It applies the source maps of its own bundles.
     const isMapped = runtimeName === "Node" || args.length === 0;
     Deno.test({
-      name: `stage() warns of no wrong line in ${runtimeName}, ${name}`,
+      name:
+        `stage() warns with the right line or none in ${runtimeName}, ${name}`,
       ignore: project === undefined || runtime === undefined || !isMapped,
       async fn() {
         const { success, stderr } = await new Deno.Command(runtime!.binary, {

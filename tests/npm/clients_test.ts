@@ -1,4 +1,4 @@
-/** The npm package beside other versions of prom-client, and its successor. */
+/** Tests the npm package beside other versions of prom-client, and its successor. */
 import { assertEquals, assertMatch } from "@std/assert";
 import {
   issuesTotal,
@@ -19,7 +19,7 @@ const RUNTIMES = [
   { name: "Bun", install: installBun },
 ];
 
-/** Each is installed in a project, by its user. */
+/** The clients, each installed in its own project. */
 const CLIENTS = {
   "prom-client 14.0": "prom-client@14.0.0",
   "prom-client 14.2": "prom-client@14.2.0",
@@ -148,7 +148,7 @@ for (const { client, specifier } of OTHERS) {
 
     for (const use of ["records", "records late"]) {
       Deno.test({
-        name: `registry_conflict says that ${client} ${use} in ${name}`,
+        name: `registry_conflict reports that ${client} ${use} in ${name}`,
         ignore,
         async fn() {
           const { text, issues } = await split(use);
@@ -173,7 +173,7 @@ for (const { client, specifier } of OTHERS) {
     });
 
     Deno.test({
-      name: `configure() takes the register of ${client} in ${name}`,
+      name: `configure() accepts the register of ${client} in ${name}`,
       ignore,
       async fn() {
         const { text, issues } = await split("configures");

@@ -17,7 +17,7 @@ export interface Setup {
   readonly moduleResolution: string;
 }
 
-/** Every combination that is worth one. */
+/** The combinations of settings that are tested. */
 export const SETUPS: readonly Setup[] = [false, true].flatMap((hasNodeTypes) =>
   ["es2022", "esnext"].flatMap((target) =>
     [
@@ -84,14 +84,14 @@ export async function compileNest(tarball: string): Promise<string> {
   ]);
   await installPackage(folder, tarball);
   await Deno.copyFile(new URL("nest.ts", CONSUMERS), `${folder}/nest.ts`);
-  const complaints = await runCompiler(tools, folder, [
+  const errors = await runCompiler(tools, folder, [
     ...LEGACY_DECORATORS,
-    // The types of NestJS do not pass.
+    // The types of NestJS have errors.
     "--skipLibCheck",
     ...["--target", "es2022", "--module", "nodenext", "--types", "node"],
     ...["--outDir", "compiled", "nest.ts"],
   ]);
-  if (complaints !== "") throw new Error(complaints);
+  if (errors !== "") throw new Error(errors);
   return `${folder}/compiled/nest.js`;
 }
 
@@ -113,8 +113,8 @@ export async function installCompiler(tarball: string): Promise<Compiler> {
     async compile(
       { hasNodeTypes, hasLegacyDecorators, target, module, moduleResolution },
     ) {
-      // Of these, `Disposable` is known to all but the first.
-      const knowsDisposable = hasNodeTypes || target !== "es2022";
+      // Only `es2022` without the types of Node lacks `Disposable`.
+      const hasDisposable = hasNodeTypes || target !== "es2022";
       return await runCompiler(tools, hasNodeTypes ? withNode : plain, [
         ...["--noEmit", "--skipLibCheck", "false"],
         ...["--target", target, "--module", module],
@@ -122,7 +122,7 @@ export async function installCompiler(tarball: string): Promise<Compiler> {
         ...["--types", hasNodeTypes ? "node" : ""],
         ...(hasLegacyDecorators ? LEGACY_DECORATORS : []),
         "all.ts",
-        ...(knowsDisposable ? ["using.ts"] : []),
+        ...(hasDisposable ? ["using.ts"] : []),
       ]);
     },
   };

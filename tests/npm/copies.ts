@@ -15,7 +15,7 @@ export async function loadCopy(
 ): Promise<Copy> {
   const main = import.meta.resolve("@lukhas/stage-metrics");
   const root = new URL(".", main);
-  // Beside it, where its dependencies are found.
+  // Beside the package, so that its dependencies resolve.
   const folder = new URL(`../${crypto.randomUUID()}/`, root);
   await cp(fileURLToPath(root), fileURLToPath(folder), { recursive: true });
   for (

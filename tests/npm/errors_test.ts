@@ -1,4 +1,4 @@
-/** How the npm package's `classifyError` reads the errors of real libraries. */
+/** Tests how `classifyError` of the npm package reads the errors of real libraries. */
 import { assertEquals } from "@std/assert";
 import { fetched } from "./install.ts";
 import { findPostgres, startPostgres } from "./postgres.ts";
@@ -34,7 +34,7 @@ const LIBRARIES = [
 /** The outcomes of errors, and their code or else their class. */
 const LIBRARY_OUTCOMES = {
   "axios: timeout": "timeout ECONNABORTED",
-  "axios: timeout with a message of its user": "timeout ECONNABORTED",
+  "axios: timeout with a custom message": "timeout ECONNABORTED",
   "axios: clarified timeout": "timeout ETIMEDOUT",
   "axios: AbortSignal.timeout()": "timeout ERR_CANCELED",
   "axios: cancel": "failure ERR_CANCELED",

@@ -1,4 +1,4 @@
-/** The examples for Node, Bun and PM2, run as their readers would. */
+/** Runs the examples for Node, Bun and PM2 as their readers do. */
 import {
   assert,
   assertEquals,
@@ -119,7 +119,7 @@ function freePorts(count: number): number {
 
 type Installed = Awaited<ReturnType<typeof install>>;
 
-/** An example that runs, and that answers. */
+/** An example that is running. */
 class RunningExample implements AsyncDisposable {
   readonly port: number;
   readonly #example: Example;
@@ -176,7 +176,7 @@ class RunningExample implements AsyncDisposable {
     }
   }
 
-  /** Sends a part of a request, and leaves. */
+  /** Sends a part of a request, and disconnects. */
   async leaveEarly(): Promise<void> {
     using connection = await Deno.connect({ port: this.port });
     const request =
@@ -184,12 +184,12 @@ class RunningExample implements AsyncDisposable {
     await connection.write(new TextEncoder().encode(request));
   }
 
-  /** How many runs each process has counted, where it serves metrics. */
+  /** Returns the number of runs that each process with metrics has counted. */
   count(status: string): Promise<number[]> {
     return Promise.all(this.counts(status));
   }
 
-  /** Counts as `count()` does; a process that hangs delays none but its own. */
+  /** Returns the same as `count()`, one promise per process, as a process may hang. */
   counts(status: string): Promise<number>[] {
     const labels =
       `lane="production",pipeline_name="${this.#example.pipeline}",status="${status}"`;
@@ -206,7 +206,7 @@ class RunningExample implements AsyncDisposable {
     });
   }
 
-  /** The processes that it has started, as Linux lists them. */
+  /** Returns the ids of its child processes, as Linux lists them. */
   async processes(): Promise<number[]> {
     const { pid } = this.#child;
     const children = await Deno.readTextFile(
@@ -229,7 +229,7 @@ class RunningExample implements AsyncDisposable {
     try {
       this.#child.kill();
     } catch {
-      // It has ended by itself, which a test has then seen.
+      // It has already exited.
     }
     await this.#child.status;
     await Deno.remove(this.#home, { recursive: true });
@@ -283,7 +283,7 @@ for (const example of EXAMPLES_TO_RUN) {
 }
 
 for (const example of [NODE_HTTP, CLUSTER]) {
-  test(example, "goes on when a client leaves", async (platform) => {
+  test(example, "continues when a client disconnects", async (platform) => {
     await using running = await start(platform, example);
     await running.leaveEarly();
     await eventually(async () =>
@@ -310,7 +310,7 @@ test(CLUSTER, "replaces a process that is killed", async (platform) => {
   assertEquals(sum(await running.count("success")), sum(after) + REQUESTS);
 });
 
-test(CLUSTER, "goes on while a process hangs", async (platform) => {
+test(CLUSTER, "continues while a process hangs", async (platform) => {
   await using running = await start(platform, CLUSTER);
   const [hanging] = await running.processes();
   Deno.kill(hanging!, "SIGSTOP");
@@ -325,7 +325,7 @@ test(CLUSTER, "goes on while a process hangs", async (platform) => {
   assertEquals(sum(await running.count("success")), REQUESTS);
 });
 
-/** Ends the thread that is asked for 13, before that can reply. */
+/** Ends the thread that receives 13, before it can reply. */
 const END_THREAD = `
   import { exit } from "node:process";
   import { parentPort } from "node:worker_threads";
@@ -337,7 +337,7 @@ const END_THREAD = `
 
 test(
   WORKER_THREADS,
-  "goes on when a thread fails or ends",
+  "continues when a thread fails or ends",
   async (platform) => {
     const { folder } = installed!;
     const code = await Deno.readTextFile(

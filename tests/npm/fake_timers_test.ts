@@ -1,4 +1,4 @@
-/** The npm package with the fake timers of real test frameworks. */
+/** Tests the npm package with the fake timers of real test frameworks. */
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { bundle } from "./bundle.ts";
 import { fetched, installOnce } from "./install.ts";
@@ -127,10 +127,10 @@ const tarball = await pack();
 
 for (const framework of FRAMEWORKS) {
   const { name, args } = framework;
-  const what = `durations with the fake timers of ${name}`;
-  const project = await fetched(what, installProject(framework, tarball));
+  const tests = `durations with the fake timers of ${name}`;
+  const project = await fetched(tests, installProject(framework, tarball));
   Deno.test({
-    name: `stage() lasts as long as in the fake timers of ${name}`,
+    name: `stage() follows the fake timers of ${name}`,
     ignore: project === undefined,
     async fn() {
       const { folder, binary } = project!;

@@ -1,4 +1,4 @@
-/** The npm package on hosts that lack or freeze a part of the runtime. */
+/** Tests the npm package on hosts that lack or freeze a part of the runtime. */
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { eventually, freePort } from "../prometheus/prometheus.ts";
 import { fetched, specifiersOf } from "./install.ts";
@@ -49,7 +49,7 @@ function testHost(
   ...args: string[]
 ): void {
   Deno.test({
-    name: `pipeline() and the handler work in ${host}`,
+    name: `pipeline() and metricsHandler() work in ${host}`,
     ignore: folder === undefined,
     async fn() {
       const runtime = await fetched(host, installing());

@@ -9,8 +9,8 @@ import config from "./deno.json" with { type: "json" };
 /** A folder that git ignores, and that may be deleted at any time. */
 export const CACHE = new URL("../../.cache/npm", import.meta.url).pathname;
 
-/** How long to wait at most, in milliseconds. */
-const PATIENCE_MS = 300_000;
+/** The longest wait, in milliseconds. */
+const TIMEOUT_MS = 300_000;
 
 /** The error of a download that failed, which is not a fault of the package. */
 export class Unavailable extends Error {
@@ -56,7 +56,7 @@ export async function install(
     cwd: folder,
     stdout: "null",
     stderr: "piped",
-    signal: AbortSignal.timeout(PATIENCE_MS),
+    signal: AbortSignal.timeout(TIMEOUT_MS),
   });
   let output;
   try {
@@ -90,14 +90,14 @@ export async function installOnce(
   packages: readonly string[],
 ): Promise<string> {
   const marker = `${CACHE}/${name}/installed.json`;
-  const wanted = JSON.stringify(packages);
+  const specifiers = JSON.stringify(packages);
   const installed = await Deno.readTextFile(marker).catch(() => "");
-  if (installed === wanted) return `${CACHE}/${name}`;
+  if (installed === specifiers) return `${CACHE}/${name}`;
   const folder = await createProject(name);
   await install(folder, packages).catch((error) => {
     throw new Unavailable(error.message);
   });
-  await Deno.writeTextFile(marker, wanted);
+  await Deno.writeTextFile(marker, specifiers);
   return folder;
 }
 

@@ -1,4 +1,4 @@
-/** The npm package in programs that use real libraries, in Node and Bun. */
+/** Tests the npm package in programs that use real libraries, in Node and Bun. */
 import { assertEquals } from "@std/assert";
 import { fetched, specifiersOf } from "./install.ts";
 import { findRedis, startRedis } from "./redis.ts";
@@ -93,7 +93,7 @@ const REDIS_RESULTS: Results = {
   "redis: a subscriber made in a request": MESSAGES,
 };
 
-/** The load of the first is recorded as that ended; the others have its value. */
+/** The load has the outcome of the first pipeline. The other pipelines have its value. */
 const MEMO_RESULT = {
   results: ["TimeoutError", "value of x", "value of y", "value of x"],
   counts: {
@@ -117,7 +117,7 @@ const SHARED_WORK_RESULTS: Results = {
       "test/later success": 1,
     },
   },
-  "DataLoader: the first is given up": {
+  "DataLoader: a cancellation of the first": {
     results: ["AbortError", "value of x", "value of y", "value of x"],
     counts: {
       "cancelled test/a failure": 1,
@@ -258,7 +258,7 @@ const AI_RESULTS: Results = {
       "test/answer/moderate success": 1,
     },
   },
-  "streamText(): the caller gives up": {
+  "streamText(): the caller cancels": {
     words: ["All "],
     result: "AbortError",
     isModelAborted: true,
@@ -291,7 +291,8 @@ for (const { name, install, httpResults } of RUNTIMES) {
   const ignore = folder === undefined || runtime === undefined;
 
   Deno.test({
-    name: `pipeline() does no harm to what shares a real Redis in ${name}`,
+    name:
+      `pipeline() does not affect clients and queues of a real Redis in ${name}`,
     ignore: ignore || redis === undefined,
     async fn() {
       await using server = await startRedis(redis!);
@@ -304,7 +305,7 @@ for (const { name, install, httpResults } of RUNTIMES) {
   });
 
   Deno.test({
-    name: `pipeline() does no harm to queues, loaders and memos in ${name}`,
+    name: `pipeline() does not affect queues, loaders and memos in ${name}`,
     ignore,
     async fn() {
       assertEquals(
@@ -315,7 +316,7 @@ for (const { name, install, httpResults } of RUNTIMES) {
   });
 
   Deno.test({
-    name: `stageStream() does no harm to servers and connections in ${name}`,
+    name: `stageStream() does not affect servers and connections in ${name}`,
     ignore,
     async fn() {
       assertEquals(

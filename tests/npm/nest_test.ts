@@ -1,4 +1,4 @@
-/** Methods of NestJS's controllers and providers, compiled as its projects are. */
+/** Tests measured methods of NestJS, compiled as in its projects. */
 import { assertEquals } from "@std/assert";
 import { compileNest } from "./compile.ts";
 import { fetched } from "./install.ts";

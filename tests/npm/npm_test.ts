@@ -1,4 +1,4 @@
-/** The npm package, as its users get it. */
+/** Tests the npm package as users install it. */
 import { assert, assertEquals } from "@std/assert";
 import { installCompiler, SETUPS } from "./compile.ts";
 import { fetched } from "./install.ts";
@@ -26,7 +26,7 @@ for (const [name, install] of Object.entries(RUNTIMES)) {
   const ignore = !suite || !runtime;
 
   Deno.test({
-    name: `The tests pass on the npm package in ${name}`,
+    name: `npm package passes the tests in ${name}`,
     ignore,
     async fn() {
       const result = await runSuite(runtime!, suite!);
@@ -42,7 +42,7 @@ for (const [name, install] of Object.entries(RUNTIMES)) {
   });
 
   Deno.test({
-    name: `require() gives a user of CommonJS the npm package in ${name}`,
+    name: `require() loads the npm package in ${name}`,
     ignore,
     async fn() {
       const script = `${suite!.folder}/require.cjs`;
@@ -58,7 +58,7 @@ const compiler = await fetched(
 );
 
 Deno.test({
-  name: "TypeScript takes the npm package, whatever it is set up for",
+  name: "tsc compiles programs that use the npm package, with any settings",
   ignore: !compiler,
   async fn() {
     for (const setup of SETUPS) {

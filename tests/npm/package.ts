@@ -1,5 +1,5 @@
 /**
- * Makes the npm package, and installs it as its users do.
+ * Makes the npm package, and installs it as users do.
  *
  * @module
  */
@@ -23,7 +23,7 @@ export async function installPackage(
   folder: string,
   tarball: string,
 ): Promise<void> {
-  // So that no file of an earlier one passes for new.
+  // Leaves no file of an earlier version.
   await Deno.remove(`${folder}/node_modules/@lukhas`, { recursive: true })
     .catch(() => {});
   await install(folder, [tarball]);

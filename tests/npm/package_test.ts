@@ -1,4 +1,4 @@
-/** The files of the npm package. */
+/** Tests the files of the npm package. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { readdir } from "node:fs/promises";
 import config from "../../deno.json" with { type: "json" };
@@ -10,7 +10,7 @@ const ROOT = new URL("../../", import.meta.url).pathname;
 const tarball = await pack();
 const contents = await unpack(tarball);
 
-Deno.test("The npm package has each source as JavaScript, types, texts, nothing else", async () => {
+Deno.test("npm package has each source as JavaScript, types, texts, nothing else", async () => {
   const sources = (await readdir(`${ROOT}/src`, { recursive: true }))
     .filter((path) => path.endsWith(".ts")).map((path) => `src/${path}`);
   assertEquals(
@@ -26,7 +26,7 @@ Deno.test("The npm package has each source as JavaScript, types, texts, nothing 
   assertEquals(strays, []);
 });
 
-Deno.test("The npm package refers to no source map, and is small", async () => {
+Deno.test("npm package refers to no source map, and is small", async () => {
   const { size } = await Deno.stat(tarball);
   assert(size < 150_000, `${size} bytes`);
   for (const [path, text] of contents) {
@@ -35,7 +35,7 @@ Deno.test("The npm package refers to no source map, and is small", async () => {
   }
 });
 
-Deno.test("The npm package's package.json has the fields that npm shows and checks", () => {
+Deno.test("package.json has the fields that npm shows and checks", () => {
   const { exports, dependencies, description, keywords, ...rest } = JSON.parse(
     contents.get("package.json")!,
   );
@@ -62,7 +62,7 @@ Deno.test("The npm package's package.json has the fields that npm shows and chec
   assert(keywords.includes("prometheus"));
 });
 
-Deno.test("The npm package's texts link to files of the repository, at the version", async () => {
+Deno.test("README.md and CHANGELOG.md link to files of the repository at the version", async () => {
   const page = new RegExp(`^${REPOSITORY}/(?:blob|raw)/v${config.version}/`);
   const links = ["README.md", "CHANGELOG.md"].flatMap((name) =>
     [...contents.get(name)!.matchAll(/\]\(([^)]+)\)/g)].map(([, link]) => link!)
@@ -87,7 +87,7 @@ function importsOf(filter: RegExp): (readonly [path: string, name: string])[] {
     );
 }
 
-Deno.test("The npm package has every file that one of its files imports", () => {
+Deno.test("npm package has every file that one of its files imports", () => {
   const missing = importsOf(/./).filter(([path, name]) => {
     if (!name.startsWith(".")) return false;
     const file = new URL(name, `file:///${path}`).pathname.slice(1);
@@ -98,7 +98,7 @@ Deno.test("The npm package has every file that one of its files imports", () => 
   assertEquals(missing, []);
 });
 
-Deno.test("The npm package's types import no other package", () => {
-  const wanted = importsOf(/\.d\.ts$/).filter(([, name]) => !/^\./.test(name));
-  assertEquals(wanted, []);
+Deno.test("npm package imports no other package in its types", () => {
+  const foreign = importsOf(/\.d\.ts$/).filter(([, name]) => !/^\./.test(name));
+  assertEquals(foreign, []);
 });

@@ -1,5 +1,5 @@
 /**
- * Runs a PostgreSQL server for a test; Debian's package `postgresql` has it.
+ * Runs a PostgreSQL server for a test. It comes with Debian's package `postgresql`.
  *
  * @module
  */
@@ -68,7 +68,7 @@ export async function startPostgres(programs: string): Promise<Postgres> {
       `${name}=${value}`,
     ]),
   ).spawn();
-  // Read to the end, as a full pipe would hold the server up.
+  // Read to the end, as a full pipe would block the server.
   const log = new Response(server.stderr).text();
   const stop = async () => {
     server.kill("SIGQUIT");
@@ -91,10 +91,14 @@ export async function startPostgres(programs: string): Promise<Postgres> {
 
 /** Returns a command of PostgreSQL, whose programs refuse to run as root. */
 function unprivileged(program: string, ...args: string[]): Deno.Command {
-  const asNobody = ["--reuid=nobody", "--regid=nogroup", "--clear-groups"];
+  const unprivilegedUser = [
+    "--reuid=nobody",
+    "--regid=nogroup",
+    "--clear-groups",
+  ];
   const isRoot = Deno.uid() === 0;
   return new Deno.Command(isRoot ? "setpriv" : program, {
-    args: isRoot ? [...asNobody, program, ...args] : args,
+    args: isRoot ? [...unprivilegedUser, program, ...args] : args,
     stdin: "null",
     stdout: "null",
     stderr: "piped",

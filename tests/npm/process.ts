@@ -7,8 +7,8 @@ import { execFile } from "node:child_process";
 import { env, execPath } from "node:process";
 import { fileURLToPath } from "node:url";
 
-/** How long to wait at most, in milliseconds. */
-const PATIENCE_MS = 60_000;
+/** The longest wait, in milliseconds. */
+const TIMEOUT_MS = 60_000;
 
 /** Returns the URL of `fixtures/NAME.js`, for any folder of tests. */
 export function fixtureUrl(name: string): URL {
@@ -33,7 +33,7 @@ export function runFixture(
       [...flags, fileURLToPath(script)],
       {
         env: { ...inherited, NO_COLOR: "1", ...environment },
-        timeout: PATIENCE_MS,
+        timeout: TIMEOUT_MS,
         killSignal: "SIGKILL",
       },
       (error, stdout, stderr) => {

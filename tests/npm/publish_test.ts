@@ -7,7 +7,7 @@ async function read(path: string): Promise<string> {
 
 const workflow = await read(".github/workflows/publish.yml");
 
-Deno.test("The publish workflow pins each action by its commit", () => {
+Deno.test("publish.yml pins each action by its commit", () => {
   const actions = workflow.match(/(?<=uses: ).*/g) ?? [];
   assert(actions.length > 0);
   for (const action of actions) {
@@ -15,7 +15,7 @@ Deno.test("The publish workflow pins each action by its commit", () => {
   }
 });
 
-Deno.test("The publish workflow has no secret, and tokens only where it publishes", () => {
+Deno.test("publish.yml has no secret, and tokens only where it publishes", () => {
   assert(!/secrets\.|TOKEN/.test(workflow));
   assertMatch(workflow, /^permissions: \{\}$/m);
   const jobs = workflow.slice(workflow.indexOf("\njobs:")).split(
@@ -30,7 +30,7 @@ Deno.test("The publish workflow has no secret, and tokens only where it publishe
   for (const job of publishing) assertMatch(job, /needs: test$/m);
 });
 
-Deno.test("Continuous integration runs one exact version of Deno", async () => {
+Deno.test(".ci/run and publish.yml use one exact version of Deno", async () => {
   assertMatch(await read(".dvmrc"), /^\d+\.\d+\.\d+\n$/);
   const script = await read(".ci/run");
   assertEquals(script.match(/deno@[^"\s]*/g), ["deno@$version"]);

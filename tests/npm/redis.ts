@@ -1,5 +1,5 @@
 /**
- * Runs a Redis server for a test; Debian's package `redis-server` has it.
+ * Runs a Redis server for a test. It comes with Debian's package `redis-server`.
  *
  * @module
  */

@@ -25,7 +25,7 @@ const BUN_VERSION = "1.4";
 
 /** Fetches Node, the latest of a major version. */
 export async function installNode(major: number): Promise<Runtime> {
-  // The package `node` would fetch this one by a script.
+  // The package `node` would install this one by a script.
   const system = platform === "win32" ? "win" : platform;
   const name = `node-${system}-${arch}`;
   const folder = await installOnce(`node-${major}`, [`${name}@${major}`]);
@@ -49,12 +49,12 @@ export async function installBun(): Promise<Runtime> {
       return {
         name: `Bun ${await versionOf(binary)}`,
         binary,
-        // Its own limit of 5 seconds is for tests that are about nothing else.
+        // Some tests take longer than the default of 5 seconds.
         testArgs: ["test", "--timeout", "120000"],
         counts: [/^ *(\d+) pass$/m, /^ *(\d+) fail$/m, /^ *(\d+) skip$/m],
       };
     } catch {
-      // One for other processors, or for another C library.
+      // A build for other processors, or for another C library.
     }
   }
   throw new Unavailable("no build of Bun runs here");

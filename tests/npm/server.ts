@@ -4,14 +4,14 @@
  * @module
  */
 
-/** How long to wait at most, in milliseconds. */
-const PATIENCE_MS = 60_000;
+/** The longest wait, in milliseconds. */
+const TIMEOUT_MS = 60_000;
 
 /** A server that is running. */
 export interface Server extends AsyncDisposable {
-  /** Everything that it has printed. */
+  /** The output so far. */
   readonly printed: string;
-  /** Waits until it has printed as many matches, and returns the last of them. */
+  /** Waits until the output has `count` matches, and returns the last one. */
   waitFor(pattern: RegExp, count?: number): Promise<string>;
 }
 
@@ -52,7 +52,7 @@ export function startServer(
       return printed;
     },
     async waitFor(pattern, count = 1) {
-      const timer = setTimeout(() => child.kill("SIGKILL"), PATIENCE_MS);
+      const timer = setTimeout(() => child.kill("SIGKILL"), TIMEOUT_MS);
       try {
         while (true) {
           const found = printed.match(new RegExp(pattern, "g")) ?? [];

@@ -1,4 +1,4 @@
-/** Traces of the npm package by OpenTelemetry's SDKs, in Node and Bun. */
+/** Tests traces of the npm package by OpenTelemetry's SDKs, in Node and Bun. */
 import { assertEquals } from "@std/assert";
 import { eventually } from "../prometheus/prometheus.ts";
 import { EXPECTED_TRACES, startCollector } from "../support/collector.ts";
@@ -65,13 +65,12 @@ Deno.test("examples/tracing/README.md shows telemetry.js as it is", () => {
 const tarball = await pack();
 
 for (const sdk of SDKS) {
-  const what = `traces by ${sdk.name}`;
-  const project = await fetched(what, installProject(sdk, tarball));
+  const tests = `traces by ${sdk.name}`;
+  const project = await fetched(tests, installProject(sdk, tarball));
   for (const { name, install, flag } of RUNTIMES) {
-    const runtime = await fetched(`${what} in ${name}`, install());
+    const runtime = await fetched(`${tests} in ${name}`, install());
     Deno.test({
-      name:
-        `OpenTelemetry's ${sdk.name} shows pipelines and stages as they ran in ${name}`,
+      name: `pipeline() and stage() have spans of ${sdk.name} in ${name}`,
       ignore: project === undefined || runtime === undefined,
       async fn() {
         await using collector = startCollector();

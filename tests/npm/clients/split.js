@@ -1,5 +1,5 @@
 /**
- * Runs a pipeline beside a client of the project's own: `node split.js CLIENT USE`,
+ * Runs a pipeline beside the project's own client: `node split.js CLIENT USE`,
  * where USE is "records", "records late", "idle" or "configures".
  */
 import { configure, metricsHandler, pipeline } from "@lukhas/stage-metrics";
@@ -24,6 +24,6 @@ if (use === "configures" || use === "records") record();
 pipeline("p", () => {});
 await scrape();
 if (use === "records late") record();
-// An issue that the second scrape finds shows in its answer or in the next one.
+// An issue of the second scrape is in its response or in the next one.
 await scrape();
 console.log(JSON.stringify({ text: await scrape(), issues }));

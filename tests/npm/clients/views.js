@@ -1,4 +1,4 @@
-/** Shows the metrics by all that prom-client offers for it, and prints the texts. */
+/** Renders the metrics by every function of prom-client, and prints the texts. */
 import {
   configure,
   definePipeline,

@@ -43,7 +43,7 @@ import { Counter, Registry } from "prom-client";
 // The annotations check the inferred types. A lost type would be `any`.
 const sync: number = pipeline("p", (scope: PipelineScope) => scope.lane.length);
 const async: Promise<number> = stage("s", () => Promise.resolve(sync));
-// @ts-expect-error: a promise is no number
+// @ts-expect-error: a promise is not a number
 const lost: number = stage("s", () => Promise.resolve(sync));
 
 const pipelineOptions: PipelineOptions = { lane: "batch", timeout: 250 };
@@ -130,7 +130,7 @@ async function* generate() {
 }
 const iterable: AsyncIterable<string> = stageStream("s", generate());
 const response = new Response(stageStream("s", new Response("x").body));
-// @ts-expect-error: no stream
+// @ts-expect-error: not a stream
 stageStream("s", [1]);
 
 recordPipelineMetrics({ pipelineName: "p", durationSec: 1, status: "error" });
@@ -150,7 +150,7 @@ const options: StageMetricsOptions = {
 };
 const provider: TracerProvider = { getTracer: (name: string) => ({ name }) };
 createStageMetrics({ registry: new Registry(), tracing: provider });
-// @ts-expect-error: no provider
+// @ts-expect-error: not a provider
 configure({ tracing: true });
 configure({ lane: "batch" });
 const metrics: StageMetrics = createStageMetrics(options);

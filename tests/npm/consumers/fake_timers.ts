@@ -13,7 +13,7 @@ export interface FakeTimers {
 /** The output of a run without failures. */
 const PASSED = "durations follow the fake timers";
 
-/** Checks that durations follow fake timers, and prints so. */
+/** Checks that durations follow fake timers, and prints {@linkcode PASSED}. */
 export async function checkFakeTimers(timers: FakeTimers): Promise<void> {
   await captureMetrics({ lane: "test" }, async ({ registry }) => {
     const read = (name: string, labels: Record<string, string>) =>

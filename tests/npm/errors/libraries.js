@@ -1,6 +1,6 @@
 /**
- * Makes clients of servers that never answer fail, and other libraries, and prints
- * how `classifyError` reads their errors.
+ * Makes clients of unresponsive servers and other libraries fail, and prints how
+ * `classifyError` reads their errors.
  *
  * @module
  */
@@ -27,10 +27,10 @@ const { default: postgres } = await import("postgres");
 const { createClient } = await import("redis");
 const { default: superagent } = await import("superagent");
 
-/** A server that takes connections and never answers. */
-const silent = createServer((socket) => socket.on("error", () => {}));
-await new Promise((resolve) => silent.listen(0, "127.0.0.1", resolve));
-const { port } = silent.address();
+/** A server that accepts connections and never responds. */
+const unresponsive = createServer((socket) => socket.on("error", () => {}));
+await new Promise((resolve) => unresponsive.listen(0, "127.0.0.1", resolve));
+const { port } = unresponsive.address();
 const host = "127.0.0.1";
 const url = `http://${host}:${port}/`;
 
@@ -62,7 +62,7 @@ async function callGrpc(target, options, use) {
   }
 }
 
-/** Starts a gRPC server whose only method never answers, and returns its address. */
+/** Starts a gRPC server whose only method never responds, and returns its address. */
 async function serveGrpc() {
   const server = new grpc.Server();
   const bytes = (value) => value;
@@ -95,7 +95,7 @@ function askOpenAi(options) {
 
 await printOutcomes({
   "axios: timeout": () => axios.get(url, { timeout: LIMIT_MS }),
-  "axios: timeout with a message of its user": () =>
+  "axios: timeout with a custom message": () =>
     axios.get(url, { timeout: LIMIT_MS, timeoutErrorMessage: "Too slow" }),
   "axios: clarified timeout": () =>
     axios.get(url, {

@@ -6,7 +6,7 @@
 import { classifyError } from "@lukhas/stage-metrics";
 import process from "node:process";
 
-/** How long something may take that is meant to take too long. */
+/** The limit of calls that are meant to time out, in milliseconds. */
 export const LIMIT_MS = 50;
 
 /**
@@ -21,7 +21,7 @@ export async function printOutcomes(failures) {
     ]),
   );
   console.log(JSON.stringify(Object.fromEntries(outcomes)));
-  // Some libraries still wait for a server that never answers.
+  // Some libraries still wait for an unresponsive server.
   process.exit();
 }
 

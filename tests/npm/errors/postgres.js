@@ -48,7 +48,7 @@ async function withKnex({ connection, ...options }, fn) {
   const db = knex({
     client: "pg",
     connection: { ...database, ...connection },
-    // It would print to stdout that a pool is full.
+    // It would print to stdout that the pool is full.
     log: { warn() {} },
     ...options,
   });
@@ -59,13 +59,13 @@ async function withKnex({ connection, ...options }, fn) {
   }
 }
 
-/** How long a connection may take, if there is none to be had. */
+/** The longest wait for a connection of a full pool, in milliseconds. */
 const CONNECTION_LIMIT_MS = 500;
 
-/** A statement that takes too long for everyone. */
+/** A statement that exceeds every limit. */
 const SLEEP = "SELECT pg_sleep(60)";
 
-/** One that takes too long for a client, and that goes on without it. */
+/** A statement that exceeds the limit of a client, and ends soon after. */
 const SHORT_SLEEP = "SELECT pg_sleep(0.2)";
 
 await printOutcomes({

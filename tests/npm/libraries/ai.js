@@ -17,7 +17,7 @@ const usage = {
   outputTokens: { total: 1, text: 1 },
 };
 const finishReason = { unified: "stop", raw: "stop" };
-const prompt = "Say something";
+const prompt = "Greet me";
 
 /** A model that streams parts, a word every few milliseconds. */
 function streaming(parts, options) {
@@ -66,7 +66,7 @@ function callingTool() {
   });
 }
 
-/** Seconds from a scrape. */
+/** Returns the total seconds of a stage from a scrape. */
 async function secondsOf({ metricsHandler }, stage) {
   const response = await metricsHandler()(new Request("http://localhost/"));
   const pattern = new RegExp(
@@ -192,7 +192,7 @@ await printResults({
     await closed.promise;
     return { words, counts: await totals(metrics) };
   },
-  async "streamText(): the caller gives up"(metrics) {
+  async "streamText(): the caller cancels"(metrics) {
     const { pipeline, stageStream } = metrics;
     const caller = new AbortController();
     const aborted = deferred();

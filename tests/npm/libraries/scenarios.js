@@ -9,10 +9,10 @@ import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { Registry } from "prom-client";
 
-/** Options that make a pipeline take nothing from its surroundings. */
+/** The options of a detached pipeline. */
 export const DETACHED = { detached: true };
 
-/** A context of the program's own, by which a scenario sees whether one was kept. */
+/** A context of the program, which shows whether a library keeps contexts. */
 export const ownContext = new AsyncLocalStorage();
 
 const NAMES = {
@@ -24,7 +24,7 @@ const NAMES = {
 };
 
 /**
- * Returns the counts that are not 0, by their labels in the order of above:
+ * Returns the counts that are not 0, by their labels in the order above:
  * `test/page success`, `test/page/read failure`, `cancelled test/page failure`,
  * `late_stage`.
  */
@@ -54,14 +54,14 @@ export function deferred() {
   return { promise, ...settle };
 }
 
-/** Waits until a check returns something true, and returns that. */
+/** Waits until a check returns a truthy value, and returns the value. */
 export async function until(check) {
   for (let i = 0; i < 200; i++) {
     const result = await check();
     if (result) return result;
     await delay(10);
   }
-  throw new Error(`Nothing came of ${check}`);
+  throw new Error(`Check never succeeded: ${check}`);
 }
 
 /** Returns the value of a promise, or the name of its error. */
@@ -69,8 +69,8 @@ export function settled(promise) {
   return promise.then((value) => value, ({ name }) => name);
 }
 
-/** How long to wait at most, in milliseconds. */
-const PATIENCE_MS = 20_000;
+/** The longest wait, in milliseconds. */
+const TIMEOUT_MS = 20_000;
 
 /**
  * Runs scenarios in sequence, prints their results as JSON, and exits. The error of a
@@ -87,7 +87,7 @@ export async function printResults(scenarios) {
     try {
       results[name] = await Promise.race([
         run(metrics),
-        delay(PATIENCE_MS, "It did not end"),
+        delay(TIMEOUT_MS, "It did not end"),
       ]);
     } catch (error) {
       results[name] = String(error?.stack ?? error);

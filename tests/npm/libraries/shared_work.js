@@ -33,7 +33,7 @@ const load = (keys) => delay(60, keys.map((key) => `value of ${key}`));
 
 const DEADLINE = { timeout: 20 };
 
-function givenUp() {
+function cancelledSoon() {
   const controller = new AbortController();
   setTimeout(() => controller.abort(), 20);
   return { signal: controller.signal };
@@ -47,8 +47,8 @@ function loader({ stage }) {
 await printResults({
   "DataLoader: a deadline of the first": (metrics) =>
     getInThree(metrics, DEADLINE, loader(metrics)),
-  "DataLoader: the first is given up": (metrics) =>
-    getInThree(metrics, givenUp(), loader(metrics)),
+  "DataLoader: a cancellation of the first": (metrics) =>
+    getInThree(metrics, cancelledSoon(), loader(metrics)),
   "p-memoize: a deadline of the first"(metrics) {
     const get = pMemoize(async (key) => {
       const [value] = await metrics.stage("load", () => load([key]));

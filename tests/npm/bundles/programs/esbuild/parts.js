@@ -3,7 +3,7 @@ import { printMetrics, scrape } from "../print.js";
 import process from "node:process";
 
 const [firstPath, secondPath] = process.argv.slice(2);
-// One after the other, as all have the registry of the part that is loaded first.
+// In sequence, as all use the registry of the part that loads first.
 const first = await import(firstPath);
 const second = await import(secondPath);
 

@@ -1,4 +1,4 @@
-/** Is run by `bun --hot`, and edited meanwhile. */
+/** A server that the test runs by `bun --hot` and edits. */
 import {
   configure,
   definePipeline,
@@ -12,7 +12,7 @@ const answering = definePipeline("answering", {
   stages: { search: {}, rank: {} },
 });
 
-// Bun takes a server of the same address for the same one, and reloads it.
+// Kept, as the reload evaluates this module again.
 globalThis.server ??= Bun.serve({
   hostname: "127.0.0.1",
   port: 0,
