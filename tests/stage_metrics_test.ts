@@ -321,7 +321,7 @@ Deno.test("createStageMetrics() accepts any buckets with another prefix", async 
   );
 });
 
-Deno.test("metrics register again with the next scope or scrape after clear()", async () => {
+Deno.test("clear() lets metrics register again with the next scope or scrape", async () => {
   const registry = new Registry();
   const metrics = create({ registry });
   const total = "lukhas_orchestration_pipeline_total";

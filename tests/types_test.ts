@@ -366,7 +366,7 @@ function _types(): void {
   new Response(stageStream("s", new Response("text").body));
   const body = stageStream("s", { timeout: maybeNumber }, new Response().body);
   same<typeof body, Response["body"]>(true);
-  // @ts-expect-error: no stream
+  // @ts-expect-error: not a stream
   stageStream("s", [1]);
 
   // Registries of both clients, and arguments that the server passes to `next`.

@@ -13,7 +13,7 @@ Deno.test("coalesce() shares a run between concurrent calls, but not one already
   assertEquals(runs, 1);
   const second = [run("a"), run("a")];
   await null;
-  assertEquals(runs, 1, "one at a time");
+  assertEquals(runs, 1, "one run at a time");
   ends[0]!();
   assertEquals(await Promise.all(first), [1, 1]);
   await null;

@@ -454,7 +454,7 @@ Deno.test("strict: correct code does not throw, and causes no issue", async () =
   const sleep = (ms: number) =>
     new Promise<string>((resolve) => setTimeout(resolve, ms, "slept"));
   await captureMetrics(STRICT, async (metrics) => {
-    // Stages that are open when the first one fails just end.
+    // Stages that are open when the first one fails are not late.
     await pipeline("all", async () => {
       const [a, b] = await Promise.all([
         stage("a", () => sleep(1)),
@@ -480,11 +480,11 @@ Deno.test("strict: correct code does not throw, and causes no issue", async () =
     });
     // The stage of an abandoned pipeline may clean up after that has ended.
     const { promise: cleanedUp, resolve } = Promise.withResolvers<void>();
-    const given = pipeline("deadline", { timeout: 1 }, async () => {
+    const late = pipeline("deadline", { timeout: 1 }, async () => {
       await sleep(5);
       stage("clean up", () => resolve());
     });
-    await assertRejects(() => given, DOMException, "timed out after 1 ms");
+    await assertRejects(() => late, DOMException, "timed out after 1 ms");
     await cleanedUp;
     // The pipeline stays open for a stream that it returns.
     async function* chunks() {

@@ -12,12 +12,12 @@ import {
 } from "../../mod.ts";
 import { captureMetrics } from "../../src/testing.ts";
 
-/** No character that ends a line, moves a cursor or changes the writing direction. */
+/** Matches text that cannot end a line, move a cursor or change the writing direction. */
 // deno-lint-ignore no-control-regex
 const PRINTABLE = /^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]*$/u;
 
-/** Clears a screen, forges a line, and reverses the following text. */
-const HOSTILE = "\u001b[2J\u009b2J\r\nroot: all is well\u2028\u202e";
+/** A name that clears a screen, forges a line, and reverses the following text. */
+const MALICIOUS = "\u001b[2J\u009b2J\r\nroot: all is well\u2028\u202e";
 
 /** Ways in which a malicious name gets into a message. */
 const MISUSES: Readonly<Record<string, (name: string) => unknown>> = {
@@ -75,7 +75,7 @@ const MISUSES: Readonly<Record<string, (name: string) => unknown>> = {
 
 for (const [misuse, commit] of Object.entries(MISUSES)) {
   Deno.test(`message of ${misuse} is printable and short`, async () => {
-    for (const name of [HOSTILE, `${HOSTILE}${"z".repeat(5e6)}`]) {
+    for (const name of [MALICIOUS, `${MALICIOUS}${"z".repeat(5e6)}`]) {
       const messages: string[] = [];
       const options = {
         lane: "test",
@@ -90,7 +90,7 @@ for (const [misuse, commit] of Object.entries(MISUSES)) {
           messages.push((error as Error).message);
         }
       });
-      assert(messages.length > 0, "nothing was reported");
+      assert(messages.length > 0, "no message");
       for (const message of messages) {
         assertMatch(message, PRINTABLE);
         assert(message.length < 1_000, `${message.length} characters`);
@@ -114,15 +114,16 @@ Deno.test("message of a collector's error is printable and short", async () => {
     help: "h",
     registers: [registry],
     collect() {
-      throw new Error(`${HOSTILE}${"e".repeat(5e6)}`);
+      throw new Error(`${MALICIOUS}${"e".repeat(5e6)}`);
     },
   });
   for (
-    const [each, type] of [[registry, "gauge"], [others, HOSTILE]] as const
+    const [each, type] of [[registry, "gauge"], [others, MALICIOUS]] as const
   ) {
     each.registerMetric({
-      name: HOSTILE,
-      get: () => Promise.resolve({ name: HOSTILE, help: "", type, values: [] }),
+      name: MALICIOUS,
+      get: () =>
+        Promise.resolve({ name: MALICIOUS, help: "", type, values: [] }),
     } as unknown as Gauge);
   }
   const handler = metrics.metricsHandler({ registry: [registry, others] });

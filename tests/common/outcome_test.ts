@@ -22,7 +22,7 @@ Deno.test("classifyError() returns timeout for an AbortError caused by a timeout
   assertEquals(
     classifyError(Object.assign(new Error("Odd"), { reason: timeout })),
     "failure",
-    "only of an AbortError does a reason count",
+    "a reason counts only for an AbortError",
   );
 });
 
@@ -107,13 +107,13 @@ Deno.test("classifyError() returns timeout for an AggregateError of timeouts onl
 });
 
 Deno.test("classifyError() returns failure for everything else", () => {
-  const hostile = new Proxy({}, {
+  const throwing = new Proxy({}, {
     get() {
       throw new Error("Not to be touched");
     },
   });
   for (
-    const value of [undefined, null, 0, "TimeoutError", Symbol("x"), hostile]
+    const value of [undefined, null, 0, "TimeoutError", Symbol("x"), throwing]
   ) {
     assertEquals(classifyError(value), "failure");
   }
@@ -152,7 +152,7 @@ Deno.test("classifyError() also reads the name of an error's class", () => {
   assertOutcomes("failure", {
     "another class": new TimeoutErrorFormatter(),
     "no class": Object.create(null),
-    "a class that is no function": Object.create({
+    "a class that is not a function": Object.create({
       constructor: "TimeoutError",
     }),
   });
@@ -261,7 +261,7 @@ Deno.test("classifyError() returns timeout for PostgreSQL's timeouts, not for a 
     "idle_in_transaction_session_timeout": errorWith({ code: "25P03" }),
     "transaction_timeout": errorWith({ code: "25P04" }),
     "idle_session_timeout": errorWith({ code: "57P05" }),
-    "knex, which puts the statement before": errorWith(
+    "knex, with the statement as a prefix": errorWith(
       { code: "57014" },
       `select pg_sleep(1) - ${statement}`,
     ),
@@ -363,7 +363,7 @@ Deno.test("classifyError() returns timeout for the timeouts of other databases",
     "MySQL, NOWAIT": errorWith({ code: "ER_LOCK_NOWAIT", errno: 3572 }),
     "MariaDB, setting": errorWith({ code: "ER_TIMEOUT_NOT_SUPPORTED" }),
     "another number": errorWith({ errno: 1205 }),
-    "SQL Server's number of another": errorWith({ number: 1222 }),
+    "SQL Server's number in another error": errorWith({ number: 1222 }),
     "SQL Server, deadlock": errorWith({ code: "EREQUEST", number: 1205 }),
     "SQL Server, cancel": errorWith({ code: "ECANCEL" }),
     "MongoDB, killOp": errorWith({ code: 11601, codeName: "Interrupted" }),
@@ -456,7 +456,7 @@ Deno.test("classifyError() follows the properties in which libraries wrap errors
     Sequelize: errorWith({ original: new Error("Other") }),
     "Effect 3": fiberFailure(interrupt),
     "another link": errorWith({ previous: timeout }),
-    "an answer's body": errorWith({ error: { message: "timeout", code: 504 } }),
+    "a response body": errorWith({ error: { message: "timeout", code: 504 } }),
   });
 });
 
@@ -472,7 +472,7 @@ Deno.test("classifyError() reads the errors of a subclass of AggregateError", ()
   assertEquals(
     classifyError(errorWith({ errors: [timeout] })),
     "failure",
-    "only of an AggregateError do errors count",
+    "errors count only for an AggregateError",
   );
 });
 
@@ -492,8 +492,8 @@ Deno.test("classifyError() accepts values in an AggregateError that are not erro
     Object.assign(new AggregateError([]), { errors });
   assertOutcomes("failure", {
     holes: withErrors(new Array(3)),
-    "a value that is no error": withErrors([timeout, "TimeoutError"]),
-    "no array": withErrors({ 0: timeout, length: 1 }),
+    "a value that is not an error": withErrors([timeout, "TimeoutError"]),
+    "not an array": withErrors({ 0: timeout, length: 1 }),
     "too many": withErrors(Array(1_001).fill(timeout)),
     "array that throws": withErrors(
       new Proxy([timeout], {
@@ -522,7 +522,7 @@ Deno.test("classifyError() finds a timeout in any order of wrapped errors", () =
   const shared = new Error("shared", { cause: timeout });
   let error = shared;
   for (let i = 0; i < 15; i++) error = new Error("Outer", { cause: error });
-  assertEquals(classifyError(error), "failure", "the long way alone");
+  assertEquals(classifyError(error), "failure", "by the long path");
   assertEquals(
     classifyError(errorWith({ cause: error, original: shared })),
     "timeout",

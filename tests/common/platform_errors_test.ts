@@ -1,4 +1,4 @@
-/** Tests `classifyError` with the errors that platforms really throw. */
+/** Tests `classifyError` with real errors of the platform. */
 import { assertEquals, assertIsError } from "@std/assert";
 import { execFile, execFileSync } from "node:child_process";
 import { createServer, get, type Server } from "node:http";
@@ -9,9 +9,9 @@ import { captureMetrics } from "../../src/testing.ts";
 import { samplesOf, stageTotal } from "../support/samples.ts";
 
 /** Starts a server that never responds, or never ends its response. */
-async function serveSilence(answer: "nothing" | "half") {
+async function serveUnresponsive(sent: "nothing" | "half") {
   const server: Server = createServer((_request, response) => {
-    if (answer === "half") response.write("half of it");
+    if (sent === "half") response.write("half of it");
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
@@ -32,22 +32,22 @@ async function errorOf(fn: () => Promise<unknown>): Promise<Error> {
 }
 
 Deno.test("classifyError() returns timeout for a fetch without a response", async () => {
-  await using server = await serveSilence("nothing");
+  await using server = await serveUnresponsive("nothing");
   const signal = AbortSignal.timeout(20);
   const error = await errorOf(() => fetch(server.url, { signal }));
   assertEquals([error.name, classifyError(error)], ["TimeoutError", "timeout"]);
 });
 
 Deno.test("classifyError() returns timeout for a fetch whose body never ends", async () => {
-  await using server = await serveSilence("half");
+  await using server = await serveUnresponsive("half");
   const signal = AbortSignal.timeout(50);
   const response = await fetch(server.url, { signal });
   const error = await errorOf(() => response.text());
   assertEquals([error.name, classifyError(error)], ["TimeoutError", "timeout"]);
 });
 
-Deno.test("classifyError() returns failure for a fetch aborted by its user", async () => {
-  await using server = await serveSilence("nothing");
+Deno.test("classifyError() returns failure for a fetch aborted by its caller", async () => {
+  await using server = await serveUnresponsive("nothing");
   const controller = new AbortController();
   const error = await errorOf(() => {
     const response = fetch(server.url, { signal: controller.signal });
@@ -60,7 +60,7 @@ Deno.test("classifyError() returns failure for a fetch aborted by its user", asy
 Deno.test("classifyError() returns failure for a refused connection", async () => {
   let closed: string;
   {
-    await using server = await serveSilence("nothing");
+    await using server = await serveUnresponsive("nothing");
     closed = server.url;
   }
   assertEquals(classifyError(await errorOf(() => fetch(closed))), "failure");
@@ -73,7 +73,7 @@ Deno.test("classifyError() returns timeout for undici's own timeouts", async () 
       ["half", { bodyTimeout: 20 }, "UND_ERR_BODY_TIMEOUT"],
     ] as const
   ) {
-    await using server = await serveSilence(answer);
+    await using server = await serveUnresponsive(answer);
     const dispatcher = new Agent();
     const error = await errorOf(async () => {
       const { body } = await request(server.url, { dispatcher, ...options });
@@ -91,7 +91,7 @@ Deno.test("classifyError() returns timeout for undici's own timeouts", async () 
 });
 
 Deno.test("classifyError() returns timeout for node:http's timeout, not for an abort", async () => {
-  await using server = await serveSilence("nothing");
+  await using server = await serveUnresponsive("nothing");
   const failWith = (signal: AbortSignal) =>
     errorOf(() =>
       new Promise((resolve, reject) => {
@@ -111,7 +111,7 @@ Deno.test("classifyError() returns timeout for node:http's timeout, not for an a
 });
 
 Deno.test("classifyError() reads all errors of a rejected Promise.any()", async () => {
-  await using server = await serveSilence("nothing");
+  await using server = await serveUnresponsive("nothing");
   const late = () => fetch(server.url, { signal: AbortSignal.timeout(20) });
   const all = await errorOf(() => Promise.any([late(), late()]));
   assertEquals([all.name, classifyError(all)], ["AggregateError", "timeout"]);
@@ -168,7 +168,7 @@ Deno.test("classifyError() reads the timeout of a child process if Node reports 
 });
 
 Deno.test("stage() aborts a fetch without a response after its timeout", async () => {
-  await using server = await serveSilence("nothing");
+  await using server = await serveUnresponsive("nothing");
   await captureMetrics({ lane: "test" }, async (metrics) => {
     let fetched: Promise<unknown> | undefined;
     await pipeline("p", async () => {

@@ -15,7 +15,7 @@ import {
   suggestQuestions,
 } from "../../examples/demo/suggestions.ts";
 import { captureMetrics } from "../../src/testing.ts";
-import { createFolder, startService } from "../support/demo.ts";
+import { createFolder, startDemo } from "../support/demo.ts";
 import { pipelineTotal, samplesOf, stageTotal } from "../support/samples.ts";
 
 const NAME = "matriz_async_cognitive";
@@ -77,7 +77,7 @@ const FOUND = {
 
 const SEARCHED = { ...FOUND, delivery: "success" };
 
-Deno.test("The demo quotes the best passages and records the stages that ran", async () => {
+Deno.test("examples/demo quotes the best passages and records the stages that ran", async () => {
   await using folder = await createFolder();
   assertEquals(await ask(folder.path, "What do roses want?"), {
     status: 200,
@@ -88,7 +88,7 @@ Deno.test("The demo quotes the best passages and records the stages that ran", a
   });
 });
 
-Deno.test("The demo validates phrases, and answers when the validation fails", async () => {
+Deno.test("examples/demo validates phrases, and answers when the validation fails", async () => {
   await using folder = await createFolder();
   assertEquals(await ask(folder.path, 'Do roses "want sun, and"?'), {
     status: 200,
@@ -108,7 +108,7 @@ Deno.test("The demo validates phrases, and answers when the validation fails", a
   );
 });
 
-Deno.test("The demo searches for related words when a word does not occur", async () => {
+Deno.test("examples/demo searches for related words when a word does not occur", async () => {
   await using folder = await createFolder();
   assertEquals(await ask(folder.path, "kneading"), {
     status: 200,
@@ -119,14 +119,14 @@ Deno.test("The demo searches for related words when a word does not occur", asyn
   });
 });
 
-Deno.test("The demo searches for both sides of a comparison", async () => {
+Deno.test("examples/demo searches for both sides of a comparison", async () => {
   await using folder = await createFolder();
   const { quotes, samples } = await ask(folder.path, "lilies versus dough");
   assertEquals(quotes, ["garden.md:5", "kitchen/bread.md:3"]);
   assertEquals(samples[stageTotal(NAME, "rank", "success")], 2);
 });
 
-Deno.test("The demo searches the file that a question names", async () => {
+Deno.test("examples/demo searches the file that a question names", async () => {
   await using folder = await createFolder();
   const { quotes } = await ask(folder.path, "minutes in kitchen/bread.md");
   assertEquals(quotes, ["kitchen/bread.md:3"]);
@@ -143,7 +143,7 @@ Deno.test("The demo searches the file that a question names", async () => {
   }
 });
 
-Deno.test("The demo fails when there is nothing to search for, or nothing found", async () => {
+Deno.test("examples/demo fails when there is nothing to search for, or nothing found", async () => {
   await using folder = await createFolder();
   assertEquals(await ask(folder.path, "What is it?"), {
     status: 400,
@@ -161,7 +161,7 @@ Deno.test("The demo fails when there is nothing to search for, or nothing found"
   });
 });
 
-Deno.test("The demo responds with 504 and advice when a timeout passes", async () => {
+Deno.test("examples/demo responds with 504 and advice when a timeout passes", async () => {
   const index = createLargeIndex();
   await captureMetrics({ lane: "test" }, async (metrics) => {
     const handler = createHandler(index, { ...OPTIONS, timeoutFactor: 1e-3 });
@@ -178,7 +178,7 @@ Deno.test("The demo responds with 504 and advice when a timeout passes", async (
   });
 });
 
-Deno.test("The demo stops when its client leaves", async () => {
+Deno.test("examples/demo stops when its client leaves", async () => {
   const index = createLargeIndex();
   await captureMetrics({ lane: "test" }, async (metrics) => {
     const client = new AbortController();
@@ -214,7 +214,7 @@ Deno.test("rank() and findRelatedWords() stop when their signal aborts", async (
   }
 });
 
-Deno.test("The demo responds to other requests while it searches", async () => {
+Deno.test("examples/demo responds to other requests while it searches", async () => {
   const index = createLargeIndex();
   const ended: string[] = [];
   const handler = createHandler(index, OPTIONS);
@@ -233,7 +233,7 @@ Deno.test("The demo responds to other requests while it searches", async () => {
   assert(ended.indexOf("/metrics") < 15, ended.join(" "));
 });
 
-Deno.test("The demo reads its files once, for all questions", async () => {
+Deno.test("examples/demo reads its files once, for all questions", async () => {
   await using folder = await createFolder();
   const index = await indexFolder(folder.path);
   const { readTextFile } = Deno;
@@ -254,7 +254,7 @@ Deno.test("The demo reads its files once, for all questions", async () => {
   assertEquals(reads, 0);
 });
 
-Deno.test("The demo halves the confidence when a file has changed", async () => {
+Deno.test("examples/demo halves the confidence when a file has changed", async () => {
   await using folder = await createFolder();
   const index = await indexFolder(folder.path);
   await Deno.writeTextFile(`${folder.path}/garden.md`, "# Garden\n\nRoses.\n");
@@ -379,7 +379,7 @@ Deno.test("NoteIndex truncates long headings", () => {
   assertEquals(index.passages.map(({ heading }) => heading.length), [200, 200]);
 });
 
-Deno.test("The demo refuses requests to other host names", async () => {
+Deno.test("examples/demo refuses requests to other host names", async () => {
   const index = new NoteIndex("nowhere");
   const handler = createHandler(index, OPTIONS);
   const statusOf = async (Host: string, path: string) => {
@@ -413,7 +413,7 @@ Deno.test("The demo refuses requests to other host names", async () => {
   assertEquals((await atPort80(request)).status, 200);
 });
 
-Deno.test("The demo shows its help, and 404 for unknown paths", async () => {
+Deno.test("examples/demo shows its help, and 404 for unknown paths", async () => {
   const handler = createHandler(new NoteIndex("nowhere"), OPTIONS);
   const answers = await Promise.all(["/", "/ask", "/elsewhere"].map(
     async (path) => {
@@ -424,12 +424,12 @@ Deno.test("The demo shows its help, and 404 for unknown paths", async () => {
   assertEquals(answers, [[200, "Ask:"], [400, "Ask:"], [404, "Not "]]);
 });
 
-Deno.test("The demo prints commands that work when it starts", async () => {
+Deno.test("examples/demo prints commands that work when it starts", async () => {
   await using folder = await createFolder();
-  await using service = await startService(folder.path);
-  assertMatch(service.greeting, /^Answering from 2 Markdown files on http/);
-  assertEquals((await runCommands(service.greeting)).length, 3);
-  const metrics = await (await fetch(`${service.url}/metrics`)).text();
+  await using demo = await startDemo(folder.path);
+  assertMatch(demo.greeting, /^Answering from 2 Markdown files on http/);
+  assertEquals((await runCommands(demo.greeting)).length, 3);
+  const metrics = await (await fetch(`${demo.url}/metrics`)).text();
   assertStringIncludes(
     metrics,
     pipelineTotal(NAME, "success", "production") + " 1",
@@ -446,10 +446,10 @@ async function runCommands(text: string): Promise<string[]> {
   }));
 }
 
-Deno.test("The demo shows commands with its own address, for any Host header", async () => {
+Deno.test("examples/demo shows commands with its own address, for any Host header", async () => {
   await using folder = await createFolder();
-  await using service = await startService(folder.path);
-  const { host, port } = new URL(service.url);
+  await using demo = await startDemo(folder.path);
+  const { host, port } = new URL(demo.url);
   for (const name of [`localhost:${port}`, host, "$(evil)"]) {
     using connection = await Deno.connect({
       hostname: "127.0.0.1",
@@ -465,10 +465,10 @@ Deno.test("The demo shows commands with its own address, for any Host header", a
   }
 });
 
-Deno.test("The demo suggests questions that its folder answers", async () => {
+Deno.test("examples/demo suggests questions that its folder answers", async () => {
   await using folder = await createFolder();
-  await using service = await startService(folder.path);
-  const text = await (await fetch(service.url)).text();
+  await using demo = await startDemo(folder.path);
+  const text = await (await fetch(demo.url)).text();
   assertEquals(text.match(/^[^:]+/gm), [
     "Ask",
     "Exactly",
@@ -508,7 +508,7 @@ Deno.test("suggestQuestions() suggests fewer questions when headings are missing
   });
 });
 
-Deno.test("The demo's questions about this repository quote prose", async () => {
+Deno.test("examples/demo answers its questions about this repository with prose", async () => {
   const index = await indexFolder(fileURLToPath(import.meta.resolve("../../")));
   for (const question of Object.values(REPOSITORY_QUESTIONS)) {
     await captureMetrics({ lane: "test" }, async () => {
@@ -524,7 +524,7 @@ Deno.test("The demo's questions about this repository quote prose", async () => 
   }
 });
 
-Deno.test("The demo prints in one line why it cannot start", async () => {
+Deno.test("examples/demo prints in one line why it cannot start", async () => {
   await using folder = await createFolder();
   const script = new URL("../../examples/demo/main.ts", import.meta.url).href;
   const file = `${folder.path}/garden.md`;

@@ -1,8 +1,8 @@
-/** Metrics whose names clash in OpenMetrics. */
+/** Tests metrics whose names clash in OpenMetrics. */
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { createClashes } from "../support/clashes.ts";
 
-Deno.test("metricsHandler() shows clashing metrics, or reports them", async () => {
+Deno.test("metricsHandler() renames clashing metrics, or leaves them out with an issue", async () => {
   const { scrape, messages } = createClashes();
   const text = await scrape("text/plain");
   assertStringIncludes(text, "# TYPE jobs_total counter\njobs_total 2\n");

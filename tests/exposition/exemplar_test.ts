@@ -179,7 +179,7 @@ Deno.test("record…Metrics() uses the sampled active span for the exemplar", as
   }
 });
 
-Deno.test("Exemplar follows default labels, even if one has the name of an own label", async () => {
+Deno.test("Exemplar follows default labels, even with the name of an own label", async () => {
   for (const label of ["zone", "lane"]) {
     const registry = new Registry();
     registry.setDefaultLabels({ [label]: "eu" });

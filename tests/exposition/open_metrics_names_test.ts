@@ -1,4 +1,4 @@
-/** The names of families in OpenMetrics. */
+/** Tests the names of families in OpenMetrics. */
 import { assertEquals } from "@std/assert";
 import { nameForOpenMetrics } from "../../src/exposition/open_metrics_names.ts";
 

@@ -1,4 +1,4 @@
-/** Tests the endpoint with slow, aborting and malicious clients. */
+/** Tests slow, aborting and malicious clients, on every server of the runtime. */
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { syncBuiltinESMExports } from "node:module";
 import { mock } from "node:test";
@@ -153,7 +153,7 @@ Deno.test("metricsHandler() sends the same headers for HEAD as for GET", async (
 /** The maximum number of snapshots. */
 const SNAPSHOTS = 4;
 
-/** Starts as many unread scrapes as there can be, each with a snapshot of its own. */
+/** Starts the maximum number of unread scrapes, each with its own snapshot. */
 async function beginUnread({ registry, pipeline }: StageMetrics) {
   const handler = metricsHandler({ registry });
   const ask = (headers: HeadersInit = {}) =>
@@ -309,14 +309,14 @@ Deno.test("metricsHandler() shares a snapshot with scrapes that waited when it b
   const handler = metricsHandler({ registry, maxRequestsInFlight: 2 });
   const begin = async () =>
     (await handler(new Request("http://localhost/"))).body!.getReader();
-  // The order of arrival counts, also while fake timers stop the clock.
+  // The order of arrival counts, even if fake timers stop the clock.
   await withClock(async (setNow) => {
     setNow(0);
     const [first, second] = await Promise.all([begin(), begin()]);
     const waiting = [begin(), begin()];
     await nextTurn();
     await readToEnd(first!);
-    // The other one waits while the snapshot is collected.
+    // The other scrape waits while the snapshot is collected.
     await Promise.race(waiting);
     await nextTurn();
     // This scrape arrives too late for the snapshot.
@@ -425,7 +425,7 @@ function withHungCollector() {
     },
   });
   const handler = metricsHandler();
-  // So that it waits for one second.
+  // Limits the wait for the collector to one second.
   const headers = { "X-Prometheus-Scrape-Timeout-Seconds": "2" };
   const scrape = async () => {
     const start = performance.now();
@@ -475,7 +475,7 @@ Deno.test("metricsHandler() lets no later scrape wait longer for a hung collecto
 Deno.test("metricsHandler() serves a scrape after many with a hung collector", async () => {
   const { pipeline, scrape, calls } = withHungCollector();
   pipeline("p", () => {});
-  // More than may be in flight.
+  // More than the limit of scrapes in flight.
   const crowd = Array.from({ length: 300 }, scrape);
   await until(() => calls() === 1);
   for (const { status, text } of await Promise.all(crowd)) {
@@ -497,7 +497,7 @@ Deno.test("metricsHandler() bounds and frees the memory of unread scrapes", asyn
   assert(left < 8, printed);
 });
 
-Deno.test("metricsHandler() serves scrapes beside a thousand idle and slow clients", async () => {
+Deno.test("metricsHandler() serves scrapes beside a hundred idle and slow clients", async () => {
   const printed = await runFixture("idle_clients", ["--allow-all"]);
   const servers: Record<string, { failures: string[]; megabytes: number }> =
     JSON.parse(printed);
@@ -507,7 +507,7 @@ Deno.test("metricsHandler() serves scrapes beside a thousand idle and slow clien
   }
 });
 
-Deno.test("nodeMetricsHandler() survives clients that leave early or send invalid bytes", async () => {
+Deno.test("nodeMetricsHandler() survives clients that disconnect or send invalid bytes", async () => {
   const printed = await runFixture("misbehaving_clients", ["--allow-all"]);
   assertEquals(JSON.parse(printed), {
     invalid: [],
@@ -517,7 +517,7 @@ Deno.test("nodeMetricsHandler() survives clients that leave early or send invali
 });
 
 Deno.test("metricsHandler() names the format that it sends for any Accept header", async () => {
-  const absurd = [
+  const headers = [
     "",
     ",",
     ";;;,,,===",
@@ -537,7 +537,7 @@ Deno.test("metricsHandler() names the format that it sends for any Accept header
   ];
   const metrics = fill();
   await forEachServer(metrics, async (server) => {
-    for (const each of absurd) {
+    for (const each of headers) {
       const answer = await ask(
         server,
         "GET /metrics HTTP/1.0",

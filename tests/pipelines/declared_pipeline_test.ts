@@ -97,7 +97,7 @@ in use
 `,
   },
   {
-    name: "definePipeline() gives way to an instance with other options",
+    name: "definePipeline() accepts the other options of a later instance",
     scenario: "an instance with another limit",
     printed: `in use
   production own 1
@@ -171,14 +171,14 @@ Deno.test("definePipeline() applies stage options, which a call overrides", asyn
 Deno.test("definePipeline() records an undeclared stage with an issue", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     DECLARED.run((scope: PipelineScope) => {
-      stage("intruder", () => {});
+      stage("undeclared", () => {});
       scope.stage("plian", () => {});
       pipeline("inner", () => stage("its own", () => {}));
     });
     assertEquals(await samplesOf(metrics), {
       [pipelineTotal("declared", "success", "batch")]: 1,
       [pipelineTotal("inner", "success", "batch")]: 1,
-      [stageTotal("declared", "intruder", "success", "batch")]: 1,
+      [stageTotal("declared", "undeclared", "success", "batch")]: 1,
       [stageTotal("declared", "plian", "success", "batch")]: 1,
       [stageTotal("inner", "its own", "success", "batch")]: 1,
       [issuesTotal("undeclared_stage")]: 2,
@@ -190,12 +190,12 @@ Deno.test("definePipeline().open() returns a handle", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const handle = DECLARED.open();
     await assertRejects(() => handle.stage("quick", never), DOMException);
-    handle.run(() => stage("intruder", () => {}));
+    handle.run(() => stage("undeclared", () => {}));
     handle.close();
     assertEquals(await samplesOf(metrics), {
       [pipelineTotal("declared", "success", "batch")]: 1,
       [stageTotal("declared", "quick", "timeout", "batch")]: 1,
-      [stageTotal("declared", "intruder", "success", "batch")]: 1,
+      [stageTotal("declared", "undeclared", "success", "batch")]: 1,
       [issuesTotal("undeclared_stage")]: 1,
     });
   });

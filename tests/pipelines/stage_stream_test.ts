@@ -219,13 +219,13 @@ Deno.test("stageStream() counts an early stop by the consumer as cancelled succe
 
 Deno.test("stageStream() passes values, return() and throw() to the source", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
-    const got: unknown[] = [];
+    const received: unknown[] = [];
     async function* source(): AsyncGenerator<number, string, unknown> {
-      got.push(yield 1);
+      received.push(yield 1);
       try {
-        got.push(yield 2);
+        received.push(yield 2);
       } catch (error) {
-        got.push(error);
+        received.push(error);
       }
       yield 3;
       return "end";
@@ -236,9 +236,9 @@ Deno.test("stageStream() passes values, return() and throw() to the source", asy
     await iterator.next("a");
     assertEquals(await iterator.throw!("b"), { done: false, value: 3 });
     assertEquals(await iterator.next(), { done: true, value: "end" });
-    assertEquals(got, ["a", "b"]);
+    assertEquals(received, ["a", "b"]);
 
-    // A source with neither method.
+    // A source without return() and throw().
     const bare: AsyncIterable<number> = {
       [Symbol.asyncIterator]: () => ({
         next: () => Promise.resolve({ done: false, value: 1 }),
@@ -248,7 +248,7 @@ Deno.test("stageStream() passes values, return() and throw() to the source", asy
       [Symbol.asyncIterator]: () => ({
         next: () => Promise.resolve({ done: false, value: 1 }),
         return() {
-          got.push("returned");
+          received.push("returned");
           return Promise.resolve({ done: true, value: undefined });
         },
       }),
@@ -262,7 +262,7 @@ Deno.test("stageStream() passes values, return() and throw() to the source", asy
       await open(closable).throw!(error).catch((e) => e),
       error,
     );
-    assertEquals(got, ["a", "b", "returned"]);
+    assertEquals(received, ["a", "b", "returned"]);
     assertEquals(await samplesOf(metrics), {
       [pipelineTotal("p", "success")]: 4,
       [cancelledTotal(pipelineTotal("p", "success"))]: 3,
@@ -617,7 +617,7 @@ Deno.test("stageStream() records the time to the first chunk as the stage firstC
         clock.advance(0.5);
         yield i;
       }
-      if (count === 0) throw new Error("Nothing to say");
+      if (count === 0) throw new Error("No tokens");
     }
     const answer = (count: number) =>
       pipeline(

@@ -31,10 +31,10 @@ import {
 
 const OPTIONS = { lane: "test", onIssue() {} };
 
-/** Returns all totals, and the numbers of scopes in progress. */
+/** Matches all totals, and the numbers of scopes in progress. */
 const ENDS = /_(total|in_progress)$/;
 
-const GIVEN_UP = {
+const CANCELLED = {
   [pipelineTotal("p", "success")]: 1,
   [cancelledTotal(pipelineTotal("p", "success"))]: 1,
   [stageTotal("p", "s", "success")]: 1,
@@ -66,7 +66,7 @@ Deno.test("stageStream() passes on return() while the source is waiting", async 
     await iterator.return!();
     assertEquals(emitter.listenerCount("job"), 0);
     assertEquals((await pending).done, true);
-    assertEquals(await samplesOf(metrics, ENDS), GIVEN_UP);
+    assertEquals(await samplesOf(metrics, ENDS), CANCELLED);
   });
 });
 
@@ -152,7 +152,7 @@ Deno.test("stageStream() counts throw() of an error that is rethrown as a stop",
     await iterator.next();
     const error = new Error("Client left");
     assertStrictEquals(await iterator.throw(error).catch((e) => e), error);
-    assertEquals(await samplesOf(metrics, ENDS), GIVEN_UP);
+    assertEquals(await samplesOf(metrics, ENDS), CANCELLED);
   });
 });
 
@@ -180,7 +180,7 @@ Deno.test("stageStream() records failure when the source replaces a thrown error
 });
 
 /** A destination that is destroyed after the first chunk. */
-function leavingClient(): Writable {
+function disconnectingClient(): Writable {
   return new Writable({
     objectMode: true,
     write() {
@@ -192,7 +192,7 @@ function leavingClient(): Writable {
 for (
   const [name, toReadable] of [
     [
-      "Readable.from() of it",
+      "a Readable.from()",
       (source: AsyncIterable<unknown>) =>
         Readable.from(stageStream("s", source)),
     ],
@@ -203,7 +203,7 @@ for (
     ],
   ] as const
 ) {
-  Deno.test(`stageStream() is cancelled when a client leaves stream.pipeline() of ${name}`, async () => {
+  Deno.test(`stageStream() is cancelled if a client leaves pipeline() of ${name}`, async () => {
     await captureMetrics(OPTIONS, async (metrics) => {
       let isCleanedUp = false;
       async function* source() {
@@ -217,10 +217,10 @@ for (
         }
       }
       const body = pipeline("p", () => toReadable(source()));
-      await assertRejects(() => pipe(body, leavingClient()), Error);
+      await assertRejects(() => pipe(body, disconnectingClient()), Error);
       for (let i = 0; i < 10; i++) await turn();
       assert(isCleanedUp);
-      assertEquals(await samplesOf(metrics, ENDS), GIVEN_UP);
+      assertEquals(await samplesOf(metrics, ENDS), CANCELLED);
     });
   });
 }
@@ -373,7 +373,7 @@ Deno.test("stageStream() stops the source when an unread stream is collected", a
       "a Readable",
       "a Readable that was begun",
     ].map((kind) =>
-      `${kind}: 0 in progress, 20 given up, ${
+      `${kind}: 0 in progress, 20 cancelled, ${
         kind === "an async iterable" ? 0 : 20
       } stopped`
     ),
@@ -780,15 +780,15 @@ Deno.test("stageStream() passes invalid results of an iterator to the consumer",
           }),
         }));
     await assertRejects(() => Array.fromAsync(open(undefined)), TypeError);
-    const hostile = {
+    const throwing = {
       get done(): boolean {
-        throw new Error("Not yours");
+        throw new Error("Not to be read");
       },
     };
     await assertRejects(
-      () => Array.fromAsync(open(hostile)),
+      () => Array.fromAsync(open(throwing)),
       Error,
-      "Not yours",
+      "Not to be read",
     );
     assertEquals(await samplesOf(metrics, ENDS), {
       [pipelineTotal("p", "failure")]: 2,

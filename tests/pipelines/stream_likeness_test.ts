@@ -59,14 +59,14 @@ const CONSUMERS: Readonly<Record<string, (fed: Fed) => Promise<unknown>>> = {
     controller.close();
     return await settled(stream.getReader().closed);
   },
-  "waits for the end after the last chunk": async ({ stream, controller }) => {
+  "waits for the end after a last chunk": async ({ stream, controller }) => {
     const reader = stream.getReader();
     const read = reader.read();
     controller.enqueue(bytes(1) as never);
     controller.close();
     return [await settled(read), await settled(reader.closed)];
   },
-  "reads buffered chunks of a closed source": async (
+  "reads the chunks of a closed source": async (
     { stream, controller },
   ) => {
     for (let i = 0; i < 3; i++) controller.enqueue(bytes(i) as never);
@@ -162,7 +162,7 @@ for (const [kind, make] of Object.entries(SOURCES)) {
     ? { ...CONSUMERS, ...BYTE_CONSUMERS }
     : CONSUMERS;
   for (const [name, consume] of Object.entries(consumers)) {
-    Deno.test(`stageStream() ${kind} resembles its source: ${name}`, async () => {
+    Deno.test(`stageStream() ${kind} is like its source: ${name}`, async () => {
       let controller: ReadableStreamController<unknown>;
       const source = () =>
         make((given) => {

@@ -20,8 +20,7 @@ function readQueries(): string[] {
 }
 
 Deno.test({
-  name:
-    "Prometheus leads from the buckets to the traces of the runs behind them",
+  name: "Prometheus finds the traces of the runs in each bucket",
   ignore: !isInstalled("prometheus", "exemplars in a real Prometheus"),
   async fn() {
     using sdk = createSdk();

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { Registry } from "prom-client";
 import { createStageMetrics } from "../../mod.ts";
-import { CHANGED, HOSTILE } from "../support/malicious_names.ts";
+import { CHANGED_NAMES, UNCHANGED_NAMES } from "../support/malicious_names.ts";
 import {
   addressOf,
   eventually,
@@ -11,15 +11,17 @@ import {
 } from "./prometheus.ts";
 
 Deno.test({
-  name: "Prometheus reads hostile names back as they are, in both formats",
-  ignore: !isInstalled("prometheus", "hostile names in a real Prometheus"),
+  name: "Prometheus reads malicious names unchanged, in both formats",
+  ignore: !isInstalled("prometheus", "malicious names in a real Prometheus"),
   async fn() {
     const metrics = createStageMetrics({
       registry: new Registry(),
       lane: "test",
       onIssue() {},
     });
-    for (const name of [...HOSTILE, ...CHANGED.keys()] as string[]) {
+    for (
+      const name of [...UNCHANGED_NAMES, ...CHANGED_NAMES.keys()] as string[]
+    ) {
       metrics.pipeline(name, () => {});
     }
     const handler = metrics.metricsHandler();
@@ -37,7 +39,9 @@ Deno.test({
     const jobs = servers.map(([job, server]) => [job, addressOf(server)]);
     {
       await using prometheus = await startPrometheus(Object.fromEntries(jobs));
-      const expected = [...new Set([...HOSTILE, ...CHANGED.values()])].sort();
+      const expected = [
+        ...new Set([...UNCHANGED_NAMES, ...CHANGED_NAMES.values()]),
+      ].sort();
       for (const [job] of servers) {
         await eventually(async () => {
           const results = await prometheus.query(

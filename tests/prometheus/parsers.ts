@@ -1,12 +1,12 @@
 /**
- * Reads metrics by parsers that are not this library's.
+ * Reads metrics by foreign parsers.
  *
  * @module
  */
 import { assertEquals } from "@std/assert";
 import { isInstalled } from "./prometheus.ts";
 
-/** Debian's own: another Python in the path would not have Debian's packages. */
+/** Debian's Python, the only one that has Debian's packages. */
 const PYTHON = "/usr/bin/python3";
 
 /** A metric family as a parser read it. */
@@ -62,5 +62,5 @@ export const hasParser = isInstalled(
   ],
 );
 
-/** Whether Prometheus's own linter is installed. */
+/** Whether Prometheus's linter is installed. */
 export const hasPromtool = isInstalled("promtool", "promtool check metrics");

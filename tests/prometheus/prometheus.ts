@@ -20,12 +20,12 @@ export interface ExemplarResult {
 /** A Prometheus that is running. */
 export interface Prometheus extends AsyncDisposable {
   query(promql: string): Promise<QueryResult[]>;
-  /** The exemplars of all series that a query looks at. */
+  /** Returns the exemplars of all series in a query. */
   queryExemplars(promql: string): Promise<ExemplarResult[]>;
 }
 
-/** How long to wait for a condition at most, in milliseconds. */
-const PATIENCE_MS = 30_000;
+/** The longest wait for a condition, in milliseconds. */
+const TIMEOUT_MS = 30_000;
 const POLL_MS = 50;
 
 /**
@@ -50,18 +50,18 @@ export function isInstalled(
 
 /** Calls `check` until it no longer throws; rethrows its last error on a timeout. */
 export async function eventually<T>(check: () => T | Promise<T>): Promise<T> {
-  for (const start = Date.now();;) {
+  for (const start = performance.now();;) {
     try {
       return await check();
     } catch (error) {
-      if (Date.now() - start > PATIENCE_MS) throw error;
+      if (performance.now() - start > TIMEOUT_MS) throw error;
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }
 
 /**
- * Starts a Prometheus, and waits until it answers.
+ * Starts a Prometheus, and waits until it responds.
  *
  * @param jobs The address, host and port, that each job scrapes, by its name.
  * @param timeout How often it scrapes, and how long it waits for each scrape.
@@ -72,7 +72,7 @@ export async function startPrometheus(
 ): Promise<Prometheus> {
   const folder = await Deno.makeTempDir();
   const config = `${folder}/prometheus.json`;
-  // JSON is YAML, too.
+  // JSON is valid YAML.
   await Deno.writeTextFile(
     config,
     JSON.stringify({
@@ -144,7 +144,7 @@ export async function startPrometheus(
   return { query, queryExemplars, [Symbol.asyncDispose]: stop };
 }
 
-/** The address, host and port, of a server. */
+/** Returns the host and port of a server. */
 export function addressOf({ addr }: Deno.HttpServer): string {
   return `127.0.0.1:${(addr as Deno.NetAddr).port}`;
 }
@@ -159,6 +159,7 @@ export function serve(
   );
 }
 
+/** Returns a port that was free a moment ago. */
 export function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return listener.addr.port;

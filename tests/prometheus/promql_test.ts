@@ -83,7 +83,7 @@ function byLabels(results: readonly QueryResult[]): Record<string, number> {
 
 const HOUR = 3600;
 
-/** The right answer to each question. */
+/** The checks of the answers, by question. */
 const ANSWERS: Record<string, (answer: Record<string, number>) => void> = {
   "Which share of each pipeline's runs does not succeed?": (answer) =>
     assertEquals(answer, {
@@ -134,7 +134,7 @@ Deno.test({
   ignore: !isInstalled("prometheus", "examples/promql.md"),
   async fn() {
     const metrics = createStageMetrics({ registry: new Registry(), lane: "z" });
-    // On its own, as each registry looks at the system's time once a second.
+    // A registry of its own, as each reads the system time once a second.
     const past = createStageMetrics({ registry: new Registry(), lane: "z" });
     let rounds = 0;
     function recordRound(): void {
@@ -168,8 +168,8 @@ Deno.test({
     const registry = [metrics.registry, past.registry];
     const handler = metrics.metricsHandler({ registry });
     await using server = serve(async (request) => {
-      const ours = await handler(new Request(request.url));
-      return new Response(await ours.text() + pythonSamples(rounds), ours);
+      const own = await handler(new Request(request.url));
+      return new Response(await own.text() + pythonSamples(rounds), own);
     });
     recordRound();
     await using prometheus = await startPrometheus({
@@ -201,7 +201,7 @@ Deno.test({
   },
 });
 
-/** Calls a function with a system clock that is some seconds late. */
+/** Calls a function with the system clock set back by some seconds. */
 function recordLongAgo(seconds: number, fn: () => void): void {
   const { now } = Date;
   const past = now() - seconds * 1000;

@@ -1,4 +1,4 @@
-/** The example of a batch job, and the real Pushgateway. */
+/** Tests the example of a batch job with a real Pushgateway. */
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { eventually, freePort, isInstalled } from "./prometheus.ts";
 
@@ -51,7 +51,7 @@ async function runJob(url: string, ...amounts: string[]) {
 
 Deno.test({
   name:
-    "A job's metrics stay in the Pushgateway, and the time of its last success, whatever follows",
+    "examples/servers/push.ts keeps the last success when a later run fails",
   ignore,
   async fn() {
     await using gateway = await startGateway();
@@ -105,7 +105,8 @@ Deno.test({
 });
 
 Deno.test({
-  name: "A job's result is the same when the Pushgateway is down",
+  name:
+    "examples/servers/push.ts returns its result when the Pushgateway is down",
   ignore,
   async fn() {
     const url = `http://127.0.0.1:${freePort()}`;

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { createFolder, startService } from "../support/demo.ts";
+import { createFolder, startDemo } from "../support/demo.ts";
 import {
   addressOf,
   eventually,
@@ -50,7 +50,7 @@ const QUESTIONS: readonly {
   },
 ];
 
-/** Starts a proxy for scrapes that records the content types of the answers. */
+/** Starts a proxy for scrapes that records the content types of the responses. */
 function startProxy(target: string, accept?: string) {
   const types = new Set<string | null>();
   const server = serve(async (request) => {
@@ -120,24 +120,24 @@ function bucketsOf(text: string, stage: string): [number, number][] {
 }
 
 Deno.test({
-  name: "Prometheus scrapes the demo in both formats and has every count",
+  name: "Prometheus scrapes every count of the demo, in both formats",
   ignore: !isInstalled("prometheus", "scraping by a real Prometheus"),
   async fn() {
     await using folder = await createFolder();
-    await using service = await startService(folder.path);
+    await using demo = await startDemo(folder.path);
     const jobs = {
-      openmetrics: startProxy(service.url),
-      text: startProxy(service.url, "text/plain;version=0.0.4"),
+      openmetrics: startProxy(demo.url),
+      text: startProxy(demo.url, "text/plain;version=0.0.4"),
     };
     await using _openmetrics = jobs.openmetrics.server;
     await using _text = jobs.text.server;
     for (const { question, times } of QUESTIONS) {
       for (let i = 0; i < times; i++) {
-        const url = `${service.url}/ask?q=${encodeURIComponent(question)}`;
+        const url = `${demo.url}/ask?q=${encodeURIComponent(question)}`;
         await (await fetch(url)).text();
       }
     }
-    const scraped = await (await fetch(`${service.url}/metrics`)).text();
+    const scraped = await (await fetch(`${demo.url}/metrics`)).text();
 
     await using prometheus = await startPrometheus({
       openmetrics: addressOf(jobs.openmetrics.server),

@@ -5,8 +5,8 @@ import { eventually, isInstalled, startPrometheus } from "./prometheus.ts";
 const PREFIX = "lukhas_orchestration_";
 const THREADS = 4;
 
-/** Each has the default metrics, and a collector that takes longer than a scrape. */
-async function startService(): Promise<
+/** Starts threads with default metrics, and a collector slower than a scrape. */
+async function startThreads(): Promise<
   { readonly threads: Thread[]; readonly resident: number }
 > {
   const threads = await Promise.all(
@@ -32,10 +32,10 @@ function ownSamples(text: string): Map<string, number> {
 }
 
 Deno.test({
-  name: "Prometheus sees all series of threads with a slow collector",
+  name: "Prometheus scrapes all series of threads with a slow collector",
   ignore: !isInstalled("prometheus", "scraping threads by a real Prometheus"),
   async fn() {
-    const { threads, resident } = await startService();
+    const { threads, resident } = await startThreads();
     try {
       const port = await threads[0]!.call("listen");
       const expected = ownSamples(await threads[1]!.call("scrape"));
@@ -65,7 +65,7 @@ Deno.test({
       const values = new Map(
         process.map(({ metric, value }) => [metric.__name__!, value]),
       );
-      assertEquals(process.length, values.size, "each of them once");
+      assertEquals(process.length, values.size, "each name once");
       const memory = values.get("process_resident_memory_bytes")!;
       assert(memory > 0 && memory < 2 * resident, `${memory}: ${resident}`);
       const start = values.get("process_start_time_seconds")!;

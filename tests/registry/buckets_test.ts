@@ -32,7 +32,7 @@ Deno.test("checkBuckets() throws unless buckets are increasing finite numbers", 
   check([0, 1])();
 });
 
-Deno.test("checkExtends() throws unless buckets begin with the standard ones", () => {
+Deno.test("checkExtends() throws unless buckets begin with the standard buckets", () => {
   const check = (buckets: number[]) => () =>
     checkExtends("stageBuckets", buckets, STAGE_BUCKETS);
   check([...STAGE_BUCKETS])();

@@ -1,4 +1,4 @@
-/** Slow collectors of foreign metrics, and scrapes that request only some metrics. */
+/** Tests slow and faulty collectors, and scrapes that request only some metrics. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { createStageMetrics, type StageMetrics } from "../../mod.ts";
@@ -233,7 +233,7 @@ Deno.test("metricsHandler() calls only the collectors of metrics that name[] req
   assertEquals(collected, ["a", "h", "g"]);
 });
 
-Deno.test("metricsHandler() answers concurrent scrapes with the names each requests", async () => {
+Deno.test("metricsHandler() shows each of concurrent scrapes the metrics it requests", async () => {
   const { handler } = withForeignMetrics();
   const names = ["g", "h", "none", "a_total", "g"];
   const texts = await Promise.all([

@@ -239,7 +239,7 @@ for (
     ));
   });
 
-  Deno.test(`resetMetrics() of ${client} resets counts, but not scopes in progress`, async () => {
+  Deno.test(`resetMetrics() of ${client} resets counts, not scopes in progress`, async () => {
     const registry = new Registry_();
     const { clock, metrics } = create(registry);
     metrics.stage("orphan", () => {});
@@ -266,7 +266,7 @@ for (
   });
 }
 
-Deno.test("Counters of all three outcomes are 0 from the start of a scope", async () => {
+Deno.test("pipeline_total and stage_total are 0 for all outcomes when a scope starts", async () => {
   const { metrics } = create();
   await metrics.pipeline("p", async () => {
     await metrics.stage("s", async () => {

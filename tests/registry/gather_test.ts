@@ -139,7 +139,7 @@ for (
     assertEquals(await scrape(registry, TEXT), FOREIGN_TEXT);
   });
 
-  Deno.test(`metricsHandler() restores the _total that ${name} removes from counters`, async () => {
+  Deno.test(`metricsHandler() restores the _total that ${name} removes`, async () => {
     const registry = new client.Registry();
     fill(client, registry);
     createStageMetrics({ registry, lane: "test" }).pipeline("p", () => {});
@@ -305,7 +305,12 @@ Deno.test("metricsHandler() shows the metrics of the process once for two regist
   }
 });
 
-for (const [name, client] of Object.entries({ promClient, successor })) {
+for (
+  const [name, client] of Object.entries({
+    "prom-client": promClient,
+    "@prometheus-io/client": successor,
+  })
+) {
   Deno.test({
     name: `metricsHandler() merges the default process metrics of ${name}`,
     // It starts a timer that cannot be stopped.
@@ -390,7 +395,7 @@ Deno.test("metricsHandler() shows labels that are not strings the same in both f
   }
 });
 
-Deno.test("metricsHandler() does not show two samples of the same labels", async () => {
+Deno.test("metricsHandler() does not show two samples with the same labels", async () => {
   const registry = new promClient.Registry();
   registry.setDefaultLabels({ a: "x" });
   const registers = [registry];

@@ -97,13 +97,13 @@ Deno.test("timeout rejects with a TimeoutError, and aborts the signal with it", 
 
 Deno.test("timeout ignores the result of the abandoned callback", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
-    let asked = false;
+    let isClassified = false;
     const work = Promise.withResolvers<string>();
     const failing = Promise.withResolvers<string>();
     await pipeline("p", async () => {
       const options = {
         timeout: 1,
-        classifyResult: () => (asked = true, undefined),
+        classifyResult: () => (isClassified = true, undefined),
       };
       await assertRejects(() => stage("a", options, () => work.promise));
       await assertRejects(() =>
@@ -115,7 +115,7 @@ Deno.test("timeout ignores the result of the abandoned callback", async () => {
     work.resolve("too late");
     failing.reject(new Error("Handled"));
     await sleep(0);
-    assertEquals(asked, false);
+    assertEquals(isClassified, false);
     assertEquals(await samplesOf(metrics, TOTALS), {
       [pipelineTotal("p", "success")]: 1,
       [stageTotal("p", "a", "timeout")]: 1,
@@ -321,7 +321,7 @@ Deno.test("timeout of a pipeline ends the open scopes of a settled inner pipelin
         await never();
       })
     );
-    // Its own abandoned code may start this.
+    // The abandoned code of the inner pipeline may start this stage.
     inner?.stage("late", () => {});
     assertEquals(await samplesOf(metrics, TOTALS), {
       [pipelineTotal("outer", "timeout")]: 1,
@@ -363,7 +363,7 @@ function openStages() {
   };
 }
 
-Deno.test("timeout of a pipeline ends the open stages, in any order of the others", async () => {
+Deno.test("signal of a pipeline ends the open stages, in any order of the ended ones", async () => {
   // Each stage may end before, between or after its siblings.
   for (const order of ORDERS) {
     for (let ended = 0; ended < 3; ended++) {
@@ -421,7 +421,7 @@ Deno.test("timeout of a stage ends that stage only, and aborts its signal", asyn
       await assertRejects(() =>
         stage("outer", { timeout: 5 }, ({ signal }) => {
           nested = stage("nested", () => until({ signal })).catch(() => {});
-          stage("deaf", never);
+          stage("ignores the signal", never);
           return never();
         })
       );
@@ -433,7 +433,8 @@ Deno.test("timeout of a stage ends that stage only, and aborts its signal", asyn
       [stageTotal("p", "nested", "timeout")]: 1,
     });
     assertEquals(await samplesOf(metrics, /_in_progress$/), {
-      'stage_in_progress{lane="test",pipeline_name="p",stage_name="deaf"}': 1,
+      'stage_in_progress{lane="test",pipeline_name="p",stage_name="ignores the signal"}':
+        1,
     });
   });
 });
@@ -599,7 +600,7 @@ Deno.test("pipeline() that throws aborts its signal, and open stages end later",
           .catch((e) => reasons.push(e)),
         pipeline("inner", (scope) => until(scope))
           .catch((e) => reasons.push(e)),
-        stage("deaf", () => sleep(5)),
+        stage("ignores the signal", () => sleep(5)),
       );
       return Promise.race([...open, Promise.reject(error)]);
     });
@@ -611,7 +612,7 @@ Deno.test("pipeline() that throws aborts its signal, and open stages end later",
       [pipelineTotal("inner", "failure")]: 1,
       [stageTotal("p", "shared", "failure")]: 1,
       [stageTotal("p", "own", "failure")]: 1,
-      [stageTotal("p", "deaf", "success")]: 1,
+      [stageTotal("p", "ignores the signal", "success")]: 1,
     });
   });
 });
@@ -652,7 +653,7 @@ Deno.test("pipeline() that throws aborts the signals of nested and later scopes"
   });
 });
 
-Deno.test("timeout of a pipeline ends scopes nested deeper than the stack allows", async () => {
+Deno.test("signal of a pipeline ends scopes nested deeper than the stack allows", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const nest = async (levels: number): Promise<void> => {
       await Promise.resolve();

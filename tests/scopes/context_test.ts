@@ -235,7 +235,7 @@ Deno.test("pipeline() is a root after the outer pipeline timed out and its code 
   assertEquals(issues, 1);
 });
 
-Deno.test("pipeline() is a root in an ended pipeline, in whichever form it is called", async () => {
+Deno.test("pipeline() is a root in an ended pipeline, in every form of the call", async () => {
   const metrics = create();
   const declared = metrics.definePipeline("declared", { stages: { s: {} } });
   const lanes = await metrics.pipeline("boot", { lane: "boot" }, () => {
@@ -448,7 +448,7 @@ Deno.test("stageStream() of a scope calls its source in the scope's context", as
   });
 });
 
-Deno.test("bind() calls a function in the context of its scope, wherever it is called", async () => {
+Deno.test("bind() calls a function in the context of its scope, from any context", async () => {
   const metrics = create();
   const { pipeline, stage, openPipeline } = metrics;
   const record = (name: string) => stage(name, () => {});
@@ -670,7 +670,7 @@ Deno.test("pipeline() never causes an unhandled rejection by an abort", async ()
       "code that a deadline abandoned, by an outer signal",
       "a signal option that is aborted beforehand",
       "a detached pipeline with the signal as an option",
-      "a Readable that nobody reads, by a deadline",
+      "an unread Readable, by a deadline",
       "a Readable whose source is aborted",
       "a pending chunk of a stream",
       "a pending chunk of a stream, by a deadline",

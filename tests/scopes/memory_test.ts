@@ -30,7 +30,7 @@ Deno.test("pipeline() in a chain of a million turns neither leaks nor slows down
   });
 });
 
-Deno.test("scope holds nothing once it is settled, even if its context is kept", async () => {
+Deno.test("pipeline() retains no value or error once it is settled, with a kept context", async () => {
   const printed = await runFixture("kept_contexts", GC);
   const { contexts, alive } = JSON.parse(printed) as {
     contexts: number;

@@ -290,7 +290,7 @@ Deno.test("stage() subscribes to a lazy thenable once, inside the pipeline", asy
   });
 });
 
-Deno.test("stage() fails with the error of a thenable that throws in then()", async () => {
+Deno.test("pipeline() fails with the error of a thenable that throws in then()", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const error = new Error("No connection");
     const query: PromiseLike<never> = {
@@ -306,7 +306,7 @@ Deno.test("stage() fails with the error of a thenable that throws in then()", as
   });
 });
 
-Deno.test("stage() returns a native promise for a promise of a subclass", async () => {
+Deno.test("pipeline() returns a native promise for a promise of a subclass", async () => {
   class Lazy<T> extends Promise<T> {}
   await captureMetrics(OPTIONS, async () => {
     const result = pipeline("p", () => Lazy.resolve(1));
@@ -315,7 +315,7 @@ Deno.test("stage() returns a native promise for a promise of a subclass", async 
   });
 });
 
-Deno.test("stage() returns a value unchanged if its then is unreadable or no function", async () => {
+Deno.test("pipeline() returns a value unchanged if its then is not a readable function", async () => {
   await captureMetrics(OPTIONS, async (metrics) => {
     const odd = Object.defineProperty({}, "then", {
       get() {
@@ -334,7 +334,7 @@ Deno.test("stage() returns a value unchanged if its then is unreadable or no fun
 Deno.test("pipeline() leaves an unhandled rejection unhandled", async () => {
   assertEquals(
     await runFixture("unhandled_rejection", []),
-    "unhandled: Error: Nobody cares, itself: true\n",
+    "unhandled: Error: Not handled, itself: true\n",
   );
 });
 
@@ -485,7 +485,7 @@ Deno.test("pipeline() records names of other invalid types with an issue", async
   });
 });
 
-Deno.test("stage() ignores unknown options, pipeline() checks detached", () => {
+Deno.test("pipeline() ignores unknown options, and checks detached", () => {
   const call = pipeline as (...args: unknown[]) => unknown;
   assertEquals(call("p", { timout: 5 }, () => 1), 1);
   assertEquals(call("p", { detached: undefined }, () => 1), 1);

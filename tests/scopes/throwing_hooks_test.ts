@@ -1,4 +1,4 @@
-/** Tests that faults around the library do not affect its callers. */
+/** Tests that failing hooks and unusual values do not affect callers. */
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import { Gauge, Registry } from "prom-client";
 import type { Outcome, StageMetrics, StageMetricsOptions } from "../../mod.ts";
@@ -50,7 +50,7 @@ async function work(metrics: StageMetrics): Promise<void> {
   metrics.recordPipelineMetrics({ pipelineName: "p", durationSec, status });
 }
 
-/** The number of pipelines that the work runs or records, and of classified ones. */
+/** The numbers of pipelines, classified results and classified errors of the work. */
 const PIPELINES = 8;
 const RESULTS = 9;
 const ERRORS = 3;
@@ -128,7 +128,7 @@ for (const [fault, { options, issues }] of Object.entries(FAULTS)) {
 }
 
 Deno.test("stage() returns and rethrows unusual values and errors unchanged", async () => {
-  const hostile = new Proxy({}, {
+  const throwing = new Proxy({}, {
     get: broken,
     has: broken,
     getPrototypeOf: broken,
@@ -149,7 +149,7 @@ Deno.test("stage() returns and rethrows unusual values and errors unchanged", as
     broken,
     Object.freeze(new Error("Frozen")),
     Object.create(null),
-    hostile,
+    throwing,
     revoked.proxy,
     circular,
     {
@@ -260,14 +260,14 @@ Deno.test("collect() can return invalid metrics, which are skipped or partly rea
     { name: "null_view", get: () => null },
     { name: "no_values", get: () => ({ name: "no_values", type: "gauge" }) },
     { name: "odd_values", get: () => ({ name: "odd_values", values: 5 }) },
-    { name: "hostile", get: () => new Proxy({}, { get: broken }) },
+    { name: "throwing", get: () => new Proxy({}, { get: broken }) },
     { name: "throws", get: broken },
     { name: "rejects", get: brokenLater },
     { name: "no_get" },
     {
-      name: "hostile_labels",
+      name: "throwing_labels",
       get: () => ({
-        name: "hostile_labels",
+        name: "throwing_labels",
         type: "gauge",
         help: "Help",
         values: [{ labels: { label: { toString: broken } }, value: 1 }],

@@ -165,7 +165,7 @@ function onceThenBroken<T>(value: T): () => T {
   return () => reads++ === 0 ? value : broken();
 }
 
-/** Signals that pass the check of options. */
+/** Signals that are faulty only after the options have been checked. */
 const SIGNALS: Readonly<Record<string, () => AbortSignal>> = {
   "addEventListener throws": () =>
     signalWith({ addEventListener: { value: broken } }),
@@ -180,7 +180,7 @@ const SIGNALS: Readonly<Record<string, () => AbortSignal>> = {
     }),
   "removeEventListener throws": () =>
     signalWith({ removeEventListener: { value: broken } }),
-  "removeEventListener goes away": () =>
+  "removeEventListener throws on its second read": () =>
     signalWith({
       removeEventListener: { get: onceThenBroken(() => {}) },
     }),
@@ -209,7 +209,7 @@ for (const [name, make] of Object.entries(SIGNALS)) {
       openPipeline("p", options()).close();
       const [first, ...others] = await Promise.all(results);
       assertEquals(first, { value: 1 });
-      // A signal that calls back has stopped them.
+      // A signal that calls its listener cancels them.
       const expected = callsBack ? { error: undefined } : { value: 1 };
       assertEquals(others, others.map(() => expected));
       const { running } = await countScopes(metrics);
@@ -361,7 +361,7 @@ Deno.test("options: getters of declared options may throw and change", async () 
   await captureMetrics(OPTIONS, async (metrics) => {
     const options: { signal?: AbortSignal } = {};
     const { run } = definePipeline("p", { stages: { s: options } });
-    options.signal = "no signal" as unknown as AbortSignal;
+    options.signal = "not a signal" as unknown as AbortSignal;
     assertEquals(run(() => stage("s", () => 1)), 1);
     Object.defineProperty(options, "signal", { get: broken });
     const failing = () => run(() => stage("s", () => 1));
@@ -502,16 +502,16 @@ for (const [name, make] of Object.entries(SOURCES)) {
   });
 }
 
-/** Throws at the n-th operation on the objects that it wraps. */
-class Saboteur {
+/** Wraps objects, and throws at the n-th operation on them. */
+class FaultInjector {
   #left: number;
 
   constructor(operation: number) {
     this.#left = operation;
   }
 
-  /** Whether there were fewer operations. */
-  get isIdle(): boolean {
+  /** Whether there were too few operations to throw. */
+  get hasNotThrown(): boolean {
     return this.#left >= 0;
   }
 
@@ -569,7 +569,7 @@ async function readAll(source: AsyncIterable<unknown>): Promise<void> {
 }
 
 /** Uses of objects that throw at some operation. */
-const USES: Readonly<Record<string, (saboteur: Saboteur) => unknown>> = {
+const USES: Readonly<Record<string, (faults: FaultInjector) => unknown>> = {
   "a promise": (each) => pipeline("p", () => each.wrap(Promise.resolve(1))),
   "a thenable": (each) =>
     pipeline("p", { timeout: 60_000 }, () =>
@@ -611,7 +611,7 @@ const USES: Readonly<Record<string, (saboteur: Saboteur) => unknown>> = {
   "a signal that aborts": (each) => {
     const caller = new AbortController();
     const signal = each.wrap(caller.signal);
-    // For a signal that could not be observed.
+    // Ends the pipeline if the signal cannot be observed.
     let stop = () => {};
     const result = pipeline(
       "p",
@@ -654,21 +654,21 @@ const USES: Readonly<Record<string, (saboteur: Saboteur) => unknown>> = {
 };
 
 for (const [name, use] of Object.entries(USES)) {
-  Deno.test(`scope ends whichever operation on ${name} throws`, async () => {
+  Deno.test(`scope ends if any operation on ${name} throws`, async () => {
     for (let operation = 0, isOver = false; !isOver; operation++) {
-      const saboteur = new Saboteur(operation);
+      const faults = new FaultInjector(operation);
       await captureMetrics(OPTIONS, async (metrics) => {
         // Without reading the error, which may throw.
-        await (async () => await use(saboteur))().then(() => {}, () => {});
+        await (async () => await use(faults))().then(() => {}, () => {});
         const { running } = await countScopes(metrics);
         assertEquals(running, 0, `operation ${operation}`);
       });
-      isOver = saboteur.isIdle;
+      isOver = faults.hasNotThrown;
     }
   });
 }
 
-Deno.test("scope ends whichever operation on a tracer throws", async () => {
+Deno.test("scope ends if any operation on a tracer throws", async () => {
   const context = { traceId: "1", spanId: "2", traceFlags: 1 };
   const span = {
     spanContext: () => context,
@@ -680,8 +680,8 @@ Deno.test("scope ends whichever operation on a tracer throws", async () => {
   const provider = { getTracer: () => ({ startSpan: () => span }) };
   // The first operation is the check of the option.
   for (let operation = 1, isOver = false; !isOver; operation++) {
-    const saboteur = new Saboteur(operation);
-    const options = { ...OPTIONS, tracing: saboteur.wrap(provider) };
+    const faults = new FaultInjector(operation);
+    const options = { ...OPTIONS, tracing: faults.wrap(provider) };
     await captureMetrics(options, async (metrics) => {
       const run = pipeline("p", async () => {
         await stage("s", () => Promise.resolve(1));
@@ -692,11 +692,11 @@ Deno.test("scope ends whichever operation on a tracer throws", async () => {
       const { running, ended } = await countScopes(metrics);
       assertEquals({ running, ended }, { running: 0, ended: 5 });
     });
-    isOver = saboteur.isIdle;
+    isOver = faults.hasNotThrown;
   }
 });
 
-Deno.test("scope ends whichever reading of a clock throws", async () => {
+Deno.test("scope ends if any reading of a clock throws", async () => {
   for (let reading = 0; reading < 12; reading++) {
     let readings = 0;
     const clock = () => readings++ === reading ? broken() : readings;

@@ -25,7 +25,7 @@ const OVERFLOW = {
   stage: stageTotal("overflow", "overflow", "success", "overflow"),
 };
 
-Deno.test("cardinalityLimit replaces new label sets by one overflow and keeps existing ones", async () => {
+Deno.test("cardinalityLimit replaces new label sets by one overflow, keeps existing ones", async () => {
   const metrics = create(3);
   const { pipeline, stage } = metrics;
   const run = (name: string, ...stages: string[]) =>
@@ -87,7 +87,7 @@ Deno.test("cardinalityLimit applies to recorders and orphan stages", async () =>
   });
 });
 
-Deno.test("Scopes counted as overflow keep their own names and lane", async () => {
+Deno.test("pipeline() and stage() keep their names and lane if counted as overflow", async () => {
   const metrics = create(1);
   const { pipeline, stage, currentPipeline } = metrics;
   pipeline("p", () => {});
@@ -112,7 +112,7 @@ Deno.test("Scopes counted as overflow keep their own names and lane", async () =
   assertEquals(await samplesOf(metrics, /in_progress$/), {});
 });
 
-Deno.test("label_overflow names the pipeline or stage, and gives advice", () => {
+Deno.test("label_overflow names the pipeline or stage, and the remedy", () => {
   const messages: string[] = [];
   const { pipeline, stage } = create(1, {
     onIssue: ({ message }) => messages.push(message),
@@ -188,7 +188,7 @@ Deno.test("createStageMetrics() throws if the cardinalityLimit is out of range",
   );
 });
 
-Deno.test("A million names and lanes do not grow the heap, and all are counted", async () => {
+Deno.test("cardinalityLimit bounds the memory of a million names, and counts them all", async () => {
   const printed = await runFixture("million_names", ["--v8-flags=--expose-gc"]);
   const { megabytes, ...counts } = JSON.parse(printed);
   assertEquals(counts, {

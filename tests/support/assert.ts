@@ -6,7 +6,7 @@
  */
 import { deepStrictEqual, fail, ok, strictEqual } from "node:assert/strict";
 
-// Below, no `undefined` is passed on for a message: Node 26 takes none.
+// No `undefined` is passed on as a message, as Node 26 rejects it.
 
 export function assert(expr: unknown, msg?: string): asserts expr {
   if (msg === undefined) ok(expr);
@@ -52,7 +52,7 @@ export function assertIsError<E extends Error = Error>(
   errorClass: ErrorClass<E> = Error as any,
   msgIncludes = "",
 ): asserts error is E {
-  ok(error instanceof errorClass, `${error} is no ${errorClass.name}`);
+  ok(error instanceof errorClass, `${error} is not a ${errorClass.name}`);
   assertStringIncludes(error.message, msgIncludes);
 }
 

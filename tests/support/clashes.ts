@@ -1,12 +1,12 @@
 /**
- * Metrics whose names clash in OpenMetrics.
+ * Registers metrics whose names clash in OpenMetrics.
  *
  * @module
  */
 import { Counter, Gauge, Histogram, Registry, Summary } from "prom-client";
 import { createStageMetrics } from "../../mod.ts";
 
-/** Creates an instance on a registry of such metrics. */
+/** Creates an instance on a registry of metrics with clashing names. */
 export function createClashes() {
   const registry = new Registry();
   const registers = [registry];

@@ -1,5 +1,5 @@
 /**
- * Receives spans as OpenTelemetry's protocol has them, from processes of their own.
+ * Receives the spans of other processes by OTLP/HTTP.
  *
  * @see {@link https://opentelemetry.io/docs/specs/otlp/#otlphttp | OTLP/HTTP}
  *
@@ -41,11 +41,11 @@ pipeline open (open, test) success
 
 /** A collector that is running. */
 export interface Collector extends AsyncDisposable {
-  /** Variables that make OpenTelemetry's SDKs, and Deno, send their spans here soon. */
+  /** Variables that make OpenTelemetry's SDKs and Deno export to this collector. */
   readonly environment: Readonly<Record<string, string>>;
-  /** The spans that have come. */
+  /** The received spans. */
   readonly spans: readonly SpanRecord[];
-  /** The same, as text. */
+  /** Returns the received spans as text. */
   draw(): string;
 }
 
@@ -79,10 +79,10 @@ export function startCollector(): Collector {
   const server = Deno.serve(
     { hostname: "127.0.0.1", port: 0, onListen() {} },
     async (request) => {
-      const letter = await request.json();
-      // Logs may come, too.
+      const body = await request.json();
+      // Deno exports logs, too.
       if (new URL(request.url).pathname === "/v1/traces") {
-        spans.push(...readSpans(letter));
+        spans.push(...readSpans(body));
       }
       return Response.json({});
     },

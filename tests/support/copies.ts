@@ -1,6 +1,6 @@
 /**
- * Makes copies of the library, as there are of it in one process where one comes from
- * JSR and another from npm, or where a hot reload evaluates it again.
+ * Loads further copies of the library, as when one comes from JSR and another from npm,
+ * or when a hot reload evaluates it again.
  *
  * @module
  */
@@ -8,7 +8,7 @@
 const ROOT = new URL("../../", import.meta.url);
 const FILES = ["mod.ts", "src"];
 
-/** A copy: its exports, and those of its subpath `testing`. */
+/** The exports of a copy, and of its subpath `testing`. */
 export type Copy = typeof import("../../mod.ts") & {
   readonly testing: typeof import("../../src/testing.ts");
 };
@@ -16,12 +16,12 @@ export type Copy = typeof import("../../mod.ts") & {
 /**
  * Loads the library once more.
  *
- * @param edits Texts to be replaced in its files, and their replacements.
+ * @param edits The texts to replace in its files, and their replacements.
  */
 export async function loadCopy(
   edits: Readonly<Record<string, string>> = {},
 ): Promise<Copy> {
-  // Below the project, where bare specifiers are known.
+  // Inside the project, so that bare specifiers resolve.
   const folder = new URL(`.cache/copies/${crypto.randomUUID()}/`, ROOT);
   await Deno.mkdir(folder, { recursive: true });
   for (const name of FILES) await copy(new URL(name, ROOT), folder, edits);

@@ -39,10 +39,10 @@ export async function createFolder(): Promise<
 }
 
 /** Starts the demo as `deno task demo` does, on a free port. */
-export async function startService(folder: string): Promise<
+export async function startDemo(folder: string): Promise<
   AsyncDisposable & { readonly greeting: string; readonly url: string }
 > {
-  const service = new Deno.Command(Deno.execPath(), {
+  const child = new Deno.Command(Deno.execPath(), {
     args: [
       "run",
       "--unstable-no-legacy-abort",
@@ -57,15 +57,15 @@ export async function startService(folder: string): Promise<
     ],
     stdout: "piped",
   }).spawn();
-  const reader = service.stdout.pipeThrough(new TextDecoderStream())
+  const reader = child.stdout.pipeThrough(new TextDecoderStream())
     .getReader();
   const { value: greeting = "" } = await reader.read();
   return {
     greeting,
     url: /http\S+/.exec(greeting)?.[0] ?? "",
     async [Symbol.asyncDispose]() {
-      service.kill();
-      await service.status;
+      child.kill();
+      await child.status;
       await reader.cancel();
     },
   };

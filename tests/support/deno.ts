@@ -1,7 +1,6 @@
 /**
- * Runs a Deno command with the development dependencies. `@std/assert` comes from JSR,
- * or, where JSR cannot be reached, from the stand-in `assert.ts`. A line says which of
- * the two it is.
+ * Runs a Deno command with the development dependencies. `@std/assert` comes from JSR
+ * or, if JSR cannot be reached, from the stand-in `assert.ts`. Prints which one is used.
  *
  * Run it: `deno run --allow-all tests/support/deno.ts COMMAND ...`
  *
@@ -21,8 +20,8 @@ export interface ConfigOptions extends Disposable {
 }
 
 /**
- * Returns the options that let a Deno command find the development dependencies: those
- * of `tests/npm/deno.json`, or only those of the tests in Deno, of `tests/deno.json`.
+ * Returns the options that make a Deno command find the development dependencies: all of
+ * them (`tests/npm/deno.json`), or only those of the tests in Deno (`tests/deno.json`).
  * They are two files because Deno downloads everything that a configuration imports.
  */
 export async function configOptions(
@@ -36,7 +35,7 @@ export async function configOptions(
     return { options: [config], [Symbol.dispose]() {} };
   }
   console.log(
-    `${ASSERT}: JSR is out of reach, tests/support/assert.ts stands in`,
+    `${ASSERT}: JSR cannot be reached, using tests/support/assert.ts`,
   );
   const { imports } = onlyTests ? tests : all;
   const importMap = await writeImportMap(imports, url);

@@ -32,7 +32,7 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
 export interface FakeTimers {
   /** Moves the time, and calls the timers that are due on the way. */
   advance(milliseconds: number): void;
-  /** Sets only `Date`, if that has its own clock. */
+  /** Sets the time of `Date` only. */
   setSystemTime(milliseconds: number): void;
   uninstall(): void;
 }

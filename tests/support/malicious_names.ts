@@ -5,7 +5,7 @@
  */
 
 /** Names that are recorded unchanged. */
-export const HOSTILE: readonly string[] = [
+export const UNCHANGED_NAMES: readonly string[] = [
   '"',
   "\\",
   "\n",
@@ -13,7 +13,7 @@ export const HOSTILE: readonly string[] = [
   "\r\n",
   '\\"',
   'a",stage_name="b',
-  // These two would be one and the same key, were their labels joined.
+  // These two would have the same key if their labels were joined.
   "a,stage_name:b",
   "a",
   "b,stage_name:c",
@@ -37,13 +37,16 @@ export const HOSTILE: readonly string[] = [
   " ",
 ];
 
-/** Names that are recorded changed, with the recorded ones. */
-export const CHANGED: ReadonlyMap<unknown, string> = new Map<unknown, string>([
+/** Names that are recorded changed, with the recorded names. */
+export const CHANGED_NAMES: ReadonlyMap<unknown, string> = new Map<
+  unknown,
+  string
+>([
   ["high \ud83d", "high \ufffd"],
   ["low \udc00 and more", "low \ufffd and more"],
   ["\udc00\ud83d", "\ufffd\ufffd"],
   ["m".repeat(2 ** 20), "m".repeat(128)],
-  // Half of a pair is no text.
+  // Half of a surrogate pair is not valid text.
   ["x".repeat(127) + "😀", "x".repeat(127)],
   ["y".repeat(126) + "😀", "y".repeat(126) + "😀"],
   ["", "unknown"],

@@ -1,11 +1,11 @@
 /**
- * Runs scripts in their own process, to test things that a process does only once.
+ * Runs scripts in their own process, to test behaviour that occurs once per process.
  *
  * @module
  */
 
-/** How long to wait at most, in milliseconds. */
-const PATIENCE_MS = 60_000;
+/** The longest wait, in milliseconds. */
+const TIMEOUT_MS = 60_000;
 
 /** Returns the URL of `fixtures/NAME.ts`. */
 export function fixtureUrl(name: string): URL {
@@ -27,7 +27,7 @@ export async function runFixture(
     stdout: "piped",
     stderr: "piped",
   }).spawn();
-  const timer = setTimeout(() => child.kill("SIGKILL"), PATIENCE_MS);
+  const timer = setTimeout(() => child.kill("SIGKILL"), TIMEOUT_MS);
   const { stdout, stderr, signal } = await child.output();
   clearTimeout(timer);
   const decoder = new TextDecoder();

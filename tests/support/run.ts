@@ -32,8 +32,8 @@ const SLOW = ["workers", "http", "model", "prometheus"];
 /** How many files run at once. Most tests wait more than they compute. */
 const CONCURRENCY = availableParallelism() + 2;
 
-/** How long a file may take, in milliseconds. */
-const TIMEOUT = 300_000;
+/** The longest time that a file may take, in milliseconds. */
+const TIMEOUT_MS = 300_000;
 
 /** The result of a file's tests. */
 interface Result {
@@ -56,7 +56,7 @@ function findTests(folder: string): string[] {
   });
 }
 
-/** Sorts the paths of test files, those first that probably take longest. */
+/** Sorts the paths of test files, the probably slowest first. */
 function sortBySlowness(files: readonly string[]): string[] {
   const isSlow = (file: string) => SLOW.includes(file.split("/")[1]!);
   const sizeOf = (file: string) => Deno.statSync(`${root}${file}`).size;
@@ -84,20 +84,20 @@ async function runTests(
       cwd: root,
       env: { NO_COLOR: "1" },
       stdin: "null",
-      signal: AbortSignal.timeout(TIMEOUT),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
     },
   ).output();
   const decoder = new TextDecoder();
   const text = decoder.decode(stdout) + decoder.decode(stderr);
   const output = signal === null ? text : `${text}\n(ended by ${signal})`;
   const summary = output.match(/^(?:ok|FAILED) \| .*$/gm)?.at(-1) ?? "";
-  const count = (what: string) =>
-    Number(new RegExp(`(\\d+) ${what}`).exec(summary)?.[1] ?? 0);
+  const count = (status: string) =>
+    Number(new RegExp(`(\\d+) ${status}`).exec(summary)?.[1] ?? 0);
   return {
     name,
     isOk: success,
     passed: count("passed"),
-    // A file that does not load, or that is ended, has no summary.
+    // A file that does not load, or that is killed, has no summary.
     failed: Math.max(count("failed"), success ? 0 : 1),
     ignored: count("ignored"),
     seconds: (performance.now() - start) / 1000,
@@ -126,7 +126,7 @@ if (queue.length === 0) {
 }
 
 const config = await configOptions({ onlyTests: true });
-// Downloads all dependencies, so that the files do not do so side by side.
+// Downloads all dependencies, so that the files do not do so concurrently.
 await new Deno.Command(Deno.execPath(), {
   args: ["cache", ...config.options, "tests/support/sdk.ts"],
   cwd: root,

@@ -19,9 +19,10 @@ export async function samplesOf(
 }
 
 /**
- * Returns the samples of an exposition, the prefix left out, as text and value:
- * `stage_total{lane="…",…}` → 1. Only samples that are not 0, and neither buckets nor
- * timestamps unless asked for.
+ * Returns the values of the samples in an exposition, by series without the prefix:
+ * `stage_total{lane="…",…}` → 1. Leaves out samples that are 0.
+ *
+ * @param names Matches the names of the samples, by default of all totals.
  */
 export function parseSamples(
   text: string,
@@ -38,7 +39,7 @@ export function parseSamples(
   return Object.fromEntries(samples);
 }
 
-/** The text of a pipeline's series, to be looked up in `samplesOf`. */
+/** Returns the series of a pipeline's total, as `samplesOf()` names it. */
 export function pipelineTotal(
   name: string,
   status: string,
@@ -47,7 +48,7 @@ export function pipelineTotal(
   return `pipeline_total{lane="${lane}",pipeline_name="${name}",status="${status}"}`;
 }
 
-/** The text of a stage's series, to be looked up in `samplesOf`. */
+/** Returns the series of a stage's total, as `samplesOf()` names it. */
 export function stageTotal(
   pipeline: string,
   name: string,
@@ -62,7 +63,7 @@ export function cancelledTotal(total: string): string {
   return total.replace("_total", "_cancelled_total");
 }
 
-/** The text of an issue's series, to be looked up in `samplesOf`. */
+/** Returns the series of an issue, as `samplesOf()` names it. */
 export function issuesTotal(issue: string): string {
   return `instrumentation_issues_total{issue="${issue}"}`;
 }

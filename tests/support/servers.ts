@@ -16,7 +16,7 @@ export interface Server {
   stop(): Promise<unknown>;
 }
 
-/** The answer to all paths but that of the metrics. */
+/** The body of the response to any other path. */
 export const NEXT = "something else";
 
 const HOST = "127.0.0.1";
@@ -92,7 +92,7 @@ function serveBun(
   };
 }
 
-/** Returns the answer if the handler throws. */
+/** Returns the response if the handler throws. */
 function serverError(): Response {
   return new Response("The handler threw", { status: 500 });
 }
@@ -117,7 +117,7 @@ export function receive(socket: Socket): Promise<Uint8Array> {
   });
 }
 
-/** Sends the head of a request, and returns the answer as text, with its head. */
+/** Sends the head of a request, and returns the response as text, with its head. */
 export async function ask(server: Server, ...lines: string[]): Promise<string> {
   const bytes = await receive(await send(server, ...lines));
   return new TextDecoder().decode(bytes);

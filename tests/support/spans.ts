@@ -1,12 +1,12 @@
 /**
- * Spans that only have identifiers.
+ * Creates spans that only have identifiers.
  *
  * @module
  */
 import { trace, TraceFlags } from "@opentelemetry/api";
 import type { TracerProvider } from "../../mod.ts";
 
-/** Returns the written labels of an exemplar of the n-th span. */
+/** Returns the labels of an exemplar of the n-th span, as text. */
 export function exemplarOf(n: number): string {
   return `{trace_id="${traceId(n)}",span_id="${spanId(n)}"}`;
 }

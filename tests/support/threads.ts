@@ -9,8 +9,8 @@ import { fixtureUrl } from "./process.ts";
 
 type Result<C extends keyof Commands> = Awaited<ReturnType<Commands[C]>>;
 
-/** How long a thread may take to end, in milliseconds. */
-const PATIENCE_MS = 5000;
+/** The longest wait for the end of a thread, in milliseconds. */
+const TIMEOUT_MS = 5000;
 
 /** A worker thread. */
 export interface Thread extends AsyncDisposable {
@@ -60,7 +60,7 @@ export async function startThread(
   };
   const end = async () => {
     worker.postMessage({ id: -1, command: "exit", args: [] });
-    const timer = setTimeout(terminate, PATIENCE_MS);
+    const timer = setTimeout(terminate, TIMEOUT_MS);
     await ended;
     clearTimeout(timer);
   };

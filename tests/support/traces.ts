@@ -1,5 +1,5 @@
 /**
- * Traces as text.
+ * Draws traces as text.
  *
  * @module
  */

@@ -405,11 +405,13 @@ Deno.test("tracing: two different thrown strings are both recorded", () => {
 });
 
 function assertThrowsText(text: string, fn: () => unknown): void {
+  let thrown: unknown;
   try {
     fn();
   } catch (error) {
-    assertEquals(error, text);
+    thrown = error;
   }
+  assertEquals(thrown, text);
 }
 
 Deno.test("tracing: the span's status depends on the outcome", () => {
@@ -441,7 +443,7 @@ Deno.test("tracing: a stage's timeout ends only the stage's span, immediately", 
   await pipeline("p", async () => {
     await Promise.allSettled([stage("slow", { timeout: 1 }, () => promise)]);
     assertEquals(sdk.spans().map(({ name }) => name), ["stage slow"]);
-    reject(new Error("Nobody waits for it any more"));
+    reject(new Error("Rejected after the timeout"));
     await stage("next", soon);
   });
   const message = 'Stage "slow" of pipeline "p" timed out after 1 ms';
@@ -695,32 +697,32 @@ Deno.test("tracing: the API is not called without a provider", async () => {
   assertEquals(await countCalls(runAll) > 0, true);
 });
 
-/** Returns a provider that throws at a certain place. */
+/** Returns a provider that throws in one method. */
 function faultyProvider(fault: string) {
   const ends: string[] = [];
-  const may = (name: string) => {
+  const fail = (name: string) => {
     if (name === fault) throw new Error(`${name} fails`);
   };
   const span = {
     spanContext() {
-      may("spanContext");
+      fail("spanContext");
       return { traceId: "1".repeat(32), spanId: "2".repeat(16), traceFlags: 1 };
     },
-    setAttribute: () => may("setAttribute"),
-    setStatus: () => may("setStatus"),
-    recordException: () => may("recordException"),
+    setAttribute: () => fail("setAttribute"),
+    setStatus: () => fail("setStatus"),
+    recordException: () => fail("recordException"),
     end() {
       ends.push("end");
-      may("end");
+      fail("end");
     },
   };
   return {
     ends,
     getTracer() {
-      may("getTracer");
+      fail("getTracer");
       return {
         startSpan() {
-          may("startSpan");
+          fail("startSpan");
           return span;
         },
       };
@@ -808,7 +810,7 @@ Deno.test("tracing: an unreadable error is recorded if possible, and rethrown un
   const frozen = Object.freeze(new TypeError("Frozen"));
   const stackless = new Error("Stackless");
   delete stackless.stack;
-  const hostile = new Map<unknown, Record<string, unknown>>([
+  const unreadable = new Map<unknown, Record<string, unknown>>([
     [frozen, {
       message: "Frozen",
       type: "TypeError",
@@ -831,7 +833,7 @@ Deno.test("tracing: an unreadable error is recorded if possible, and rethrown un
     [{ message: "No row", code: "PGRST116" }, { message: "No row" }],
     [stackless, { message: "Stackless", type: "Error" }],
   ]);
-  for (const error of hostile.keys()) {
+  for (const error of unreadable.keys()) {
     try {
       metrics.pipeline("p", () => {
         throw error;
@@ -849,7 +851,7 @@ Deno.test("tracing: an unreadable error is recorded if possible, and rethrown un
         ]),
       )
     ),
-    [...hostile.values()],
+    [...unreadable.values()],
   );
   assertEquals(
     (await samplesOf(metrics))[issuesTotal("hook_error")],

@@ -34,7 +34,7 @@ async function send(
   }
 }
 
-Deno.test("ForeignReplica stays equal in two threads as samples come and go", async () => {
+Deno.test("ForeignReplica stays equal in two threads as samples are added and removed", async () => {
   const [own, other] = [new ForeignReplica(), new ForeignReplica()];
   let seed = 1;
   const random = (limit: number) => {
@@ -154,7 +154,7 @@ Deno.test("ForeignReplica.fullState() keeps the slots of removed samples", async
   assertEquals(samplesOf(other), samplesOf(own));
 });
 
-Deno.test("ForeignReplica.merge() goes by the description of the youngest part", async () => {
+Deno.test("ForeignReplica.merge() uses the description of the newest part", async () => {
   const sample = (value: number) => [new Sample("a", {}, value)];
   const described = (value: number, type: string, aggregator: string) => ({
     replica: ForeignReplica.of([

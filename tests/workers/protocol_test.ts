@@ -132,7 +132,7 @@ function fullState(
   };
 }
 
-/** Simulates a running worker that knows a retired worker and the given workers. */
+/** Simulates a running worker whose full state has a retired worker and the given ones. */
 const runningWorker = (
   workers: readonly WorkerState[] = [],
   items: readonly Item[] = [],
@@ -458,7 +458,7 @@ function foreignItemsWith(
 
 const RAW = 'x{} 1\nraw 1\n# "';
 const INFINITE = [...PIPELINE_BUCKETS.map(() => 0), 0, "Infinity"];
-const NONE = PIPELINE_BUCKETS.map(() => 0);
+const NO_COUNTS = PIPELINE_BUCKETS.map(() => 0);
 
 /** Items that no worker sends. Each is sent by a different sender. */
 const INVALID_ITEMS: Readonly<Record<string, unknown>> = {
@@ -471,7 +471,7 @@ const INVALID_ITEMS: Readonly<Record<string, unknown>> = {
   "label value": itemsWith({ labels: { x: 1 } }),
   "long label": itemsWith({ labels: { x: "x".repeat(70_000) } }),
   "buckets that fall": itemsWith({ pipelineBuckets: [2, 1] }),
-  "buckets of nothing": itemsWith({ stageBuckets: [null] }),
+  "buckets of null": itemsWith({ stageBuckets: [null] }),
   "negative buckets": itemsWith({ prefix: "my_", stageBuckets: [-1, 1] }),
   "no buckets": itemsWith({ prefix: "my_", pipelineBuckets: [], series: [] }),
   "buckets that lack a standard one": itemsWith({
@@ -479,10 +479,10 @@ const INVALID_ITEMS: Readonly<Record<string, unknown>> = {
   }),
   "label of buckets": itemsWith({ labels: { le: "1" } }),
   "other buckets": itemsWith({}, [1, 2, 3]),
-  "half a count": itemsWith({}, [0.5, ...NONE, 0]),
-  "a negative count": itemsWith({}, [-1, ...NONE, 0]),
-  "a negative sum": itemsWith({}, [0, ...NONE, -1]),
-  "no sum": itemsWith({}, [0, ...NONE, null]),
+  "half a count": itemsWith({}, [0.5, ...NO_COUNTS, 0]),
+  "a negative count": itemsWith({}, [-1, ...NO_COUNTS, 0]),
+  "a negative sum": itemsWith({}, [0, ...NO_COUNTS, -1]),
+  "no sum": itemsWith({}, [0, ...NO_COUNTS, null]),
   "issue": itemsWith({ issues: { [RAW]: 1 } }),
   "issues below 0": itemsWith({ issues: { late_stage: -1 } }),
   "clock": itemsWith({ now: "0" }),
@@ -635,7 +635,7 @@ const DECREASES: Readonly<Record<string, readonly unknown[]>> = {
     pipelineBuckets: [...PIPELINE_BUCKETS, 10],
     series: [],
   }),
-  "a lower bucket": itemsWith({}, [4, ...NONE, 1]),
+  "a lower bucket": itemsWith({}, [4, ...NO_COUNTS, 1]),
 };
 
 for (const [name, items] of Object.entries(DECREASES)) {
@@ -650,14 +650,14 @@ for (const [name, items] of Object.entries(DECREASES)) {
       );
     // Only a thread with a shared registry can count issues.
     await thread.call("scrape");
-    send(1, itemsWith({}, [5, ...NONE, 1]));
+    send(1, itemsWith({}, [5, ...NO_COUNTS, 1]));
     send(2, items);
     post(channel, OTHER, { kind: "leave" });
     const text = await scrapeUntil(thread, (text) => rejectedIn(text) === 1);
     assertEquals(/_total\{.*"p",status="success"\} (.*)/.exec(text)?.[1], "5");
     assertEquals(/_bucket\{.*"p",.*"0.01"\} (.*)/.exec(text)?.[1], "5");
     // Later valid deltas of the same sender are applied.
-    send(2, itemsWith({}, [6, ...NONE, 1]));
+    send(2, itemsWith({}, [6, ...NO_COUNTS, 1]));
     post(channel, OTHER, { kind: "leave" });
     const bucketIn = (text: string) =>
       /_bucket\{.*"p",.*"0.01"\} (.*)/.exec(text)?.[1];
@@ -714,7 +714,7 @@ Deno.test("WorkerGroup ignores a full state that it did not request", async () =
   assertEquals(scraped, { total: undefined, running: undefined });
 });
 
-Deno.test("WorkerGroup learns from a full state for how long peers have not answered", async () => {
+Deno.test("WorkerGroup takes from a full state how long peers have been unresponsive", async () => {
   const states = [599_000, 601_000].map((unresponsiveForMs, i) => ({
     id: idOf(100 + i),
     version: 1,

@@ -107,7 +107,7 @@ Deno.test("WorkerGroup keeps the last exemplar of each bucket, also of exited wo
     await b!.call("run", "last_a");
     await a!.call("run", "only_a");
     await a!.call("setForeignExemplar", { id: "a" }, 0.5);
-    // So that later exemplars have later timestamps.
+    // Gives later exemplars later timestamps.
     await new Promise((resolve) => setTimeout(resolve, 5));
     await a!.call("run", "last_a");
     await b!.call("run", "last_b");
@@ -196,7 +196,7 @@ Deno.test("WorkerGroup sums running scopes, and shows the latest end", async () 
   });
 });
 
-Deno.test("WorkerGroup shows every count, whichever worker is scraped", async () => {
+Deno.test("WorkerGroup shows every count in a scrape of any worker", async () => {
   await withThreads([{}, {}, {}], async (...threads) => {
     let count = 0;
     for (let round = 0; round < 30; round++) {
@@ -441,7 +441,7 @@ Deno.test("WorkerGroup drops the gauges of an unreachable worker until it answer
     await b!.call("record", "p", 0.1, 2);
     const text = await a!.call("scrape");
     assertEquals([totalOf(text, "p"), inProgressOf(text, "p")], [3, 0]);
-    // A new worker receives for how long it has not answered.
+    // A new worker receives how long it has been unresponsive.
     await withThreads([short], async (d) => {
       const text = await d!.call("scrape");
       assertEquals(totalOf(text, "p"), 3);
