@@ -5,6 +5,8 @@
  * @module
  */
 
+import { EXCEPTIONS } from "./exceptions.ts";
+
 interface Definition {
   readonly name: string;
   readonly ignore?: boolean;
@@ -15,37 +17,6 @@ interface Test {
   (name: string, fn: Definition["fn"]): void;
   skip(name: string, fn: Definition["fn"]): void;
 }
-
-interface Exception {
-  /** The start of the runtime's name. */
-  readonly runtime: string;
-  readonly tests: RegExp;
-  readonly why: string;
-}
-
-/** Tests that cannot run on a runtime, for reasons outside the library. */
-const EXCEPTIONS: readonly Exception[] = [
-  {
-    runtime: "Node 20.",
-    tests: /^@prometheus-io\/client: /,
-    why: "that client wants Node 22",
-  },
-  {
-    runtime: "Bun ",
-    tests: /^classifyError\(\) reads undici's own timeouts/,
-    why: "Bun has an undici of its own, which knows no timeouts",
-  },
-  {
-    runtime: "Bun ",
-    tests: /^stageStream\(\): the source of a ReadableStream runs inside/,
-    why: "a source runs in the context that its stream was made in",
-  },
-  {
-    runtime: "Bun ",
-    tests: /^metricsHandler\(\) cuts off a scrape after two minutes/,
-    why: "fake timers do not replace those of node:timers",
-  },
-];
 
 const { Bun, Deno, process, registeredTests } = globalThis as unknown as {
   Bun?: { readonly version: string };
@@ -59,8 +30,8 @@ const modules = Bun ? "bun:test" : "node:test";
 const test: Test | undefined = Deno ? undefined : (await import(modules)).test;
 
 /**
- * `Deno.test`: registers a test, or in Deno itself only takes down its name. The leak
- * sanitizers are Deno's own.
+ * `Deno.test`: registers a test, or in Deno itself only collects its name. Ignores the
+ * options of the leak sanitizers.
  */
 export function denoTest(
   ...args: [name: string, fn: Definition["fn"]] | [Definition]
@@ -72,15 +43,15 @@ export function denoTest(
     registeredTests?.push(name);
     return;
   }
-  const exception = EXCEPTIONS.find(({ runtime: start, tests }) =>
-    runtime.startsWith(start) && tests.test(name)
+  const exception = EXCEPTIONS.find((each) =>
+    runtime.startsWith(each.runtime) && each.test === name
   );
   if (exception !== undefined) {
     console.warn(`Skipped on ${runtime}: ${name}, as ${exception.why}`);
   }
   const isSkipped = ignore || exception !== undefined;
   (isSkipped ? test.skip : test)(name, async () => {
-    // The timer of `AbortSignal.timeout` holds up no Node, not even a test's.
+    // The timer of `AbortSignal.timeout` does not keep Node running.
     const hold = setInterval(() => {}, 1000);
     try {
       await fn();

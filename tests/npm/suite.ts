@@ -4,6 +4,7 @@
  * @module
  */
 import { bundleTests } from "./bundle.ts";
+import { EXCEPTIONS } from "./exceptions.ts";
 import { installOnce, specifiersOf } from "./install.ts";
 import { installPackage } from "./package.ts";
 import type { Runtime } from "./runtimes.ts";
@@ -41,7 +42,13 @@ export async function installSuite(tarball: string): Promise<Suite> {
   const folder = await installOnce("project", specifiersOf(COMPANIONS));
   await installPackage(folder, tarball);
   const files = await bundleTests(folder);
-  return { folder, files, count: await countTests(files) };
+  const tests = await collectTests(files);
+  for (const { test } of EXCEPTIONS) {
+    if (!tests.includes(test)) {
+      throw new Error(`There is no test "${test}", remove it from EXCEPTIONS`);
+    }
+  }
+  return { folder, files, count: tests.length };
 }
 
 /** Runs the tests. */
@@ -76,10 +83,10 @@ export async function run(
   return decoder.decode(stdout);
 }
 
-/** Returns the number of tests in files, by loading them. */
-async function countTests(files: readonly string[]): Promise<number> {
+/** Returns the names of the tests in files, by loading them. */
+async function collectTests(files: readonly string[]): Promise<string[]> {
   const registeredTests: string[] = [];
   Object.assign(globalThis, { registeredTests });
   for (const file of files) await import(`file://${file}`);
-  return registeredTests.length;
+  return registeredTests;
 }
