@@ -43,18 +43,17 @@ async function run(binary: string, ...args: string[]): Promise<string> {
   return decoder.decode(stderr) + decoder.decode(stdout);
 }
 
-function testHost(
+async function testHost(
   host: string,
   installing: () => Promise<Runtime>,
   ...args: string[]
-): void {
+): Promise<void> {
+  const runtime = await fetched(host, installing());
   Deno.test({
     name: `pipeline() and metricsHandler() work in ${host}`,
-    ignore: folder === undefined,
+    ignore: folder === undefined || runtime === undefined,
     async fn() {
-      const runtime = await fetched(host, installing());
-      if (runtime === undefined) return;
-      const printed = await run(runtime.binary, ...args, "host.js");
+      const printed = await run(runtime!.binary, ...args, "host.js");
       assertEquals(printed, `${JSON.stringify(COUNTS)}\n`);
     },
   });
@@ -62,10 +61,19 @@ function testHost(
 
 const node = () => installNode(26);
 
-testHost("Node without permissions", node, "--permission", "--allow-fs-read=*");
-testHost("Node with a frozen globalThis", node, "--import=./frozen.js");
-testHost("Node under SES lockdown", node, "--import=./lockdown.js");
-testHost("Bun with a frozen globalThis", installBun, "--preload=./frozen.js");
+await testHost(
+  "Node without permissions",
+  node,
+  "--permission",
+  "--allow-fs-read=*",
+);
+await testHost("Node with a frozen globalThis", node, "--import=./frozen.js");
+await testHost("Node under SES lockdown", node, "--import=./lockdown.js");
+await testHost(
+  "Bun with a frozen globalThis",
+  installBun,
+  "--preload=./frozen.js",
+);
 
 Deno.test({
   name: "pipeline() and metricsHandler() work in workerd, and workers throw",
