@@ -4,7 +4,7 @@ import {
   type IdGenerator,
 } from "@opentelemetry/sdk-trace-node";
 import * as successor from "@prometheus-io/client";
-import { assert, assertEquals } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import { Registry } from "prom-client";
 import {
   createStageMetrics,
@@ -94,12 +94,21 @@ Deno.test("Exemplar has the outcome and span of its scope", async () => {
 
 Deno.test("Exemplar has the Unix time of the observation", async () => {
   const { metrics, run } = create();
-  const before = Date.now() / 1000;
-  run(1);
-  const after = Date.now() / 1000;
+  const { now } = Date;
+  try {
+    Date.now = () => 1_700_000_000_000;
+    run(1);
+    Date.now = () => 1_700_000_000_250;
+    run(0.25);
+  } finally {
+    Date.now = now;
+  }
   const text = await scrape(metrics.registry);
-  const time = Number(/ # {.*} 1 ([\d.]+)$/m.exec(text)?.[1]);
-  assert(time >= before && time <= after, `${time}`);
+  const exemplars = text.matchAll(/ # {.*} (\S+) (\S+)$/gm);
+  assertEquals(Array.from(exemplars, ([, value, time]) => [value, time]), [
+    ["0.25", "1700000000.25"],
+    ["1", "1700000000"],
+  ]);
 });
 
 Deno.test("metricsHandler() shows no exemplars in the text format", async () => {

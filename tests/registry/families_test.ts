@@ -354,7 +354,7 @@ Deno.test("unfinished_seconds has no rounding errors when nothing is running", a
 });
 
 Deno.test("last_end_timestamp_seconds is the Unix time of the last end per status", async () => {
-  const { metrics } = create();
+  const { clock, metrics } = create();
   const name = "lukhas_orchestration_pipeline_last_end_timestamp_seconds";
   const lastEnd = (status: string) =>
     sampleValue(metrics.registry, name, {
@@ -362,11 +362,17 @@ Deno.test("last_end_timestamp_seconds is the Unix time of the last end per statu
       pipeline_name: "p",
       status,
     });
-  const before = Date.now() / 1000;
-  metrics.pipeline("p", () => {});
-  const end = await lastEnd("success");
-  assert(end! >= before && end! <= Date.now() / 1000);
+  const { now } = Date;
+  try {
+    Date.now = () => 1_700_000_000_000;
+    metrics.pipeline("p", () => {});
+  } finally {
+    Date.now = now;
+  }
+  assertEquals(await lastEnd("success"), 1_700_000_000);
   assertEquals(await lastEnd("failure"), undefined);
+  metrics.pipeline("p", () => clock.advance(0.5));
+  assertEquals(await lastEnd("success"), 1_700_000_000.5);
 });
 
 Deno.test("AggregatorRegistry of prom-client sums counts, and takes the latest end", async () => {
