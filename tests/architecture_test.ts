@@ -64,7 +64,15 @@ function readModules(folder: URL = SRC): Map<string, string> {
   return modules;
 }
 
-Deno.test("src/ has the folders of its README.md in the same order", () => {
+Deno.test("src/README.md lists the folders of src/ in the order of the rules", () => {
+  const readme = Deno.readTextFileSync(new URL("README.md", SRC));
+  const rows = [...readme.matchAll(/^\| `(\w+)\/` .*$/gm)];
+  assertEquals(rows.map(([, folder]) => folder), FOLDERS.slice(0, -1));
+  const fronts = rows.flatMap(([row, folder]) => {
+    const [, file] = /enter by `(.*?)`/.exec(row) ?? [];
+    return file === undefined ? [] : [[folder, `${folder}/${file}`]];
+  });
+  assertEquals(Object.fromEntries(fronts), FRONT_FILES);
   const folders = new Set([...readModules().keys()].map(folderOf));
   assertEquals([...folders].sort(), FOLDERS.toSorted());
 });

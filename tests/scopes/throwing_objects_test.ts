@@ -496,8 +496,10 @@ for (const [name, make] of Object.entries(SOURCES)) {
       await settled(read(make));
       await settled(read(make(), { firstChunk: "first" }));
       await settled(read(make(), { signal }));
-      const { running } = await countScopes(metrics);
+      const { running, ended } = await countScopes(metrics);
       assertEquals(running, 0);
+      // A source may throw before its stage starts.
+      assert(ended >= 4, `${ended} scopes`);
     });
   });
 }
@@ -655,16 +657,18 @@ const USES: Readonly<Record<string, (faults: FaultInjector) => unknown>> = {
 
 for (const [name, use] of Object.entries(USES)) {
   Deno.test(`scope ends if any operation on ${name} throws`, async () => {
-    for (let operation = 0, isOver = false; !isOver; operation++) {
-      const faults = new FaultInjector(operation);
+    let operations = 0;
+    for (let isOver = false; !isOver; operations++) {
+      const faults = new FaultInjector(operations);
       await captureMetrics(OPTIONS, async (metrics) => {
         // Without reading the error, which may throw.
         await (async () => await use(faults))().then(() => {}, () => {});
         const { running } = await countScopes(metrics);
-        assertEquals(running, 0, `operation ${operation}`);
+        assertEquals(running, 0, `operation ${operations}`);
       });
       isOver = faults.hasNotThrown;
     }
+    assert(operations > 2, `${operations} runs`);
   });
 }
 
@@ -679,8 +683,9 @@ Deno.test("scope ends if any operation on a tracer throws", async () => {
   };
   const provider = { getTracer: () => ({ startSpan: () => span }) };
   // The first operation is the check of the option.
-  for (let operation = 1, isOver = false; !isOver; operation++) {
-    const faults = new FaultInjector(operation);
+  let operations = 1;
+  for (let isOver = false; !isOver; operations++) {
+    const faults = new FaultInjector(operations);
     const options = { ...OPTIONS, tracing: faults.wrap(provider) };
     await captureMetrics(options, async (metrics) => {
       const run = pipeline("p", async () => {
@@ -694,6 +699,7 @@ Deno.test("scope ends if any operation on a tracer throws", async () => {
     });
     isOver = faults.hasNotThrown;
   }
+  assert(operations > 10, `${operations} runs`);
 });
 
 Deno.test("scope ends if any reading of a clock throws", async () => {

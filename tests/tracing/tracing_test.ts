@@ -834,13 +834,15 @@ Deno.test("tracing: an unreadable error is recorded if possible, and rethrown un
     [stackless, { message: "Stackless", type: "Error" }],
   ]);
   for (const error of unreadable.keys()) {
+    let thrown: unknown;
     try {
       metrics.pipeline("p", () => {
         throw error;
       });
-    } catch (thrown) {
-      assertStrictEquals(thrown, error);
+    } catch (caught) {
+      thrown = caught;
     }
+    assertStrictEquals(thrown, error);
   }
   assertEquals(
     sdk.spans().map(({ exceptions }) =>
