@@ -2,9 +2,15 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { createStageMetrics, type StageMetrics } from "../../mod.ts";
-import { until } from "../support/until.ts";
+import { captureMetrics } from "../../src/testing.ts";
+import { issuesTotal, pipelineTotal, samplesOf } from "../support/samples.ts";
+import { until } from "../support/wait.ts";
 
 const PREFIX = "lukhas_orchestration_";
+
+function broken(): never {
+  throw new Error("Broken");
+}
 
 /** Creates metrics, and a foreign one whose collector waits for the test. */
 function withSlowCollector() {
@@ -270,4 +276,94 @@ Deno.test("metricsHandler() updates default metrics that another collector sets"
     assertEquals(namesOf(text), ["my_process_cpu_system_seconds_total"]);
     assertStringIncludes(text, `seconds_total ${value}\n`);
   }
+});
+
+Deno.test("collect() that runs pipelines is included in the same scrape", async () => {
+  const registry = new Registry();
+  await captureMetrics({ lane: "test", registry }, async (metrics) => {
+    const { pipeline, recordPipelineMetrics } = metrics;
+    new Gauge({
+      name: "reentrant",
+      help: "Help",
+      registers: [registry],
+      async collect() {
+        recordPipelineMetrics({
+          pipelineName: "recorded",
+          durationSec: 1,
+          status: "success",
+        });
+        await pipeline("ran", () => Promise.resolve());
+      },
+    });
+    for (const times of [1, 2]) {
+      assertEquals(await samplesOf(metrics), {
+        [pipelineTotal("recorded", "success")]: times,
+        [pipelineTotal("ran", "success")]: times,
+      });
+    }
+    // The registry itself reads one metric after the other.
+    assertEquals(typeof await registry.metrics(), "string");
+  });
+});
+
+Deno.test("collect() can scrape its own registry", async () => {
+  const registry = new Registry();
+  await captureMetrics(
+    { lane: "test", registry, onIssue() {} },
+    async (metrics) => {
+      const inner: Promise<unknown>[] = [];
+      new Gauge({
+        name: "recursive",
+        help: "Help",
+        registers: [registry],
+        async collect() {
+          if (inner.length === 2) return;
+          const scrape = samplesOf(metrics);
+          inner.push(scrape);
+          await scrape;
+        },
+      });
+      metrics.pipeline("p", () => {});
+      const { [issuesTotal("collector_error")]: _, ...samples } =
+        await samplesOf(
+          metrics,
+        );
+      assertEquals(samples, { [pipelineTotal("p", "success")]: 1 });
+      // They end with the outer scrape, but some turns of the event loop later.
+      await Promise.all(inner);
+    },
+  );
+});
+
+Deno.test("collect() can return invalid metrics, which are skipped or partly read", async () => {
+  const odd: readonly object[] = [
+    { name: "null_view", get: () => null },
+    { name: "no_values", get: () => ({ name: "no_values", type: "gauge" }) },
+    { name: "odd_values", get: () => ({ name: "odd_values", values: 5 }) },
+    { name: "throwing", get: () => new Proxy({}, { get: broken }) },
+    { name: "throws", get: broken },
+    { name: "rejects", get: () => Promise.reject(new Error("Broken")) },
+    { name: "no_get" },
+    {
+      name: "throwing_labels",
+      get: () => ({
+        name: "throwing_labels",
+        type: "gauge",
+        help: "Help",
+        values: [{ labels: { label: { toString: broken } }, value: 1 }],
+      }),
+    },
+  ];
+  const registry = new Registry();
+  for (const each of odd) registry.registerMetric(each as never);
+  await captureMetrics(
+    { lane: "test", registry, onIssue() {} },
+    async (metrics) => {
+      metrics.pipeline("p", () => {});
+      assertEquals(await samplesOf(metrics), {
+        [pipelineTotal("p", "success")]: 1,
+        [issuesTotal("collector_error")]: 7,
+      });
+    },
+  );
 });

@@ -1,9 +1,8 @@
 /** Tests that failing hooks and unusual values do not affect callers. */
 import { assertEquals, assertStrictEquals } from "@std/assert";
-import { Gauge, Registry } from "prom-client";
 import type { Outcome, StageMetrics, StageMetricsOptions } from "../../mod.ts";
 import { captureMetrics } from "../../src/testing.ts";
-import { issuesTotal, pipelineTotal, samplesOf } from "../support/samples.ts";
+import { pipelineTotal, samplesOf } from "../support/samples.ts";
 
 const broken = () => {
   throw new Error("Broken");
@@ -196,94 +195,4 @@ Deno.test("stage() returns and rethrows unusual values and errors unchanged", as
       [pipelineTotal("returned", "success")]: each,
     });
   });
-});
-
-Deno.test("collect() that runs pipelines is included in the same scrape", async () => {
-  const registry = new Registry();
-  await captureMetrics({ lane: "test", registry }, async (metrics) => {
-    const { pipeline, recordPipelineMetrics } = metrics;
-    new Gauge({
-      name: "reentrant",
-      help: "Help",
-      registers: [registry],
-      async collect() {
-        recordPipelineMetrics({
-          pipelineName: "recorded",
-          durationSec: 1,
-          status: "success",
-        });
-        await pipeline("ran", () => Promise.resolve());
-      },
-    });
-    for (const times of [1, 2]) {
-      assertEquals(await samplesOf(metrics), {
-        [pipelineTotal("recorded", "success")]: times,
-        [pipelineTotal("ran", "success")]: times,
-      });
-    }
-    // The registry itself reads one metric after the other.
-    assertEquals(typeof await registry.metrics(), "string");
-  });
-});
-
-Deno.test("collect() can scrape its own registry", async () => {
-  const registry = new Registry();
-  await captureMetrics(
-    { lane: "test", registry, onIssue() {} },
-    async (metrics) => {
-      const inner: Promise<unknown>[] = [];
-      new Gauge({
-        name: "recursive",
-        help: "Help",
-        registers: [registry],
-        async collect() {
-          if (inner.length === 2) return;
-          const scrape = samplesOf(metrics);
-          inner.push(scrape);
-          await scrape;
-        },
-      });
-      metrics.pipeline("p", () => {});
-      const { [issuesTotal("collector_error")]: _, ...samples } =
-        await samplesOf(
-          metrics,
-        );
-      assertEquals(samples, { [pipelineTotal("p", "success")]: 1 });
-      // They end with the outer scrape, but some turns of the event loop later.
-      await Promise.all(inner);
-    },
-  );
-});
-
-Deno.test("collect() can return invalid metrics, which are skipped or partly read", async () => {
-  const odd: readonly object[] = [
-    { name: "null_view", get: () => null },
-    { name: "no_values", get: () => ({ name: "no_values", type: "gauge" }) },
-    { name: "odd_values", get: () => ({ name: "odd_values", values: 5 }) },
-    { name: "throwing", get: () => new Proxy({}, { get: broken }) },
-    { name: "throws", get: broken },
-    { name: "rejects", get: brokenLater },
-    { name: "no_get" },
-    {
-      name: "throwing_labels",
-      get: () => ({
-        name: "throwing_labels",
-        type: "gauge",
-        help: "Help",
-        values: [{ labels: { label: { toString: broken } }, value: 1 }],
-      }),
-    },
-  ];
-  const registry = new Registry();
-  for (const each of odd) registry.registerMetric(each as never);
-  await captureMetrics(
-    { lane: "test", registry, onIssue() {} },
-    async (metrics) => {
-      metrics.pipeline("p", () => {});
-      assertEquals(await samplesOf(metrics), {
-        [pipelineTotal("p", "success")]: 1,
-        [issuesTotal("collector_error")]: 7,
-      });
-    },
-  );
 });
