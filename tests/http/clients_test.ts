@@ -18,7 +18,7 @@ import {
   serveAll,
   type Server,
 } from "../support/servers.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/wait.ts";
 
 const TEXT = "text/plain";
 const OPENMETRICS = "application/openmetrics-text";

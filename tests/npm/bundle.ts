@@ -37,6 +37,10 @@ const DENO_ONLY: Readonly<Record<string, string>> = {
 /** The folders below `tests/` whose tests do not run on the package. */
 const OTHER_FOLDERS = ["bench", "fixtures", "npm", "prometheus"];
 
+/** Defines `require` in ES modules of esbuild, which prom-client calls for Node's modules. */
+export const REQUIRE_BANNER =
+  'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);';
+
 /** The modules that the package exports, by their paths. */
 const EXPORTS = new Map(
   Object.entries(config.exports).map(([subpath, path]) => [

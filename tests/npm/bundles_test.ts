@@ -2,6 +2,7 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { build, type BuildOptions, stop } from "esbuild";
 import { parseSamples, pipelineTotal, stageTotal } from "../support/samples.ts";
+import { REQUIRE_BANNER } from "./bundle.ts";
 import { fetched } from "./install.ts";
 import { installBun, installNode, type Runtime } from "./runtimes.ts";
 import { installScripts } from "./scripts.ts";
@@ -166,10 +167,6 @@ async function bundleParts(folder: string): Promise<void> {
   }
   await stop();
 }
-
-/** Defines `require` in ES modules of esbuild, which prom-client calls for Node's modules. */
-const REQUIRE_BANNER =
-  'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);';
 
 /** Pairs of parts: "beside" and "part.js" have one prom-client, "inlined" its own. */
 const PARTS = [

@@ -1,6 +1,7 @@
 /** Tests the place in the default warning when users bundle the npm package. */
 import { assert, assertEquals } from "@std/assert";
 import { build, type BuildOptions, stop } from "esbuild";
+import { REQUIRE_BANNER } from "./bundle.ts";
 import { fetched, installOnce } from "./install.ts";
 import { installPackage, pack } from "./package.ts";
 import { installBun, installNode } from "./runtimes.ts";
@@ -92,13 +93,7 @@ async function bundleProgram(
     }`,
     bundle: true,
     platform: "node",
-    // Node's CommonJS in an ES module.
-    ...(options.format === "esm" && {
-      banner: {
-        js:
-          'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
-      },
-    }),
+    ...(options.format === "esm" && { banner: { js: REQUIRE_BANNER } }),
     metafile: true,
     logLevel: "silent",
   });

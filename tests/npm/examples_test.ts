@@ -6,7 +6,7 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { basename, dirname } from "node:path";
-import { eventually } from "../prometheus/prometheus.ts";
+import { eventually } from "../support/wait.ts";
 import { fetched, installOnce, specifiersOf } from "./install.ts";
 import { installPackage, pack } from "./package.ts";
 import { installBun, installNode } from "./runtimes.ts";

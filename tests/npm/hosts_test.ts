@@ -1,6 +1,7 @@
 /** Tests the npm package on hosts that lack or freeze a part of the runtime. */
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { eventually, freePort } from "../prometheus/prometheus.ts";
+import { freePort } from "../support/ports.ts";
+import { eventually } from "../support/wait.ts";
 import { fetched, specifiersOf } from "./install.ts";
 import { installBun, installNode, type Runtime } from "./runtimes.ts";
 import { installScripts } from "./scripts.ts";

@@ -1,6 +1,7 @@
 /** Runs the Node example of the README's quick start. */
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { eventually, freePort } from "../prometheus/prometheus.ts";
+import { freePort } from "../support/ports.ts";
+import { eventually } from "../support/wait.ts";
 import { createProject, fetched } from "./install.ts";
 import { installPackage, pack } from "./package.ts";
 import { installBun, installNode } from "./runtimes.ts";

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { eventually, freePort } from "../prometheus/prometheus.ts";
+import { freePort } from "../support/ports.ts";
+import { eventually } from "../support/wait.ts";
 import { Unavailable } from "./install.ts";
 
 /** A server that listens on a port of the loopback interface. */

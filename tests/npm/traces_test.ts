@@ -1,7 +1,7 @@
 /** Tests traces of the npm package by OpenTelemetry's SDKs, in Node and Bun. */
 import { assertEquals } from "@std/assert";
-import { eventually } from "../prometheus/prometheus.ts";
 import { EXPECTED_TRACES, startCollector } from "../support/collector.ts";
+import { eventually } from "../support/wait.ts";
 import { bundle } from "./bundle.ts";
 import { fetched, installOnce, specifiersOf } from "./install.ts";
 import { installPackage, pack } from "./package.ts";

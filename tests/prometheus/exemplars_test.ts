@@ -3,9 +3,9 @@ import { Registry } from "prom-client";
 import { createStageMetrics } from "../../mod.ts";
 import { manualClock } from "../../src/testing.ts";
 import { createSdk } from "../support/sdk.ts";
+import { eventually } from "../support/wait.ts";
 import {
   addressOf,
-  eventually,
   isInstalled,
   serve,
   startPrometheus,

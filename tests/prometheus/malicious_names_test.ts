@@ -2,9 +2,9 @@ import { assertEquals } from "@std/assert";
 import { Registry } from "prom-client";
 import { createStageMetrics } from "../../mod.ts";
 import { CHANGED_NAMES, UNCHANGED_NAMES } from "../support/malicious_names.ts";
+import { eventually } from "../support/wait.ts";
 import {
   addressOf,
-  eventually,
   isInstalled,
   serve,
   startPrometheus,

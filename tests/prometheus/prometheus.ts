@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { freePort } from "../support/ports.ts";
+import { eventually } from "../support/wait.ts";
 
 /** A series and its value, in the result of a query. */
 export interface QueryResult {
@@ -24,10 +26,6 @@ export interface Prometheus extends AsyncDisposable {
   queryExemplars(promql: string): Promise<ExemplarResult[]>;
 }
 
-/** The longest wait for a condition, in milliseconds. */
-const TIMEOUT_MS = 30_000;
-const POLL_MS = 50;
-
 /**
  * Returns whether a program is installed; if not, it prints the skipped tests.
  *
@@ -46,18 +44,6 @@ export function isInstalled(
   }
   console.warn(`Skipped: ${tests}, as "${program} ${args.join(" ")}" fails`);
   return false;
-}
-
-/** Calls `check` until it no longer throws; rethrows its last error on a timeout. */
-export async function eventually<T>(check: () => T | Promise<T>): Promise<T> {
-  for (const start = performance.now();;) {
-    try {
-      return await check();
-    } catch (error) {
-      if (performance.now() - start > TIMEOUT_MS) throw error;
-    }
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
 }
 
 /**
@@ -157,10 +143,4 @@ export function serve(
     { hostname: "127.0.0.1", port: 0, onListen() {} },
     handler,
   );
-}
-
-/** Returns a port that was free a moment ago. */
-export function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
 }

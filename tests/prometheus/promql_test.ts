@@ -1,9 +1,9 @@
 import { assertEquals } from "@std/assert";
 import { Registry } from "prom-client";
 import { createStageMetrics } from "../../mod.ts";
+import { eventually } from "../support/wait.ts";
 import {
   addressOf,
-  eventually,
   isInstalled,
   type QueryResult,
   serve,

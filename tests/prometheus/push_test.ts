@@ -1,6 +1,8 @@
 /** Tests the example of a batch job with a real Pushgateway. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { eventually, freePort, isInstalled } from "./prometheus.ts";
+import { freePort } from "../support/ports.ts";
+import { eventually } from "../support/wait.ts";
+import { isInstalled } from "./prometheus.ts";
 
 const ignore = !isInstalled("prometheus-pushgateway", "the example of a job");
 

@@ -1,8 +1,8 @@
 import { assertEquals } from "@std/assert";
 import { createFolder, startDemo } from "../support/demo.ts";
+import { eventually } from "../support/wait.ts";
 import {
   addressOf,
-  eventually,
   isInstalled,
   type QueryResult,
   serve,

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { startThread, type Thread } from "../support/threads.ts";
-import { eventually, isInstalled, startPrometheus } from "./prometheus.ts";
+import { eventually } from "../support/wait.ts";
+import { isInstalled, startPrometheus } from "./prometheus.ts";
 
 const PREFIX = "lukhas_orchestration_";
 const THREADS = 4;

@@ -1,8 +1,9 @@
 /** Tests the spans that Deno itself exports with `OTEL_DENO=true`. */
 import { assertEquals } from "@std/assert";
-import { eventually, freePort } from "../prometheus/prometheus.ts";
 import { EXPECTED_TRACES, startCollector } from "../support/collector.ts";
+import { freePort } from "../support/ports.ts";
 import { fixtureUrl } from "../support/process.ts";
+import { eventually } from "../support/wait.ts";
 
 /** Returns the lines of the picture of a trace in examples/tracing/README.md. */
 function readPicture(): string[] {

@@ -3,10 +3,9 @@ import { BroadcastChannel } from "node:worker_threads";
 import { PIPELINE_BUCKETS, STAGE_BUCKETS } from "../../mod.ts";
 import type { Item, Message, WorkerState } from "../../src/workers/message.ts";
 import type { RegistryDelta } from "../../src/workers/replica.ts";
+import { CHANNEL_NAME } from "../support/channel.ts";
 import { startThread, type Thread } from "../support/threads.ts";
-import { until } from "../support/until.ts";
-
-const CHANNEL_NAME = "@lukhas/stage-metrics/4";
+import { until } from "../support/wait.ts";
 
 /** Returns a valid worker id. */
 function idOf(number: number): string {
@@ -25,6 +24,8 @@ const PREFIX = "lukhas_orchestration_";
 
 /** A message and its items. */
 type MessageWithItems = Message & { readonly items?: readonly Item[] };
+
+type FullState = Message & { readonly kind: "fullState" };
 
 /** Returns the messages with which a simulated worker answers a message. */
 type Respond = (
@@ -285,7 +286,7 @@ Deno.test("WorkerGroup does not add a retired worker again", async () => {
 
 Deno.test("WorkerGroup drops the ids of retired workers and keeps their counts", async () => {
   const count = 200;
-  let onFullState = (_message: Message & { kind: "fullState" }) => {};
+  let onFullState = (_message: FullState) => {};
   // One of its messages was lost, so the full state is requested.
   let version = 0;
   const other: Respond = (message, from) => {
@@ -315,18 +316,14 @@ Deno.test("WorkerGroup drops the ids of retired workers and keeps their counts",
   };
   const channel = simulateWorker(OTHER, other);
   await using thread = await startThread({ timeout: 1000 });
-  const totalIn = (text: string) =>
-    Number(/pipeline_total\{.*status="success"\} (.*)/.exec(text)?.[1]);
   const scrapeAfter = async (milliseconds: number) => {
     await thread.call("advance", milliseconds);
     // The first scrape retires workers that left long ago, the second one shows it.
     await thread.call("scrape");
-    return totalIn(await thread.call("scrape"));
+    return Number(totalIn(await thread.call("scrape")));
   };
   const requestFullState = () => {
-    const received = new Promise<Message & { kind: "fullState" }>((resolve) =>
-      onFullState = resolve
-    );
+    const received = new Promise<FullState>((resolve) => onFullState = resolve);
     post(channel, OTHER, { kind: "syncRequest", target: threadId });
     return received;
   };
@@ -348,7 +345,7 @@ Deno.test("WorkerGroup drops the ids of retired workers and keeps their counts",
     }
     post(channel, OTHER, { kind: "join" });
     post(channel, OBSERVER, { kind: "join" });
-    assertEquals(totalIn(await thread.call("scrape")), count);
+    assertEquals(totalIn(await thread.call("scrape")), `${count}`);
     assertEquals(await scrapeAfter(20_000), count);
     assertEquals((await requestFullState()).retired.length, count);
     assertEquals(await scrapeAfter(600_000), count);
@@ -356,7 +353,7 @@ Deno.test("WorkerGroup drops the ids of retired workers and keeps their counts",
     assertEquals([retired, hasDroppedIds], [[], true]);
 
     version = 1;
-    assertEquals(totalIn(await thread.call("scrape")), count + 1000);
+    assertEquals(totalIn(await thread.call("scrape")), `${count + 1000}`);
   } finally {
     channel.close();
     observer.close();
@@ -736,7 +733,7 @@ Deno.test("WorkerGroup retires the first of many unreachable workers", async () 
     unresponsiveForMs: 700_000 + i,
   }));
   let threadId = "";
-  let onFullState = (_message: Message & { kind: "fullState" }) => {};
+  let onFullState = (_message: FullState) => {};
   const items = ids.flatMap((id) => toItems(1, 1, id));
   const respond = runningWorker(states, items);
   const channel = simulateWorker(OLD, (message, from) => {
@@ -751,9 +748,7 @@ Deno.test("WorkerGroup retires the first of many unreachable workers", async () 
     post(channel, id, { kind: "delta", version: 2, items: toItems(3, 1) });
   }
   const text = await scrapeUntil(thread, (text) => totalIn(text) === "111");
-  const received = new Promise<Message & { kind: "fullState" }>((resolve) =>
-    onFullState = resolve
-  );
+  const received = new Promise<FullState>((resolve) => onFullState = resolve);
   post(channel, OLD, { kind: "syncRequest", target: threadId });
   const { workers } = await received;
   assertEquals(totalIn(text), "111");
@@ -778,7 +773,7 @@ Deno.test("WorkerGroup retires the first of many unreachable workers", async () 
 Deno.test("WorkerGroup retires workers without being scraped", async () => {
   const count = 2000;
   let onPresent = () => {};
-  let onFullState = (_message: Message & { kind: "fullState" }) => {};
+  let onFullState = (_message: FullState) => {};
   let threadId = "";
   const channel = simulateWorker(OTHER, (message, from) => {
     if (message.kind === "fullState") onFullState(message);
@@ -801,7 +796,7 @@ Deno.test("WorkerGroup retires workers without being scraped", async () => {
     }
     const knownWorkers = async () => {
       post(channel, OTHER, { kind: "join" });
-      const received = new Promise<Message & { kind: "fullState" }>((resolve) =>
+      const received = new Promise<FullState>((resolve) =>
         onFullState = resolve
       );
       post(channel, OTHER, { kind: "syncRequest", target: threadId });

@@ -7,10 +7,11 @@ import {
   recordStageMetrics,
 } from "../../mod.ts";
 import { captureMetrics } from "../../src/testing.ts";
+import { CHANNEL_NAME } from "../support/channel.ts";
 import { runFixture } from "../support/process.ts";
 import { exemplarOf } from "../support/spans.ts";
 import { startThread, type Thread } from "../support/threads.ts";
-import { until } from "../support/until.ts";
+import { until } from "../support/wait.ts";
 
 const PREFIX = "lukhas_orchestration_";
 
@@ -61,7 +62,7 @@ function observeMessages(): {
 } {
   const kinds: string[] = [];
   const sizes: number[] = [];
-  const channel = new BroadcastChannel("@lukhas/stage-metrics/4") as unknown as
+  const channel = new BroadcastChannel(CHANNEL_NAME) as unknown as
     & { onmessage: (event: { data: { bytes: Uint8Array } }) => void }
     & { close(): void };
   channel.onmessage = ({ data: { bytes } }) => {
