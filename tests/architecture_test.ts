@@ -3,7 +3,7 @@ import { assertEquals } from "@std/assert";
 
 const SRC = new URL("../src/", import.meta.url);
 
-/** The folders, each of which may import those before it. The last one is `src/` itself. */
+/** The folders in the order of the import rule. The last one is `src/` itself. */
 const FOLDERS = [
   "common",
   "exposition",

@@ -217,7 +217,7 @@ export interface PipelineFigures {
   /** With stages that all fail. */
   readonly ownFailing: number;
   readonly promClientFailing: number;
-  /** Of one of a thousand concurrent pipelines. */
+  /** For each of a thousand concurrent pipelines. */
   readonly ownInFlight: number;
   readonly promClientInFlight: number;
 }

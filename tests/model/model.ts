@@ -31,12 +31,12 @@ export const ELSEWHERE = "elsewhere";
 /** The samples of each instance that are not 0. */
 export type Samples = [Record<string, number>, Record<string, number>];
 
-/** The observations that a program must lead to. */
+/** The expected observations of a program. */
 export interface Prediction {
   readonly samples: Samples;
-  /** How many of the signals that are looked at are aborted. */
+  /** The number of observed signals that are aborted. */
   readonly abortedSignals: number;
-  /** How many spans have no parent, where spans are made. */
+  /** The number of spans without a parent, if spans are created. */
   readonly rootSpans: number;
 }
 
@@ -55,14 +55,14 @@ interface Scope {
   readonly total: (outcome: Outcome) => string;
   /** The open pipeline that it is cancelled with. */
   parent: Pipeline | undefined;
-  /** The pipeline of a stage that started while that was open; it may have ended. */
+  /** The pipeline of a stage, if it was open when the stage started. */
   readonly home: Pipeline | undefined;
   isRecorded: boolean;
   /** Whether its own code has returned or thrown. */
   isCodeEnded: boolean;
   /** Whether its own signal was aborted. */
   isAborted: boolean;
-  /** The pipeline that counts it as abandoned, as its code goes on. */
+  /** The pipeline that counts it as abandoned, as its code continues. */
   abandonedIn: Pipeline | undefined;
 }
 
@@ -70,7 +70,7 @@ interface Pipeline extends Scope {
   readonly name: string;
   readonly lane: string;
   readonly declares: readonly string[] | undefined;
-  /** How many scopes in it were cancelled while their code goes on. */
+  /** How many scopes in it were cancelled while their code continues. */
   abandoned: number;
 }
 
@@ -133,7 +133,7 @@ class Model implements Prediction {
   readonly samples: Samples = [{}, {}];
   abortedSignals = 0;
   rootSpans = 0;
-  /** The scopes that are open, or have an open one below them, in their order. */
+  /** The open scopes in the order of their starts, and their ancestors. */
   readonly #tree: Set<Scope> = new Set();
 
   runProgram(program: Program): void {
@@ -314,7 +314,7 @@ class Model implements Prediction {
       isCancelled: isStopped && outcome === "success",
       hasChunk,
       unset: { outcome: "success", isCancelled: isStopped },
-      // A generator that is not running has stopped when its consumer goes on.
+      // A generator that is not running has stopped when its consumer continues.
       isStopping: isStopped &&
         !(source === "iterable" && !reads.endsWith("while reading")),
     };
@@ -534,7 +534,7 @@ class Model implements Prediction {
     this.#leaveTree(scope);
   }
 
-  /** Records a scope and everything open below it. Their code goes on. */
+  /** Records a scope and everything open below it. Their code continues. */
   #cancel(root: Scope, outcome: Outcome, isCancelled: boolean): void {
     const below = this.#below(root);
     for (const each of below) each.isAborted = true;
@@ -605,7 +605,7 @@ class Model implements Prediction {
 /** How the reading of a stream ended. */
 interface ReadEnd extends Omit<StreamEnd, "isOwn"> {
   readonly hasChunk: boolean;
-  /** How it would have ended without the outcome that was set. */
+  /** How it would have ended without a set outcome. */
   readonly unset: ScopeEnd;
 }
 
@@ -645,7 +645,7 @@ function contextOf(stage: Scope, around: Context, canBind: boolean): Context {
 /**
  * Returns the instance of plain functions with no open pipeline around them.
  *
- * @param isStage Whether they go with the stage also when that has ended.
+ * @param isStage Whether they belong to the stage even if it has ended.
  */
 function plainInstance(orphan: Scope | undefined, isStage = false): 0 | 1 {
   return orphan === undefined || hasEnded(orphan) && !isStage

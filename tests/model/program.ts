@@ -50,7 +50,7 @@ export interface StageStep extends ScopeStep {
 export interface PipelineStep extends ScopeStep {
   readonly kind: "pipeline";
   readonly how: "call" | "wrapper" | "handle" | "declared" | "declared handle";
-  /** Not for declared ones, as is `detached`. */
+  /** Ignored by declared pipelines, like `detached`. */
   readonly lane: string | undefined;
   readonly detached: boolean;
   /** The outcome that is set when its code has returned, which counts only while
@@ -113,10 +113,10 @@ export interface CancelledStep {
   readonly scope: "stage" | "pipeline";
   readonly name: string;
   readonly by: CancelledBy;
-  /** The steps of its code before that. None where a deadline cancels it. */
+  /** The steps of its code before the cancellation. None if a deadline cancels it. */
   readonly before: readonly Step[];
   readonly inside: readonly Hanging[];
-  /** Whether the code around it goes on before its code does. */
+  /** Whether the code around it continues before its code does. */
   readonly isLeft: boolean;
   /** The steps of its code after the cancellation. */
   readonly afterwards: readonly Step[];
@@ -133,8 +133,8 @@ export type Step =
     readonly branches: readonly (readonly Step[])[];
   }
   | {
-    /** Parallel stages. With "race" and "any" only the first one is awaited: the other
-     * ones run until the part of the program ends. Where the first one of "any" fails,
+    /** Parallel stages. With "race" and "any" only the first stage is awaited: the
+     * others run until the part of the program ends. If the first stage of "any" fails,
      * all are awaited. */
     readonly kind: "side by side";
     readonly combinator: "all" | "race" | "any";
@@ -173,7 +173,7 @@ export type Step =
     readonly by: CancelledBy;
   }
   | {
-    /** Code that goes on after everything around it has ended. */
+    /** Code that continues after everything around it has ended. */
     readonly kind: "detached";
     readonly body: readonly Step[];
   };

@@ -2,7 +2,7 @@
  * A queue with a fixed order, also where branches that run in parallel fill it.
  *
  * Each branch gets its own queue, at the position of the branch. So the order follows
- * the program, whichever branch is faster.
+ * the program, even if a later branch is faster.
  *
  * @typeParam T The type of the items.
  */

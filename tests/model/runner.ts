@@ -45,11 +45,11 @@ import { Queue } from "./queue.ts";
 /** The observations of a run of a program. */
 export interface Outcome {
   readonly samples: Samples;
-  /** How many of the signals that were looked at were aborted. */
+  /** The number of observed signals that were aborted. */
   readonly abortedSignals: number;
-  /** Unexpected values and errors that code or a consumer got. */
+  /** Unexpected values and errors that code or a consumer received. */
   readonly surprises: readonly string[];
-  /** How many of the records are of scopes that never ran. */
+  /** The number of recorded scopes that never ran. */
   readonly records: number;
 }
 
@@ -74,7 +74,7 @@ export async function runProgram(program: Program): Promise<Outcome> {
   );
 }
 
-/** Work for later: it runs when it is called, in the async context it was made in. */
+/** Work for later, which runs in the async context in which it was created. */
 type Work = () => Promise<void>;
 
 /** The surroundings of the code that runs. */

@@ -124,7 +124,7 @@ for (const client of SUPPORTED) {
   }
 }
 
-/** Clients that npm installs beside the one of the package. */
+/** Clients that npm installs beside the client of the package. */
 const OTHERS = [
   { client: "prom-client 13", specifier: "prom-client" },
   { client: "@prometheus-io/client", specifier: "@prometheus-io/client" },

@@ -244,7 +244,7 @@ const AI_RESULTS: Results = {
       "test/answer/model success": 1,
     },
   },
-  "streamText(): goes on after an error": {
+  "streamText(): continues after an error": {
     words: ["All ", "is well"],
     counts: { "test/answer failure": 1, "test/answer/model failure": 1 },
   },

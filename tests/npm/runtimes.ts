@@ -41,7 +41,7 @@ export async function installNode(major: number): Promise<Runtime> {
 /** Fetches Bun. */
 export async function installBun(): Promise<Runtime> {
   const folder = await installOnce("bun", [`bun@${BUN_VERSION}`]);
-  // The package `bun` would copy one of these by a script.
+  // The package `bun` would copy one of the builds by a script.
   const builds = `${folder}/node_modules/@oven`;
   for await (const { name } of Deno.readDir(builds)) {
     const binary = `${builds}/${name}/bin/bun`;

@@ -1,5 +1,5 @@
 /**
- * Runs the tests, each file in a process of its own and several at once, and prints a
+ * Runs the tests, each file in its own process and several at once, and prints a
  * line for each file when it ends. Failures follow in full at the end.
  *
  * Run it: `deno task test`, or `deno task test tests/scopes/` for some of the files.

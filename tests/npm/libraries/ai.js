@@ -141,7 +141,7 @@ await printResults({
       counts: await totals(metrics),
     };
   },
-  async "streamText(): goes on after an error"(metrics) {
+  async "streamText(): continues after an error"(metrics) {
     const { pipeline, stageStream } = metrics;
     const parts = [
       word("All "),
