@@ -458,8 +458,8 @@ Deno.test("metricsHandler() lets no later scrape wait longer for a hung collecto
   const first = await starting;
   // Waits in full for another hung collector, beginning now.
   const reference = note("reference", withHungCollector().scrape());
-  const third = await note("third", scrapeOnce());
   const second = await waiting;
+  const third = await note("third", scrapeOnce());
   await reference;
   // The first two wait for the same call, and not for one another.
   assertEquals(order.indexOf("reference"), 3, order.join());
