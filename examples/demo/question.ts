@@ -28,13 +28,13 @@ const STOP_WORDS = new Set(
 /** The maximum length of a question: a longer one would block the others. */
 const MAX_CHARS = 500;
 
-/** "in README.md", and paths such as "in ../secrets" */
+/** Matches a file, such as "in README.md", or a path, such as "in ../secrets". */
 const FILE = /\bin ([^\s"“”?]+\.(?:md|markdown)\b|\.{1,2}\/[^\s"“”?]+)/i;
 
-/** "what is a lane" */
+/** Matches the start of a question for a definition, such as "what is a lane". */
 const DEFINITION = /^\s*what(?:['’]s| is| are) /i;
 
-/** "difference between a and b", "compare a and b", "a vs b" */
+/** Match comparisons, such as "compare a and b" or "a vs b". */
 const COMPARISONS = [
   /\b(?:between|compare) (.+?) (?:and|with|to) (.+)/i,
   /(.+?) (?:vs\.?|versus) (.+)/i,
@@ -81,7 +81,7 @@ export function words(text: string): string[] {
 
 const NO_WORD = String.raw`[^\p{L}\p{N}_]`;
 
-/** Returns a pattern for words in a row, whatever separates them. */
+/** Returns a pattern for consecutive words with any separators. */
 function rowPattern(row: readonly string[]): RegExp {
   const words = row.join(`${NO_WORD}+`);
   return new RegExp(`(?<=^|${NO_WORD})${words}(?=$|${NO_WORD})`, "iu");

@@ -115,7 +115,7 @@ function createContent(
   return gzip ? new Uint8Array(gzipSync(short)) : short;
 }
 
-/** Returns whether the client has disconnected, as far as the server knows. */
+/** Returns whether the server reports that the client has disconnected. */
 function isAborted(request: Request): boolean {
   // Deno prints a warning when the signal is read, and cancels the body anyway.
   return !("Deno" in globalThis) && request.signal?.aborted;

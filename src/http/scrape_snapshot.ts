@@ -90,7 +90,7 @@ export class Snapshot {
   }
 }
 
-/** A text that is compressed once for all readers, as far as the fastest one reads. */
+/** A text that is compressed once for all readers, at the pace of the fastest one. */
 class SharedChunks {
   readonly #chunks: Promise<Bytes | undefined>[] = [];
   readonly #reader: ReadableStreamDefaultReader<Bytes>;
